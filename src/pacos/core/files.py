@@ -1,0 +1,96 @@
+"""Whole files or none: atomic writes, hashes and line-by-line reading."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from pacos.core.errors import PacosError
+
+
+@contextmanager
+def atomic_open(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
+    """Opens a file beside `path` that takes its name only when it is whole and on disk.
+
+    Raises PacosError when the disk is full or the folder cannot be written; `path` is then as it was.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(partial, mode, encoding=None if "b" in mode else "utf-8") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise write_error(path, error) from error
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def write_error(path: Path, error: OSError) -> PacosError:
+    """The line for a write the system refused."""
+    return PacosError(
+        f"{path}: cannot be written ({error.strerror or error}); nothing was left half-written. "
+        "Free space or choose another --run folder, then repeat the same command: it goes on from here."
+    )
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes `value` as indented UTF-8 JSON, atomically."""
+    with atomic_open(path) as file:
+        json.dump(value, file, indent=2, ensure_ascii=False)
+        file.write("\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes `text` as UTF-8, atomically."""
+    with atomic_open(path) as file:
+        file.write(text)
+
+
+def read_text(path: Path, what: str) -> str:
+    """The file's text; `what` names it in the error ("recipe", "seed tasks")."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise PacosError(f"{path}: no such file; expected the {what}. Check the path.") from None
+    except UnicodeDecodeError as error:
+        raise PacosError(f"{path}: byte {error.start} is not UTF-8; the {what} must be UTF-8 text.") from None
+    except OSError as error:
+        raise PacosError(f"{path}: the {what} cannot be read ({error.strerror}).") from None
+
+
+def read_json(path: Path, what: str) -> Any:
+    """The file's JSON value, or a PacosError naming line and column."""
+    try:
+        return json.loads(read_text(path, what))
+    except json.JSONDecodeError as error:
+        raise PacosError(
+            f"{path}:{error.lineno}: column {error.colno} is not JSON ({error.msg}); the {what} must be one JSON value."
+        ) from None
+
+
+def read_json_lines(path: Path, what: str) -> Iterator[tuple[int, Any]]:
+    """Yields (line number from 1, JSON value) for each line that is not blank."""
+    for number, line in enumerate(read_text(path, what).split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            yield number, json.loads(line)
+        except json.JSONDecodeError as error:
+            raise PacosError(
+                f"{path}:{number}: not JSON ({error.msg} at column {error.colno}); "
+                f"the {what} must hold one JSON object a line. Mend or remove that line."
+            ) from None
+
+
+def sha256_file(path: Path) -> str:
+    """The file's SHA-256 in hex, read in pieces."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

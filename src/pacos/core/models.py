@@ -1,0 +1,25 @@
+"""Where a model's folder is: a name in a recipe becomes a path, or stays a hub name."""
+
+from pathlib import Path
+
+from pacos.core.errors import PacosError
+
+MINI = Path(__file__).parent.parent / "mini"
+
+
+def resolve_model(name: str) -> str:
+    """`pacos-mini` and folders become paths; `owner/name` is left for transformers to fetch from the hub.
+
+    Raises PacosError where a path does not exist or holds no config.json.
+    """
+    path = MINI if name == "pacos-mini" else Path(name)
+    if path.is_dir():
+        if not (path / "config.json").exists():
+            raise PacosError(f"{path}: no config.json there; expected a Hugging Face checkpoint folder.")
+        return str(path)
+    # A hub name is exactly owner/name; anything that looks more like a path is taken for one and is missing.
+    if name.count("/") == 1 and not name.startswith((".", "/", "~")):
+        return name
+    raise PacosError(
+        f"{name}: no such model folder; expected pacos-mini, a checkpoint folder or a hub name (owner/name)."
+    )

@@ -1,0 +1,163 @@
+"""The run folder: where stages meet. One process at a time, stages finished by a last rename, nothing overwritten."""
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pacos
+from pacos.core.errors import PacosError
+from pacos.core.files import read_json, sha256_file, write_error, write_json, write_text
+from pacos.core.recipe import Recipe
+
+
+class RunFolder:
+    """An open run: `with RunFolder(path, recipe) as run`. Holds the lock until it is closed.
+
+    Raises PacosError when another process has the run open, or the folder cannot be written.
+    """
+
+    def __init__(self, path: Path, recipe: Recipe) -> None:
+        self.path = path
+        self.recipe = recipe
+
+    def __enter__(self) -> Self:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = open(self.path / ".lock", "a+")
+        except OSError as error:
+            raise write_error(self.path, error) from error
+        try:
+            # The kernel drops the lock with the process, however it ends: no stale lock files.
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._lock.seek(0)
+            owner = self._lock.read().strip() or "unknown"
+            self._lock.close()
+            raise PacosError(
+                f"{self.path}: another pacos process (id {owner}) is at work on this run; "
+                "wait for it to end, or give --run another folder."
+            ) from None
+        self._lock.truncate(0)
+        self._lock.write(str(os.getpid()))
+        self._lock.flush()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lock.close()
+
+    def log(self, stage: str, event: str, **values: Any) -> None:
+        """Appends one line to events.jsonl."""
+        line = json.dumps({"time": round(time.time(), 3), "stage": stage, "event": event, **values})
+        try:
+            with open(self.path / "events.jsonl", "a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        except OSError as failure:
+            raise write_error(self.path / "events.jsonl", failure) from failure
+
+    def finished(self, stage: str) -> Path:
+        """The folder of a finished stage, for the stages that read it; PacosError where it is not finished."""
+        folder = self.path / stage
+        if not (folder / "done.json").exists():
+            raise PacosError(
+                f"{folder}: the {stage} stage is not finished in this run; run `pacos {stage} RECIPE --run {self.path}` first."
+            )
+        return folder
+
+    @contextmanager
+    def stage(self, name: str, tables: tuple[str, ...], inputs: tuple[Path, ...] = ()) -> Iterator["Stage"]:
+        """Begins or resumes a stage; `stage.done` tells that it was finished before, and then nothing is to be done.
+
+        `tables` are the recipe tables that shape this stage's result: a folder begun with other values is refused.
+        """
+        folder = self.path / name
+        self._check_same_recipe(folder, tables)
+        done = folder / "done.json"
+        if done.exists():
+            yield Stage(self, name, folder, True, inputs)
+            return
+        self._record_recipe(folder, tables)
+        self.log(name, "begin")
+        try:
+            yield Stage(self, name, folder, False, inputs)
+        except KeyboardInterrupt:
+            self.log(name, "interrupted")
+            raise
+
+    def _check_same_recipe(self, folder: Path, tables: tuple[str, ...]) -> None:
+        record = folder / "recipe.json"
+        if not record.exists():
+            return
+        before = read_json(record, "stage's recipe")
+        differences = []
+        for table in tables:
+            now = self.recipe.table(table)
+            was = before.get(table, now)
+            differences += [
+                f"{table}.{key} was {was.get(key)!r}, is now {value!r}"
+                for key, value in now.items()
+                if was.get(key) != value
+            ]
+        if differences:
+            raise PacosError(
+                f"{folder}: made with another recipe: {'; '.join(differences)}. "
+                "Give the recipe it was made with, or --run another folder."
+            )
+
+    def _record_recipe(self, folder: Path, tables: tuple[str, ...]) -> None:
+        write_text(self.path / "recipe.toml", self.recipe.text)
+        resolved = {
+            table: self.recipe.table(table) for table in ("teacher", "judge", "generate", "train", "evaluate", "serve")
+        }
+        write_json(self.path / "resolved.json", resolved)
+        write_json(folder / "recipe.json", {table: resolved[table] for table in tables})
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage's folder while it is being made."""
+
+    run: RunFolder
+    name: str
+    folder: Path
+    done: bool
+    inputs: tuple[Path, ...]
+
+    def log(self, event: str, **values: Any) -> None:
+        """Appends one line to the run's events.jsonl."""
+        self.run.log(self.name, event, **values)
+
+    def report(self) -> dict[str, Any]:
+        """The finished stage's report.json."""
+        report: dict[str, Any] = read_json(self.folder / "report.json", "stage report")
+        return report
+
+    def finish(self, report: dict[str, Any], outputs: tuple[str, ...]) -> None:
+        """Writes report.json, then done.json last, with the SHA-256 of every input and output.
+
+        `outputs` are paths inside the stage's folder; a folder stands for every file in it.
+        """
+        write_json(self.folder / "report.json", report)
+        files = [self.folder / "report.json"]
+        for output in outputs:
+            path = self.folder / output
+            files += sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+        write_json(
+            self.folder / "done.json",
+            {
+                "stage": self.name,
+                "pacos": pacos.__version__,
+                "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                "inputs": {str(path): sha256_file(path) for path in self.inputs if path.is_file()},
+                "outputs": {str(path.relative_to(self.folder)): sha256_file(path) for path in files},
+            },
+        )
+        self.log("done")
