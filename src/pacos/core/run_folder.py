@@ -16,6 +16,9 @@ from pacos.core.errors import PacosError
 from pacos.core.files import read_json, sha256_file, write_error, write_json, write_text
 from pacos.core.recipe import Recipe
 
+# Keys that shape neither what is asked nor what comes of it: a stopped run may go on with other values.
+_FREE_KEYS = {"max_usd", "concurrency", "api_key_env"}
+
 
 class RunFolder:
     """An open run: `with RunFolder(path, recipe) as run`. Holds the lock until it is closed.
@@ -94,7 +97,8 @@ class RunFolder:
 
     def _check_same_recipe(self, folder: Path, tables: tuple[str, ...]) -> None:
         record = folder / "recipe.json"
-        if not record.exists():
+        if not record.exists() or all(path == record for path in folder.iterdir()):
+            # Where nothing was made yet, nothing is made with another recipe: a mistyped path may be mended.
             return
         before = read_json(record, "stage's recipe")
         differences = []
@@ -104,7 +108,7 @@ class RunFolder:
             differences += [
                 f"{table}.{key} was {was.get(key)!r}, is now {value!r}"
                 for key, value in now.items()
-                if was.get(key) != value
+                if was.get(key) != value and key not in _FREE_KEYS
             ]
         if differences:
             raise PacosError(

@@ -1,0 +1,5 @@
+"""The http engine: any OpenAI-compatible server, chat and legacy completions."""
+
+from pacos.engines.http.engine import HttpEngine
+
+__all__ = ["HttpEngine"]

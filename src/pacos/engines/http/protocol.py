@@ -1,0 +1,108 @@
+"""The OpenAI protocol: a Request as a body to send, a body received as a Reply."""
+
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pacos.engines.http.errors import BrokenBodyError, NotOpenAIError, one_line
+from pacos.engines.types import FinishReason, Reply, Request, Usage
+
+Api = Literal["chat", "completions"]
+_OPTIONAL = ("temperature", "top_p", "stop", "seed")
+# What some models refuse, or want under another name; without it the request can still be asked.
+REFUSABLE = (*_OPTIONAL, "max_tokens")
+# Without a usage count in the reply, money is counted at about three bytes a token: rather too much than nothing.
+_BYTES_PER_TOKEN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Token counts of one reply; `cached` are those of the prompt that the server charges less for."""
+
+    prompt: int
+    completion: int
+    cached: int = 0
+
+
+def body_of(request: Request, model: str, api: Api, refused: set[str]) -> dict[str, Any]:
+    """The JSON to send; parameters in `refused` are left out, or renamed where a newer name is known."""
+    sampling = request.sampling
+    body: dict[str, Any] = {"model": model}
+    if api == "chat":
+        body["messages"] = _messages(request)
+    else:
+        body["prompt"] = _text(request)
+    name = "max_completion_tokens" if "max_tokens" in refused and api == "chat" else "max_tokens"
+    body[name] = sampling.max_tokens
+    options = {
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "stop": list(sampling.stop) or None,
+        "seed": sampling.seed,
+    }
+    body.update({name: options[name] for name in _OPTIONAL if options[name] is not None and name not in refused})
+    return body
+
+
+def _messages(request: Request) -> list[dict[str, str]]:
+    if isinstance(request.prompt, str):
+        return [{"role": "user", "content": request.prompt}]
+    return [{"role": message.role, "content": message.content} for message in request.prompt]
+
+
+def _text(request: Request) -> str:
+    if isinstance(request.prompt, str):
+        return request.prompt
+    return "\n\n".join(message.content for message in request.prompt)
+
+
+def read_json(text: str, content_type: str) -> dict[str, Any]:
+    """The body as a JSON object; NotOpenAIError where it is none, BrokenBodyError where it ends early."""
+    if text.lstrip()[:1] != "{":
+        what = "an HTML page" if text.lstrip()[:1] == "<" else f"{content_type or 'something'}: {one_line(text, 60)!r}"
+        raise NotOpenAIError(f"not an OpenAI-compatible server: it answers {what}")
+    try:
+        value: dict[str, Any] = json.loads(text)
+    except json.JSONDecodeError:
+        raise BrokenBodyError("the server's answer ended in the middle") from None
+    return value
+
+
+def read_reply(body: dict[str, Any]) -> tuple[str, FinishReason]:
+    """Text and finish reason of the first choice; NotOpenAIError where there is none."""
+    try:
+        choice = body["choices"][0]
+        text = choice["message"]["content"] if "message" in choice else choice["text"]
+        reason = choice.get("finish_reason")
+    except (KeyError, IndexError, TypeError, AttributeError):
+        detail = body.get("error") or f"keys {', '.join(body) or 'none'}"
+        raise NotOpenAIError(
+            f"not an OpenAI-compatible answer: no choices in it ({one_line(str(detail), 120)})"
+        ) from None
+    # Half a surrogate pair is legal in JSON and in no file.
+    return (text or "").encode("utf-8", "replace").decode(), finish_reason(reason)
+
+
+def finish_reason(reason: str | None) -> FinishReason:
+    """The server's word as one of ours; whatever is neither a cut nor a filter is a stop."""
+    return reason if reason in ("length", "content_filter") else "stop"  # type: ignore[return-value]
+
+
+def read_counts(usage: Any, request: Request, text: str) -> Counts:
+    """The server's `usage`, or an estimate from the texts where it sends none."""
+    if isinstance(usage, dict) and isinstance(usage.get("prompt_tokens"), int):
+        details = usage.get("prompt_tokens_details") or {}
+        return Counts(usage["prompt_tokens"], usage.get("completion_tokens") or 0, details.get("cached_tokens") or 0)
+    return Counts(len(_text(request).encode()) // _BYTES_PER_TOKEN, len(text.encode()) // _BYTES_PER_TOKEN)
+
+
+def cut_at_stop(text: str, reason: FinishReason, request: Request) -> tuple[str, FinishReason]:
+    """Ends the text at the first stop string, for servers that refuse or overlook the parameter."""
+    ends = [at for stop in request.sampling.stop if (at := text.find(stop)) >= 0]
+    return (text[: min(ends)], "stop") if ends else (text, reason)
+
+
+def reply_of(request: Request, text: str, reason: FinishReason, counts: Counts, usd: float, seconds: float) -> Reply:
+    """The Reply, ended at the request's stop strings."""
+    text, reason = cut_at_stop(text, reason, request)
+    return Reply(request.id, text, reason, Usage(counts.prompt, counts.completion), usd, seconds)

@@ -1,0 +1,60 @@
+"""What a reply costs: the recipe's prices first, then the published price of a known model, else nothing."""
+
+from urllib.parse import urlsplit
+
+from genai_prices import Usage as PricedUsage
+from genai_prices import calc_price
+
+from pacos.core.recipe import EngineTable
+from pacos.engines.types import Request
+
+_LOOPBACK = ("localhost", "127.", "::1", "[::1]")
+_MTOK = 1_000_000
+# Tokens that a chat template may add around a prompt.
+_TEMPLATE_TOKENS = 64
+
+
+def is_loopback(base_url: str) -> bool:
+    """Whether the address is this machine's own."""
+    return (urlsplit(base_url).hostname or "").startswith(_LOOPBACK)
+
+
+class Prices:
+    """Dollars for one engine table's model."""
+
+    def __init__(self, table: EngineTable) -> None:
+        self._table = table
+        self._known = (
+            table.engine == "http" and not is_loopback(table.base_url) and self._published(1, 0, 0) is not None
+        )
+
+    @property
+    def known(self) -> bool:
+        """Whether any price is known; without one every cost is 0."""
+        return self._known or self._table.input_usd_per_mtok is not None or self._table.output_usd_per_mtok is not None
+
+    def usd(self, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0) -> float:
+        """The cost of one reply in US dollars; `cached_tokens` are those of the prompt the server had already read."""
+        table = self._table
+        if table.input_usd_per_mtok is not None or table.output_usd_per_mtok is not None:
+            input_usd, output_usd = table.input_usd_per_mtok or 0.0, table.output_usd_per_mtok or 0.0
+            return (prompt_tokens * input_usd + completion_tokens * output_usd) / _MTOK
+        if not self._known:
+            return 0.0
+        return self._published(prompt_tokens, completion_tokens, cached_tokens) or 0.0
+
+    def worst_case_usd(self, request: Request) -> float:
+        """An upper bound of a request's cost: no token is shorter than a byte, no reply longer than its limit."""
+        prompt = request.prompt
+        texts = [prompt] if isinstance(prompt, str) else [message.content for message in prompt]
+        prompt_tokens = sum(len(text.encode()) + _TEMPLATE_TOKENS for text in texts)
+        return self.usd(prompt_tokens, request.sampling.max_tokens)
+
+    def _published(self, prompt_tokens: int, completion_tokens: int, cached_tokens: int) -> float | None:
+        usage = PricedUsage(
+            input_tokens=prompt_tokens, output_tokens=completion_tokens, cache_read_tokens=cached_tokens
+        )
+        try:
+            return float(calc_price(usage, self._table.model, provider_api_url=self._table.base_url).total_price)
+        except LookupError:
+            return None

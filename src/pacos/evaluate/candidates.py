@@ -1,0 +1,52 @@
+"""Who answers: `student`, `base` or a checkpoint folder, each with a label, a path and a hash of its weights."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from pacos.core.errors import PacosError
+from pacos.core.files import sha256_file
+from pacos.core.models import resolve_model
+from pacos.core.recipe import Recipe
+from pacos.core.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model under test; `sha256` is of its weight files, or its hub name where it has no folder here."""
+
+    label: str
+    path: str
+    sha256: str
+
+
+def find_candidates(recipe: Recipe, run: RunFolder) -> list[Candidate]:
+    """The baseline first, then the recipe's candidates; PacosError where one is missing or named twice."""
+    names = [recipe.evaluate.baseline, *recipe.evaluate.candidates]
+    found = [_find(name, recipe, run) for name in names]
+    labels = [candidate.label for candidate in found]
+    twice = sorted({label for label in labels if labels.count(label) > 1})
+    if twice or len(found) < 2:
+        what = f"{', '.join(twice)} twice" if twice else "no candidate"
+        raise PacosError(
+            f"recipe: [evaluate] names {what}; expected a baseline and at least one other model as candidate. "
+            "Change evaluate.candidates or evaluate.baseline."
+        )
+    return found
+
+
+def _find(name: str, recipe: Recipe, run: RunFolder) -> Candidate:
+    if name == "student":
+        path = str(run.finished("train") / "model")
+    else:
+        path = resolve_model(recipe.train.base if name == "base" else name)
+    label = name if name in ("student", "base") else re.sub(r"[^\w.-]+", "-", name).strip("-.")
+    return Candidate(label, path, _fingerprint(path))
+
+
+def _fingerprint(path: str) -> str:
+    files = sorted(file for pattern in ("*.safetensors", "*.bin") for file in Path(path).glob(pattern))
+    if not files:
+        return path
+    return hashlib.sha256("".join(sha256_file(file) for file in files).encode()).hexdigest()

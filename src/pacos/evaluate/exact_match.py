@@ -1,0 +1,82 @@
+"""Exact match against known right answers, by skill, with chance shown and taken out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import mean
+
+from pacos.engines.builtin.skills import SKILLS
+from pacos.evaluate.answers import Answer
+from pacos.evaluate.items import Item
+from pacos.statistics import Interval, chance_corrected, wilson
+
+Answers = Mapping[str, Mapping[str, Answer]]
+"""Model label -> item id -> its answer."""
+
+
+@dataclass(frozen=True)
+class SkillRow:
+    """One skill of the table; `exact_match` and `chance_corrected` are shares by model label."""
+
+    skill: str
+    group: str
+    items: int
+    chance: float
+    exact_match: dict[str, float]
+    chance_corrected: dict[str, float]
+
+
+@dataclass(frozen=True)
+class ExactMatch:
+    """Shares of items answered exactly, by model label; None where no item has a reference."""
+
+    rates: dict[str, float | None]
+    intervals: dict[str, Interval | None]
+    chance_corrected: dict[str, float | None]
+    per_skill: list[SkillRow]
+
+
+def is_exact(reference: str, answer: str) -> bool:
+    """Equal after stripping, with runs of white space as one space and one final full stop dropped; case counts."""
+    return _normalise(reference) == _normalise(answer)
+
+
+def _normalise(text: str) -> str:
+    return " ".join(text.split()).removesuffix(".").rstrip()
+
+
+def exact_match(items: Sequence[Item], answers: Answers) -> ExactMatch:
+    """Scores every model on the items with a reference: Wilson 95% intervals, items taken as independent.
+
+    The chance-corrected value is the mean over items of (right - chance) / (1 - chance), chance being the skill's.
+    """
+    known = [item for item in items if item.reference]
+    if not known:
+        nothing = dict.fromkeys(answers)
+        return ExactMatch(dict(nothing), dict(nothing), dict(nothing), [])
+    right = {
+        label: {item.id: is_exact(item.reference, given[item.id].text) for item in known}
+        for label, given in answers.items()
+    }
+    rates = {label: mean(hits.values()) for label, hits in right.items()}
+    intervals = {label: wilson(sum(hits.values()), len(known)) for label, hits in right.items()}
+    corrected = {
+        label: mean(chance_corrected(hits[item.id], _chance(item.skill)) for item in known)
+        for label, hits in right.items()
+    }
+    return ExactMatch(dict(rates), dict(intervals), dict(corrected), _by_skill(known, right))
+
+
+def _chance(skill: str) -> float:
+    return SKILLS[skill].chance if skill in SKILLS else 0.0
+
+
+def _by_skill(items: Sequence[Item], right: Mapping[str, Mapping[str, bool]]) -> list[SkillRow]:
+    rows = []
+    for skill in dict.fromkeys(item.skill for item in items):
+        of_skill = [item.id for item in items if item.skill == skill]
+        chance = _chance(skill)
+        rates = {label: mean(hits[item] for item in of_skill) for label, hits in right.items()}
+        corrected = {label: chance_corrected(rate, chance) for label, rate in rates.items()}
+        group = SKILLS[skill].group if skill in SKILLS else ""
+        rows.append(SkillRow(skill, group, len(of_skill), chance, rates, corrected))
+    return rows

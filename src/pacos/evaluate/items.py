@@ -1,0 +1,127 @@
+"""What is asked: held-out tasks of the builtin teacher, a harder set of them, or a file of instructions."""
+
+import hashlib
+import json
+import random
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from pacos.core.errors import PacosError
+from pacos.core.files import atomic_open, read_json_lines
+from pacos.core.records import Example, read_examples
+from pacos.engines.builtin.skills import SKILLS, Skill
+from pacos.text import Novelty
+
+ItemSet = Literal["main", "harder"]
+NOVELTY_THRESHOLD = 0.7
+# A skill with few distinct tasks or phrasings may have no more unseen ones; so many draws a wanted item, then on.
+DRAWS_PER_ITEM = 50
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing to answer; `reference` is "" where none is known, `skill` is "" for an item from a file."""
+
+    id: str
+    set: ItemSet
+    skill: str
+    instruction: str
+    input: str
+    reference: str
+
+
+def read_or_make_items(path: Path, make: Iterable[Item]) -> list[Item]:
+    """The items in `path`, made and written there first when it does not exist: a resumed run asks the same."""
+    if not path.exists():
+        with atomic_open(path) as file:
+            file.writelines(json.dumps(asdict(item), ensure_ascii=False) + "\n" for item in make)
+    items = [Item(**value) for _, value in read_json_lines(path, "evaluation items")]
+    if not any(item.set == "main" for item in items):
+        raise PacosError(f"{path}: no item is left that was not trained on. Give evaluate.instructions a file of them.")
+    return items
+
+
+def builtin_items(training: Iterable[Example], items_per_skill: int, seed: int) -> Iterator[Item]:
+    """Tasks of every builtin skill whose (instruction, input) is not in `training`, then the harder ones.
+
+    A harder item's instruction is under ROUGE-L 0.7 to every training instruction; up to half as many of those a
+    skill. Each skill has its own random stream, so that adding a skill leaves the others' items as they were.
+    """
+    training = list(training)
+    taken = {(example.instruction, example.input) for example in training}
+    is_far = _distance_check(example.instruction for example in training)
+    for skill in SKILLS.values():
+        yield from _draw(skill, "main", items_per_skill, seed, taken, lambda instruction: True)
+    for skill in SKILLS.values():
+        yield from _draw(skill, "harder", items_per_skill // 2, seed, taken, is_far)
+
+
+def _draw(
+    skill: Skill,
+    set: ItemSet,
+    wanted: int,
+    seed: int,
+    taken: set[tuple[str, str]],
+    is_wanted: Callable[[str], bool],
+) -> Iterator[Item]:
+    generator = random.Random(f"{seed}/{set}/{skill.name}")
+    found = 0
+    for _ in range(DRAWS_PER_ITEM * wanted):
+        task = skill.sample(generator)
+        key = (task.instruction, task.input)
+        if key in taken or not is_wanted(task.instruction):
+            continue
+        taken.add(key)
+        yield _item(set, skill.name, task.instruction, task.input, task.output)
+        found += 1
+        if found == wanted:
+            return
+
+
+def _distance_check(instructions: Iterable[str]) -> Callable[[str], bool]:
+    """Tells whether an instruction is under the threshold to all of `instructions`; each text is compared once."""
+    novelty = Novelty(threshold=NOVELTY_THRESHOLD)
+    for instruction in dict.fromkeys(instructions):
+        novelty.add(instruction)
+    return cache(lambda instruction: novelty.nearest(instruction)[0] < NOVELTY_THRESHOLD)
+
+
+def _item(set: ItemSet, skill: str, instruction: str, input: str, reference: str) -> Item:
+    content = json.dumps([instruction, input], ensure_ascii=False)
+    return Item(hashlib.sha256(content.encode()).hexdigest()[:16], set, skill, instruction, input, reference)
+
+
+def file_items(path: Path) -> Iterator[Item]:
+    """The items of an Alpaca-format file, or of Self-Instruct's user-oriented one (told by its `instances`).
+
+    Repeated (instruction, input) pairs are asked once. PacosError names the record that is not of that shape.
+    """
+    examples = _user_oriented(path) if _has_instances(path) else read_examples(path)
+    unique = {(e.instruction, e.input): e for e in reversed(list(examples))}
+    for example in reversed(unique.values()):
+        yield _item("main", "", example.instruction, example.input, example.output)
+
+
+def _has_instances(path: Path) -> bool:
+    if path.suffix != ".jsonl":
+        return False
+    first = next((value for _, value in read_json_lines(path, "evaluation instructions")), None)
+    return isinstance(first, dict) and "instances" in first
+
+
+def _user_oriented(path: Path) -> Iterator[Example]:
+    for number, value in read_json_lines(path, "evaluation instructions"):
+        try:
+            examples = [Example(value["instruction"], i["input"], i.get("output", "")) for i in value["instances"]]
+        except (KeyError, TypeError, AttributeError):
+            examples = []
+        texts = [text for e in examples for text in (e.instruction, e.input, e.output)]
+        if not examples or not all(isinstance(text, str) for text in texts):
+            raise PacosError(
+                f"{path}:{number}: expected an object with a text instruction and instances of input and output, "
+                "as in Self-Instruct's user-oriented set. Mend or remove that line."
+            )
+        yield from examples

@@ -1,0 +1,136 @@
+"""The stage: the same held-out items for every model, exact match, and judges who see nothing but answers."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pacos.core.recipe import Recipe
+from pacos.core.records import read_examples
+from pacos.core.run_folder import RunFolder
+from pacos.evaluate.answers import answer_items
+from pacos.evaluate.candidates import Candidate, find_candidates
+from pacos.evaluate.exact_match import Answers, exact_match
+from pacos.evaluate.examples import pick_examples
+from pacos.evaluate.items import Item, builtin_items, file_items, read_or_make_items
+from pacos.evaluate.judges import Judgment, judge_answers, judges_of, write_verdicts
+from pacos.evaluate.tables import print_report
+from pacos.evaluate.verdicts import judge_agreement, pairwise, slot_effect
+
+
+@dataclass(frozen=True)
+class EvaluateReport:
+    """What was measured. `exact_match` and its kin are shares by model label; intervals are 95%.
+
+    `pairwise` is the first candidate against the baseline on the main items, ties as half; `comparisons` has every
+    candidate, and the harder items apart. `slot_effect` is by judge.
+    """
+
+    items: int
+    items_harder: int
+    baseline: str
+    candidates: list[str]
+    judges: list[str]
+    exact_match: dict[str, float | None]
+    exact_match_intervals: dict[str, Any]
+    exact_match_chance_corrected: dict[str, float | None]
+    exact_match_harder: dict[str, float | None]
+    exact_match_harder_intervals: dict[str, Any]
+    per_skill: list[dict[str, Any]]
+    per_skill_harder: list[dict[str, Any]]
+    pairwise: dict[str, Any]
+    pairwise_harder: dict[str, Any] | None
+    comparisons: dict[str, dict[str, Any]]
+    slot_effect: dict[str, Any]
+    judge_agreement: float | None
+    examples: list[dict[str, Any]]
+    usd: float
+    seconds: float
+
+
+def run(recipe: Recipe, run: RunFolder) -> EvaluateReport:
+    """Compares the recipe's candidates with its baseline and writes evaluate/; a finished stage is only read."""
+    table, started = recipe.evaluate, time.monotonic()
+    models = find_candidates(recipe, run)
+    with run.stage("evaluate", ("train", "evaluate", "judge"), _inputs(recipe, run)) as stage:
+        if stage.done:
+            print(f"evaluate: done before, see {stage.folder}")
+            return EvaluateReport(**stage.report())
+        items = read_or_make_items(stage.folder / "items.jsonl", _make_items(recipe, run))
+        answers = {m.label: answer_items(m, items, stage.folder / f"answers/{m.label}.jsonl") for m in models}
+        judges = judges_of(recipe)
+        judgment = judge_answers(
+            stage.folder / "ballots.sqlite", judges, items, answers, baseline=models[0].label, seed=table.seed
+        )
+        write_verdicts(stage.folder / "verdicts.jsonl", judgment.verdicts)
+        report = _report(items, answers, models, judgment, table.seed, started)
+        stage.finish(asdict(report), ("items.jsonl", "answers", "ballots.sqlite", "verdicts.jsonl"))
+        print_report(report.__dict__, stage.folder)
+        return report
+
+
+def _inputs(recipe: Recipe, run: RunFolder) -> tuple[Path, ...]:
+    files = [run.path / "train" / "done.json", Path(recipe.evaluate.instructions)]
+    return (*files, _training_file(recipe, run))
+
+
+def _training_file(recipe: Recipe, run: RunFolder) -> Path:
+    return Path(recipe.train.dataset) if recipe.train.dataset else run.path / "generate" / "dataset.json"
+
+
+def _make_items(recipe: Recipe, run: RunFolder) -> Iterator[Item]:
+    # A generator, so that a resumed run, which reads its items, does not read the training data again.
+    if recipe.evaluate.instructions:
+        yield from file_items(Path(recipe.evaluate.instructions))
+        return
+    if not recipe.train.dataset:
+        run.finished("generate")
+    training = read_examples(_training_file(recipe, run))
+    yield from builtin_items(training, recipe.evaluate.items_per_skill, recipe.evaluate.seed)
+
+
+def _report(
+    items: Sequence[Item],
+    answers: Answers,
+    models: Sequence[Candidate],
+    judgment: Judgment,
+    seed: int,
+    started: float,
+) -> EvaluateReport:
+    main = [item for item in items if item.set == "main"]
+    harder = [item for item in items if item.set == "harder"]
+    on_main, on_harder = exact_match(main, answers), exact_match(harder, answers)
+    comparisons = {label: _compare(label, judgment) for label in judgment.pairs}
+    first = models[1].label
+    judges = list(dict.fromkeys(ballot.judge for ballot in judgment.ballots))
+    return EvaluateReport(
+        items=len(main),
+        items_harder=len(harder),
+        baseline=models[0].label,
+        candidates=[model.label for model in models[1:]],
+        judges=judges,
+        exact_match=on_main.rates,
+        exact_match_intervals=on_main.intervals,
+        exact_match_chance_corrected=on_main.chance_corrected,
+        exact_match_harder=on_harder.rates,
+        exact_match_harder_intervals=on_harder.intervals,
+        per_skill=[asdict(row) for row in on_main.per_skill],
+        per_skill_harder=[asdict(row) for row in on_harder.per_skill],
+        pairwise=comparisons[first]["main"],
+        pairwise_harder=comparisons[first]["harder"],
+        comparisons=comparisons,
+        slot_effect={
+            judge: asdict(slot_effect([b for b in judgment.ballots if b.judge == judge], judgment.votes))
+            for judge in judges
+        },
+        judge_agreement=judge_agreement(judgment.verdicts),
+        examples=pick_examples(main, answers, first, seed),
+        usd=round(sum(judgment.votes[ballot.id].usd for ballot in judgment.ballots), 6),
+        seconds=round(time.monotonic() - started, 2),
+    )
+
+
+def _compare(label: str, judgment: Judgment) -> dict[str, Any]:
+    pairs = {set: [pair for pair in judgment.pairs[label] if pair.item.set == set] for set in ("main", "harder")}
+    return {set: asdict(pairwise(of_set, judgment.verdicts)) if of_set else None for set, of_set in pairs.items()}

@@ -1,0 +1,1 @@
+"""generate: instruction data from a teacher, filtered, deduplicated and accounted for."""

@@ -1,0 +1,162 @@
+"""The ledger: every reply that was paid for, on disk before it is used, found again by its request's hash."""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Column, Float, Integer, MetaData, String, Table, Text, create_engine, event, func, insert, select
+from sqlalchemy.exc import DatabaseError
+
+from pacos.core.errors import PacosError
+from pacos.core.recipe import EngineTable
+from pacos.engines import Reply, Request, Usage
+
+_METADATA = MetaData()
+_REPLIES = Table(
+    "replies",
+    _METADATA,
+    Column("key", String, primary_key=True),
+    Column("number", Integer, nullable=False),
+    Column("teacher", Text, nullable=False),
+    Column("prompt", Text, nullable=False),
+    Column("sampling", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("finish_reason", String, nullable=False),
+    Column("prompt_tokens", Integer, nullable=False),
+    Column("completion_tokens", Integer, nullable=False),
+    Column("usd", Float, nullable=False),
+    Column("seconds", Float, nullable=False),
+    Column("received", String, nullable=False),
+    # Which process asked, and how long it had been at work: the whole job's time is summed over processes, on a
+    # clock that does not jump.
+    Column("session", Integer, nullable=False),
+    Column("session_seconds", Float, nullable=False),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request of the job, numbered from 0, with the hash it is stored under."""
+
+    number: int
+    key: str
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What all replies so far took, in US dollars, tokens and seconds of work."""
+
+    replies: int
+    usd: float
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+    first_received: str
+    last_received: str
+
+
+def call_key(teacher: EngineTable, request: Request) -> str:
+    """SHA-256 over everything that shapes a reply: engine, model, api, prompt and sampling."""
+    content = [teacher.engine, teacher.model, teacher.path, teacher.api, request.prompt, asdict(request.sampling)]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+class Ledger:
+    """An open ledger. Raises PacosError where the disk is full or the file is no ledger."""
+
+    def __init__(self, path: Path, teacher: str) -> None:
+        self._path = path
+        self._teacher = teacher
+        self._start = time.monotonic()
+        self._engine = create_engine(f"sqlite:///{path}")
+        event.listen(self._engine, "connect", _prepare)
+        with self._errors():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _METADATA.create_all(self._engine)
+            self._connection = self._engine.connect()
+            last = self._connection.scalar(select(func.max(_REPLIES.c.session)))
+            self._connection.commit()
+        self._session = 0 if last is None else last + 1
+
+    def find(self, call: Call) -> Reply | None:
+        """The stored reply to this very request, if there is one."""
+        with self._errors():
+            row = self._connection.execute(select(_REPLIES).where(_REPLIES.c.key == call.key)).first()
+            self._connection.commit()
+        if row is None:
+            return None
+        usage = Usage(row.prompt_tokens, row.completion_tokens)
+        return Reply(call.request.id, row.text, row.finish_reason, usage, row.usd, row.seconds)
+
+    def store(self, call: Call, reply: Reply) -> None:
+        """Puts a reply on disk; it is there when this returns."""
+        prompt = call.request.prompt
+        values: dict[str, Any] = {
+            "key": call.key,
+            "number": call.number,
+            "teacher": self._teacher,
+            "prompt": prompt if isinstance(prompt, str) else json.dumps([asdict(message) for message in prompt]),
+            "sampling": json.dumps(asdict(call.request.sampling)),
+            "text": reply.text,
+            "finish_reason": reply.finish_reason,
+            "prompt_tokens": reply.usage.prompt_tokens,
+            "completion_tokens": reply.usage.completion_tokens,
+            "usd": reply.usd,
+            "seconds": reply.seconds,
+            "received": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "session": self._session,
+            "session_seconds": time.monotonic() - self._start,
+        }
+        with self._errors():
+            self._connection.execute(insert(_REPLIES).prefix_with("OR IGNORE").values(values))
+            self._connection.commit()
+
+    def totals(self) -> Totals:
+        """Sums over all replies, this session's and earlier ones'."""
+        columns = _REPLIES.c
+        sums = select(
+            func.count(),
+            func.coalesce(func.sum(columns.usd), 0.0),
+            func.coalesce(func.sum(columns.prompt_tokens), 0),
+            func.coalesce(func.sum(columns.completion_tokens), 0),
+            func.coalesce(func.min(columns.received), ""),
+            func.coalesce(func.max(columns.received), ""),
+        )
+        spans = select(func.max(columns.session_seconds)).where(columns.session != self._session)
+        with self._errors():
+            replies, usd, prompt_tokens, completion_tokens, first, last = self._connection.execute(sums).one()
+            earlier = sum(self._connection.scalars(spans.group_by(columns.session)))
+            self._connection.commit()
+        seconds = earlier + time.monotonic() - self._start
+        return Totals(replies, usd, prompt_tokens, completion_tokens, seconds, first, last)
+
+    def close(self) -> None:
+        """Closes the file; one without any reply is removed, as there is nothing in it to go on from."""
+        is_empty = self._connection.scalar(select(func.count()).select_from(_REPLIES)) == 0
+        self._connection.close()
+        self._engine.dispose()
+        if is_empty:
+            self._path.unlink()
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (DatabaseError, OSError) as error:
+            reason = error.orig if isinstance(error, DatabaseError) else error.strerror
+            raise PacosError(
+                f"{self._path}: the ledger of replies cannot be written or read ({reason}); every reply it holds "
+                "stays. Free space or mend the file, then repeat the same command: it goes on from here."
+            ) from error
+
+
+def _prepare(connection: Any, _: Any) -> None:
+    # WAL with full synchronisation: a stored reply outlives a killed process and a power cut.
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")

@@ -1,0 +1,165 @@
+"""The page at `/`: terms first, then the chat, whose answers arrive as sanitised HTML, block by block."""
+
+import asyncio
+import json
+import sys
+import traceback
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any, Literal
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, Field
+from starlette.responses import RedirectResponse, Response
+
+from pacos.engines import Message, Sampling
+from pacos.serve.answers import Answers, End, Piece
+from pacos.serve.model import ServedModel
+from pacos.serve.store import Report, Store
+from pacos.serve.visitors import Visitors
+from pacos.web.markdown import render_blocks
+from pacos.web.pages import Pages
+from pacos.web.streams import PieceResponse, while_connected
+
+MAX_QUESTION_CHARACTERS = 4000
+MAX_TURNS = 100
+# Cooler than the API's default: a small student answers better, and there is still choice for the watermark.
+PAGE_SAMPLING = Sampling(max_tokens=512, temperature=0.7, top_p=0.9)
+EXAMPLES = (
+    ("Facts", "What is the capital of Italy?"),
+    ("Lists", "Sort these words alphabetically: pear, fig, plum, apple"),
+    ("Text", "Write this sentence in capital letters: the alpaca eats grass"),
+    ("Judgement", "Is this review positive or negative? I loved every minute of the film."),
+)
+REASONS = {
+    "harmful": "Harmful or dangerous",
+    "hateful": "Hateful or harassing",
+    "private": "Private details about a person",
+    "wrong": "Wrong or misleading",
+    "other": "Something else",
+}
+
+
+class Turn(BaseModel):
+    """One message of the page's conversation."""
+
+    role: Literal["user", "assistant"]
+    content: str = Field(max_length=20_000)
+
+
+class ChatQuestion(BaseModel):
+    """What the page sends: the conversation, whose last turn is the question."""
+
+    messages: list[Turn] = Field(min_length=1, max_length=MAX_TURNS)
+
+
+class ReportForm(BaseModel):
+    """A report; `transcript` ends with the reported answer and is kept only with `consent`."""
+
+    reason: Literal["harmful", "hateful", "private", "wrong", "other"]
+    details: str = Field("", max_length=2000)
+    consent: bool = False
+    transcript: list[Turn] = Field(default_factory=list, max_length=MAX_TURNS)
+
+
+class ChatPage:
+    """The routes of the page, beside the API and over the same request path."""
+
+    def __init__(
+        self, answers: Answers, model: ServedModel, visitors: Visitors, store: Store, pages: Pages, watermark: bool
+    ) -> None:
+        self.answers, self.model, self.visitors, self.store = answers, model, visitors, store
+        self.pages, self.watermark = pages, watermark
+
+    def router(self) -> APIRouter:
+        """The routes."""
+        router = APIRouter()
+        # Plain functions run in threads, since they ask the database.
+        router.add_api_route("/", self.show, methods=["GET"], response_model=None)
+        router.add_api_route("/terms", self.show_terms, methods=["GET"], response_model=None)
+        router.add_api_route("/terms", self.accept_terms, methods=["POST"], response_model=None)
+        router.add_api_route("/chat", self.ask, methods=["POST"], response_model=None)
+        router.add_api_route("/reports", self.report, methods=["POST"], status_code=201)
+        return router
+
+    def show(self, request: Request) -> Response:
+        """The chat, or the terms where they have not been accepted."""
+        if not self.visitors.has_accepted(request):
+            return self._terms_page(accepted=False)
+        return self.pages.render(
+            "chat.html",
+            model=self.model,
+            watermark=self.watermark,
+            examples=EXAMPLES,
+            reasons=REASONS,
+            max_characters=MAX_QUESTION_CHARACTERS,
+        )
+
+    def show_terms(self, request: Request) -> Response:
+        """The terms, to read again."""
+        return self._terms_page(accepted=self.visitors.has_accepted(request))
+
+    def _terms_page(self, accepted: bool) -> Response:
+        return self.pages.render("terms.html", model=self.model, terms=self.visitors.terms, accepted=accepted)
+
+    def accept_terms(self, request: Request) -> Response:
+        """Takes the acceptance and goes on to the chat."""
+        response = RedirectResponse("/", 303)
+        self.visitors.accept(request, response)
+        return response
+
+    async def ask(self, question: ChatQuestion, request: Request) -> Response:
+        """Streams the answer as one JSON object a line: pieces, then the end."""
+        await asyncio.to_thread(self.visitors.require_terms, request)
+        self.visitors.limit_page(request)
+        prompt = self.model.prompt(tuple(Message(turn.role, turn.content) for turn in question.messages))
+        answer = self.answers.answer(prompt, PAGE_SAMPLING)
+        await while_connected(request.receive, anext(answer))
+        return PieceResponse(self._lines(answer), "application/x-ndjson")
+
+    async def _lines(self, answer: AsyncGenerator[Piece | End, None]) -> AsyncGenerator[str, None]:
+        text, blocks = "", []
+        async with aclosing(answer):
+            try:
+                async for event in answer:
+                    if isinstance(event, End):
+                        yield _line(self._end(event))
+                        continue
+                    text += event.text
+                    before, blocks = blocks, render_blocks(text)
+                    yield _line({"type": "piece", "text": event.text, "blocks": _changed(before, blocks), "count": len(blocks)})
+            except Exception:
+                traceback.print_exc(file=sys.stderr)
+                yield _line({"type": "error", "message": "The server failed while answering. Please try again."})
+
+    def _end(self, end: End) -> dict[str, Any]:
+        return {
+            "type": "end",
+            "finish_reason": end.finish_reason,
+            "completion_tokens": end.usage.completion_tokens,
+            "seconds": round(end.seconds, 2),
+            "watermarked": self.watermark,
+        }
+
+    def report(self, form: ReportForm, request: Request) -> dict[str, int]:
+        """Stores a report and returns its number."""
+        self.visitors.require_terms(request)
+        self.visitors.limit_reports(request)
+        report = Report(
+            reason=form.reason,
+            details=form.details,
+            consent=form.consent,
+            transcript=[turn.model_dump() for turn in form.transcript] if form.consent else None,
+            model=self.model.name,
+            model_sha256=self.model.sha256,
+        )
+        return {"id": self.store.add_report(report)}
+
+
+def _changed(before: list[str], after: list[str]) -> list[tuple[int, str]]:
+    """The blocks to put in place, by number; appended text only ever changes the last ones."""
+    return [(i, html) for i, html in enumerate(after) if i >= len(before) or before[i] != html]
+
+
+def _line(value: dict[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False) + "\n"

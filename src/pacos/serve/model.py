@@ -1,0 +1,87 @@
+"""The model that is served: where it is, what it is called, and how a conversation becomes its prompt."""
+
+import time
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from transformers import AutoConfig, AutoTokenizer
+
+from pacos.core.errors import PacosError
+from pacos.core.files import sha256_file
+from pacos.core.models import resolve_model
+from pacos.core.prompts import render_prompt
+from pacos.engines import Message
+
+WEIGHTS = ("*.safetensors", "*.bin")
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """`sha256` is of the weights; `takes_conversation` tells a chat model from a student of single instructions."""
+
+    name: str
+    path: str
+    sha256: str
+    vocab_size: int
+    takes_conversation: bool
+    created: int
+
+    @property
+    def fingerprint(self) -> str:
+        """What answers carry as system_fingerprint."""
+        return f"pacos-{self.sha256[:12]}"
+
+    def prompt(self, messages: tuple[Message, ...]) -> str | tuple[Message, ...]:
+        """A chat model gets the conversation; a student gets its last message in the template it was trained on.
+
+        An empty line in that message parts the instruction from its input, as Alpaca's examples have both.
+        """
+        if self.takes_conversation:
+            return messages
+        instruction, _, input = messages[-1].content.strip().partition("\n\n")
+        return render_prompt(instruction.strip(), input.strip())
+
+
+def find_model(run_path: Path, model: str) -> ServedModel:
+    """The checkpoint that `serve.model` names, or the run's student; PacosError where it is missing or unfinished."""
+    path = resolve_model(model) if model else str(_student(run_path))
+    folder = Path(path)
+    try:
+        vocab_size = AutoConfig.from_pretrained(path).get_text_config().vocab_size
+        tokenizer = AutoTokenizer.from_pretrained(path)
+    except (OSError, ValueError) as error:
+        raise PacosError(
+            f"{path}: cannot be opened as a Hugging Face checkpoint ({str(error).splitlines()[0]}); "
+            "expected config.json and a tokenizer there."
+        ) from None
+    return ServedModel(
+        name=(folder.name if model else run_path.resolve().name) if folder.is_dir() else path,
+        path=path,
+        sha256=_weights_sha256(folder) if folder.is_dir() else sha256(path.encode()).hexdigest(),
+        vocab_size=vocab_size,
+        takes_conversation=bool(tokenizer.chat_template),
+        created=int(folder.stat().st_mtime) if folder.is_dir() else int(time.time()),
+    )
+
+
+def _student(run_path: Path) -> Path:
+    if not run_path.is_dir():
+        raise PacosError(f"{run_path}: no such run folder; expected one that `pacos run RECIPE` made, such as runs/tiny.")
+    folder = run_path / "train" / "model"
+    if not (run_path / "train" / "done.json").is_file():
+        raise PacosError(
+            f"{folder}: the train stage is not finished in this run; run `pacos train RECIPE --run {run_path}` first, "
+            "or name a checkpoint with serve.model=PATH."
+        )
+    if not (folder / "config.json").is_file():
+        raise PacosError(f"{folder}: no config.json there; the student is gone. Train it again in another --run folder.")
+    return folder
+
+
+def _weights_sha256(folder: Path) -> str:
+    """The hash of the one weights file, or of the list of all of them."""
+    hashes = [sha256_file(file) for pattern in WEIGHTS for file in sorted(folder.glob(pattern))]
+    if not hashes:
+        raise PacosError(f"{folder}: no weights there; expected model.safetensors.")
+    return hashes[0] if len(hashes) == 1 else sha256("\n".join(hashes).encode()).hexdigest()

@@ -1,0 +1,76 @@
+/** What a turn looks like. All HTML in here was made and sanitised by the server; all other text goes in as text. */
+
+function fromTemplate(id) {
+  return document.getElementById(id).content.firstElementChild.cloneNode(true);
+}
+
+export function questionView(turn) {
+  const element = fromTemplate("question-template");
+  element.querySelector(".said").textContent = turn.content;
+  return element;
+}
+
+export class AnswerView {
+  constructor(turn, actions) {
+    this.turn = turn;
+    this.element = fromTemplate("answer-template");
+    const find = (selector) => this.element.querySelector(selector);
+    this.body = find(".prose");
+    this.spoken = find(".spoken");
+    this.waiting = find(".waiting");
+    this.problem = find(".problem");
+    this.footer = find("footer");
+    this.note = find(".note");
+    this.copy = find(".copy");
+    this.copy.addEventListener("click", () => this.copyText());
+    find(".regenerate").addEventListener("click", () => actions.regenerate());
+    find(".report").addEventListener("click", () => actions.report(turn));
+  }
+
+  /** Puts changed blocks in place and lets the text be spoken: the blocks themselves are silent, or the whole
+   * block would be read again at each sentence. */
+  show({ text, blocks, count }) {
+    for (const [index, html] of blocks) {
+      if (!this.body.children[index]) this.body.append(document.createElement("div"));
+      this.body.children[index].innerHTML = html;
+      this.turn.blocks[index] = html;
+    }
+    this.turn.blocks.length = count;
+    while (this.body.children.length > count) this.body.lastElementChild.remove();
+    this.turn.content += text;
+    this.spoken.append(Object.assign(document.createElement("span"), { textContent: text }));
+  }
+
+  /** Ends the answer, now or as it was kept from before the reload. */
+  finish() {
+    const { turn } = this;
+    this.waiting.remove();
+    this.spoken.remove();
+    this.body.removeAttribute("aria-live");
+    this.note.textContent = turn.note ?? "";
+    this.footer.hidden = false;
+    for (const button of this.element.querySelectorAll(".copy, .report")) button.hidden = !turn.content;
+    if (!turn.problem) return;
+    this.problem.textContent = turn.problem;
+    this.problem.hidden = false;
+  }
+
+  /** An answer from before the reload. */
+  restore() {
+    const { content, blocks } = this.turn;
+    this.turn.content = "";
+    this.show({ text: content, blocks: [...blocks.entries()], count: blocks.length });
+    this.finish();
+  }
+
+  async copyText() {
+    const label = this.copy.querySelector("span");
+    try {
+      await navigator.clipboard.writeText(this.turn.content);
+      label.textContent = "Copied";
+    } catch {
+      label.textContent = "Copying is not allowed here";
+    }
+    setTimeout(() => (label.textContent = "Copy"), 2000);
+  }
+}

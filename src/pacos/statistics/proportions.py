@@ -1,0 +1,55 @@
+"""One proportion: its intervals, the sign test, and accuracy with chance taken out."""
+
+from typing import NamedTuple
+
+from scipy.stats import binomtest
+
+
+class Interval(NamedTuple):
+    """A confidence interval; both ends are shares between 0 and 1."""
+
+    low: float
+    high: float
+
+
+def wilson(successes: int, trials: int, confidence: float = 0.95) -> Interval:
+    """Wilson's score interval of successes / trials (Wilson 1927, JASA 22), without continuity correction.
+
+    The default for a proportion: its coverage is near nominal on average, even with few trials or near 0 and 1.
+    Raises ValueError unless 0 <= successes <= trials; no trials give (0, 1).
+    """
+    return _proportion(successes, trials, confidence, "wilson")
+
+
+def clopper_pearson(successes: int, trials: int, confidence: float = 0.95) -> Interval:
+    """Clopper and Pearson's exact interval of successes / trials (Biometrika 26, 1934).
+
+    Its coverage is never under nominal, so it is wider than Wilson's. Errors as for `wilson`.
+    """
+    return _proportion(successes, trials, confidence, "exact")
+
+
+def _proportion(successes: int, trials: int, confidence: float, method: str) -> Interval:
+    if not 0 <= successes <= trials:
+        raise ValueError(f"{successes} successes of {trials} trials; expected 0 <= successes <= trials")
+    if trials == 0:
+        return Interval(0.0, 1.0)
+    low, high = binomtest(successes, trials).proportion_ci(confidence, method=method)
+    return Interval(float(low), float(high))
+
+
+def sign_test(wins: int, losses: int) -> float:
+    """The two-sided exact p-value that wins and losses are equally likely; ties are left out (Dixon and Mood 1946)."""
+    if wins + losses == 0:
+        return 1.0
+    return float(binomtest(wins, wins + losses, 0.5).pvalue)
+
+
+def chance_corrected(accuracy: float, chance: float) -> float:
+    """(accuracy - chance) / (1 - chance): 0 for a guesser, 1 for no error, negative for worse than guessing.
+
+    Raises ValueError where chance is not in [0, 1).
+    """
+    if not 0 <= chance < 1:
+        raise ValueError(f"chance is {chance}; expected at least 0 and under 1")
+    return (accuracy - chance) / (1 - chance)

@@ -1,0 +1,1 @@
+"""What the web apps share: page frame, safe Markdown, request guards, limits, database, server."""

@@ -1,0 +1,77 @@
+"""Binds the port first, then serves until Ctrl-C."""
+
+import errno
+import socket
+from collections.abc import Callable
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from pacos.core.errors import PacosError
+
+# Long enough for a short answer to end, short enough that Ctrl-C feels like stopping.
+SHUTDOWN_SECONDS = 2
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A bound socket that does not listen yet; port 0 takes a free one. PacosError where it cannot be had."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except OSError as error:
+        raise PacosError(
+            f"serve.host: {host!r} is not an address of this machine ({error.strerror}); "
+            "expected such as 127.0.0.1 or 0.0.0.0."
+        ) from None
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+        # A bound port may still belong to a listener when both allow reuse; listening tells.
+        bound.listen()
+    except OSError as error:
+        bound.close()
+        raise PacosError(_bind_line(host, port, error)) from None
+    return bound
+
+
+def _bind_line(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"serve.port: {port} on {host} is in use by another program; stop it, or give serve.port=0 for a free one."
+        )
+    if error.errno == errno.EACCES:
+        return f"serve.port: {port} needs administrator rights; give a port above 1023, such as serve.port=8000."
+    return f"serve.host: cannot listen on {host}:{port} ({error.strerror}); expected an address of this machine."
+
+
+def address_of(bound: socket.socket) -> str:
+    """The URL to open in a browser on this machine."""
+    host, port = bound.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self.on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.on_ready()
+
+
+def make_server(app: ASGIApp, on_ready: Callable[[], None] = lambda: None) -> uvicorn.Server:
+    """A uvicorn server that calls `on_ready` once it answers; run it with `run(sockets=[bound])`.
+
+    No access log is kept: it would hold addresses.
+    """
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        lifespan="on",
+    )
+    return _Server(config, on_ready)

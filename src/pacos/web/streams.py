@@ -1,0 +1,66 @@
+"""Answers that arrive piece by piece, and the client that may leave before the end."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable
+from contextlib import aclosing, suppress
+from typing import TypeVar
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+T = TypeVar("T")
+
+
+class ClientGone(Exception):
+    """The client closed the connection; the work for it has been cancelled."""
+
+
+async def while_connected(receive: Receive, work: Awaitable[T]) -> T:
+    """The result of `work`, which is cancelled, cleaned up and ended by ClientGone when the client leaves first.
+
+    The request's body must have been read before.
+    """
+    task = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(_disconnect(receive))
+    try:
+        await asyncio.wait({task, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise ClientGone
+    finally:
+        for future in (task, leaving):
+            future.cancel()
+            # Waiting lets the work free what it holds before the connection is forgotten.
+            with suppress(asyncio.CancelledError, Exception):
+                await future
+
+
+async def _disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+class PieceResponse(Response):
+    """Sends each piece as it comes; closes `pieces` at the end, at an error and when the client leaves.
+
+    A slow client slows the sending: no queue stands between the pieces and the socket.
+    """
+
+    def __init__(self, pieces: AsyncGenerator[str, None], media_type: str) -> None:
+        super().__init__(media_type=media_type)
+        del self.headers["content-length"]
+        # Proxies such as nginx otherwise collect the whole answer before they pass it on.
+        self.headers["X-Accel-Buffering"] = "no"
+        self.headers["Cache-Control"] = "no-store"
+        self.pieces = pieces
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with suppress(ClientGone):
+            await while_connected(receive, self._send_all(send))
+
+    async def _send_all(self, send: Send) -> None:
+        async with aclosing(self.pieces) as pieces:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            async for piece in pieces:
+                await send({"type": "http.response.body", "body": piece.encode(), "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -1,0 +1,134 @@
+"""A real server on a real socket, in front of an engine that says what a test tells it to."""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from pacos.engines import Delta, Failure, Reply, Request, Usage
+from pacos.guard import ModerationResult, Moderator, moderator
+from pacos.serve.answers import Answers
+from pacos.serve.app import Parts, make_app
+from pacos.serve.model import ServedModel
+from pacos.serve.store import Store
+from pacos.serve.terms import load_terms
+from pacos.web.database import sqlite_url
+from pacos.web.server import address_of, bind, make_server
+
+
+class ScriptedEngine:
+    """Says `pieces` one by one with a pause; counts what it made and whether it was stopped early."""
+
+    name = "scripted"
+
+    def __init__(self, pieces: Iterable[str] = ("Hello ", "there."), pause_seconds: float = 0.0) -> None:
+        self.pieces, self.pause_seconds = list(pieces), pause_seconds
+        self.requests: list[Request] = []
+        self.num_made = 0
+        self.num_freed_early = 0
+        self.failure: Exception | None = None
+
+    def complete(self, requests: Iterable[Request]) -> AsyncIterator[Reply | Failure]:
+        raise NotImplementedError("serve only streams")
+
+    async def stream(self, request: Request) -> AsyncIterator[Delta]:
+        self.requests.append(request)
+        finished = False
+        try:
+            text = ""
+            for i, piece in enumerate(self.pieces[: request.sampling.max_tokens]):
+                await asyncio.sleep(self.pause_seconds)
+                self.num_made += 1
+                text += piece
+                if self.failure and i == len(self.pieces) - 1:
+                    raise self.failure
+                yield Delta(piece)
+            reason = "length" if len(self.pieces) > request.sampling.max_tokens else "stop"
+            finished = True
+            yield Delta("", Reply(request.id, text, reason, Usage(7, len(self.pieces))))
+        finally:
+            self.num_freed_early += not finished
+
+    async def close(self) -> None:
+        pass
+
+
+class WordModerator:
+    """Flags one word, so that a test decides what is flagged; keeps every text it was shown."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def check(self, text: str) -> ModerationResult:
+        self.seen.append(text)
+        return ModerationResult.of({"violence": 1.0} if "forbidden" in text else {})
+
+
+@dataclass
+class Served:
+    url: str
+    engine: ScriptedEngine
+    store: Store
+    model: ServedModel
+
+
+@contextmanager
+def running(app: object) -> Iterator[str]:
+    """Serves an ASGI app on a free loopback port, in a thread."""
+    bound = bind("127.0.0.1", 0)
+    ready = threading.Event()
+    server = make_server(app, ready.set)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
+    thread.start()
+    try:
+        assert ready.wait(10)
+        yield address_of(bound)
+    finally:
+        server.should_exit = server.force_exit = True
+        thread.join(10)
+
+
+@dataclass
+class Starter:
+    """Starts servers and stops them all at the end of the test."""
+
+    folder: Path
+    stack: ExitStack = field(default_factory=ExitStack)
+
+    def __call__(
+        self,
+        engine: ScriptedEngine | None = None,
+        moderating: Moderator | None = None,
+        terms: str = "",
+        takes_conversation: bool = False,
+    ) -> Served:
+        engine = engine or ScriptedEngine()
+        store = Store(sqlite_url(self.folder / "store.sqlite"))
+        self.stack.callback(store.close)
+        model = ServedModel("tiny", "nowhere", "ab" * 32, 400, takes_conversation, 1)
+        answers = Answers(engine, moderating or moderator("off"), holds_back=moderating is not None)
+        app = make_app(Parts(answers, model, store, load_terms(terms), watermark=True))
+        return Served(self.stack.enter_context(running(app)), engine, store, model)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Starter]:
+    """`start(engine, …)` serves and returns where."""
+    starter = Starter(tmp_path)
+    with starter.stack:
+        yield starter
+
+
+def eventually(holds: Callable[[], bool], seconds: float = 5.0) -> bool:
+    """Whether something came true soon enough; never how fast."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if holds():
+            return True
+        time.sleep(0.02)
+    return holds()

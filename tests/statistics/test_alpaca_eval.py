@@ -1,0 +1,42 @@
+"""AlpacaEval's published win rates and standard errors, recomputed from its published judgments."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from pacos.statistics import preference_win_rate
+
+
+@pytest.mark.parametrize("model", ["alpaca-7b", "vicuna-7b", "NullModel"])
+def test_alpaca_eval_2(shared_data: Path, model: str) -> None:
+    _check(shared_data, model, "weighted_alpaca_eval_gpt4_turbo", "data_AlpacaEval_2")
+
+
+@pytest.mark.parametrize("model", ["alpaca-7b", "alpaca-farm-ppo-human"])
+def test_alpaca_eval_1(shared_data: Path, model: str) -> None:
+    _check(shared_data, model, "alpaca_eval_gpt4", "data_AlpacaEval")
+
+
+def _check(data: Path, model: str, judge: str, board: str) -> None:
+    folder = data / "alpaca_eval"
+    judgments = json.loads((folder / "results" / model / judge / "annotations.json").read_text())
+    published = _published(folder / "leaderboards" / board / f"{judge}_leaderboard.csv", model)
+    found = preference_win_rate([judgment["preference"] for judgment in judgments])
+    assert found.count == int(float(published["n_total"]))
+    assert 100 * found.rate == pytest.approx(float(published["win_rate"]), abs=1e-6)
+    assert 100 * found.standard_error == pytest.approx(float(published["standard_error"]), abs=1e-6)
+
+
+def _published(leaderboard: Path, model: str) -> dict[str, str]:
+    with open(leaderboard, newline="") as file:
+        return next(row for row in csv.DictReader(file) if row[""] == model)
+
+
+def test_draws_and_gaps() -> None:
+    found = preference_win_rate([1, 2, 0, 1.5, None, float("nan")])
+    assert (found.rate, found.count) == (0.5, 4)
+    for bad in ([], [2.5], [None]):
+        with pytest.raises(ValueError):
+            preference_win_rate(bad)
