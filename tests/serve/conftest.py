@@ -89,7 +89,7 @@ def running(app: object) -> Iterator[str]:
         assert ready.wait(10)
         yield address_of(bound)
     finally:
-        server.should_exit = server.force_exit = True
+        server.should_exit = True
         thread.join(10)
 
 

@@ -17,9 +17,13 @@ def resolve_model(name: str) -> str:
         if not (path / "config.json").exists():
             raise PacosError(f"{path}: no config.json there; expected a Hugging Face checkpoint folder.")
         return str(path)
-    # A hub name is exactly owner/name; anything that looks more like a path is taken for one and is missing.
-    if name.count("/") == 1 and not name.startswith((".", "/", "~")):
+    if is_hub_name(name):
         return name
     raise PacosError(
         f"{name}: no such model folder; expected pacos-mini, a checkpoint folder or a hub name (owner/name)."
     )
+
+
+def is_hub_name(name: str) -> bool:
+    """True for exactly owner/name where no such folder exists; anything that looks more like a path is one."""
+    return name.count("/") == 1 and not name.startswith((".", "/", "~")) and not Path(name).is_dir()

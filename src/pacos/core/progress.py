@@ -53,8 +53,5 @@ class ProgressBar:
         elif now - self._last_line >= PLAIN_LINE_EVERY_SECONDS:
             self._last_line = now
             left = max(self.total - self.count, 0) / rate if rate else 0
-            print(
-                f"{self.title}: {self.count:,}/{self.total:,} {self.unit}, {rate:,.1f}/s, {left:,.0f} s left {note}".rstrip(),
-                file=sys.stderr,
-                flush=True,
-            )
+            line = f"{self.title}: {self.count:,}/{self.total:,} {self.unit}, {rate:,.1f}/s, {left:,.0f} s left {note}"
+            print(line.rstrip(), file=sys.stderr, flush=True)

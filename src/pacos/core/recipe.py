@@ -3,6 +3,7 @@
 import ast
 import difflib
 import inspect
+import itertools
 import textwrap
 import tomllib
 import types
@@ -234,16 +235,10 @@ def _checked(where: str, table: str, key: str, value: Any) -> Any:
         raise PacosError(f"{where}: {name} is {shown!r}; expected {describe(hint)}{nearest}")
     low, high = spec.metadata["at_least"], spec.metadata["at_most"]
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        if (low is not None and not value >= low) or (high is not None and not value <= high):
-            bounds = " and ".join(
-                part
-                for part in (
-                    f"at least {low}" if low is not None else "",
-                    f"at most {high}" if high is not None else "",
-                )
-                if part
-            )
-            raise PacosError(f"{where}: {name} is {value}; expected {bounds}.")
+        if low is not None and not value >= low:
+            raise PacosError(f"{where}: {name} is {value}; expected at least {low}.")
+        if high is not None and not value <= high:
+            raise PacosError(f"{where}: {name} is {value}; expected at most {high}.")
     return value
 
 
@@ -277,7 +272,7 @@ def doc_lines(table: type) -> dict[str, str]:
     """Field name -> the doc line under it, read from the source: Python keeps no docstring of a field."""
     body = ast.parse(textwrap.dedent(inspect.getsource(table))).body[0].body  # type: ignore[attr-defined]
     lines = {}
-    for statement, following in zip(body, body[1:], strict=False):
+    for statement, following in itertools.pairwise(body):
         if isinstance(statement, ast.AnnAssign) and isinstance(following, ast.Expr):
             lines[ast.unparse(statement.target)] = ast.literal_eval(following.value)
     return lines

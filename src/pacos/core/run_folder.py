@@ -71,7 +71,8 @@ class RunFolder:
         folder = self.path / stage
         if not (folder / "done.json").exists():
             raise PacosError(
-                f"{folder}: the {stage} stage is not finished in this run; run `pacos {stage} RECIPE --run {self.path}` first."
+                f"{folder}: the {stage} stage is not finished in this run; "
+                f"run `pacos {stage} RECIPE --run {self.path}` first."
             )
         return folder
 
@@ -82,9 +83,7 @@ class RunFolder:
         `tables` are the recipe tables that shape this stage's result: a folder begun with other values is refused.
         """
         folder = self.path / name
-        self._check_same_recipe(folder, tables)
-        done = folder / "done.json"
-        if done.exists():
+        if self.is_done(name):
             yield Stage(self, name, folder, True, inputs)
             return
         self._record_recipe(folder, tables)
@@ -95,16 +94,16 @@ class RunFolder:
             self.log(name, "interrupted")
             raise
 
-    def _check_same_recipe(self, folder: Path, tables: tuple[str, ...]) -> None:
+    def is_done(self, name: str) -> bool:
+        """Whether a stage is finished; PacosError where it was begun, finished or not, with another recipe."""
+        folder = self.path / name
         record = folder / "recipe.json"
         if not record.exists() or all(path == record for path in folder.iterdir()):
             # Where nothing was made yet, nothing is made with another recipe: a mistyped path may be mended.
-            return
-        before = read_json(record, "stage's recipe")
+            return False
         differences = []
-        for table in tables:
+        for table, was in read_json(record, "stage's recipe").items():
             now = self.recipe.table(table)
-            was = before.get(table, now)
             differences += [
                 f"{table}.{key} was {was.get(key)!r}, is now {value!r}"
                 for key, value in now.items()
@@ -115,6 +114,7 @@ class RunFolder:
                 f"{folder}: made with another recipe: {'; '.join(differences)}. "
                 "Give the recipe it was made with, or --run another folder."
             )
+        return (folder / "done.json").exists()
 
     def _record_recipe(self, folder: Path, tables: tuple[str, ...]) -> None:
         write_text(self.path / "recipe.toml", self.recipe.text)

@@ -6,15 +6,16 @@ from collections.abc import Collection
 
 SENTENCE_END = "."
 
-# Cyrillic and Greek letters drawn like Latin ones, after case folding; NFKD has already undone mathematical, circled
-# and full-width letters, which Unicode declares compatible.
+# Cyrillic, Greek and other letters drawn like Latin ones; NFKD has already undone mathematical, circled and full-width
+# letters, which Unicode declares compatible. Capitals go first where a capital looks unlike its small letter.
+_LOOKALIKE_CAPITALS = str.maketrans("ΗΝВНР", "hnbhp")
 _LOOKALIKES = str.maketrans(
-    "абвгԁеѕіїјкмнорԛгстѵԝхуһѡьӏ" + "αβγεζηικνορτυχωϲϳℓ" + "ıłøđɡɑꞵ" + "’ʼ`´",
-    "abbrdesiijkmhopqrctvwxyhwbl" + "abyeznikvoptuxwcjl" + "ilodgab" + "''''",
+    "абвгԁеѕіїјкмнорԛгстѵԝхуһѡьӏαβγεζηικνορτυχωϲϳℓıłøđɡɑꞵ’ʼ`´",
+    "abbrdesiijkmhopqrctvwxyhwblabyeznikvoptuxwcjlilodgab''''",
 )
-_LEET = str.maketrans("0134578@$!|+l", "oieastbasiiti")
+_LEET = str.maketrans("013456789@$!|+l", "oieasbtbgasiiti")
 _WORD_OR_END = re.compile(r"[a-z0-9]+|[.!?;]|\n\n")
-_LETTERS_AND_SIGNS = re.compile(r"(?<![a-z0-9])(?=[a-z]*[0-9@$!|+])(?=[0-9@$!|+]*[a-z])[a-z0-9@$!|+]*[a-z0-9@$]")
+_LETTERS_AND_SIGNS = re.compile(r"(?<![a-z0-9@$!|+])(?=[a-z]*[0-9@$!|+])(?=[0-9@$!|+]*[a-z])[a-z0-9@$!|+]*[a-z0-9@$]")
 _SPELLED_OUT = re.compile(r"(?<![a-z0-9'])[a-z0-9@$](?:[^a-z0-9\n@$]{1,3}[a-z0-9@$](?![a-z0-9@$'])){3,}")
 
 
@@ -50,6 +51,7 @@ def fold(text: str) -> str:
     """Case, accents, invisible characters and look-alike letters taken away; ASCII text only loses its case."""
     if text.isascii():
         return text.lower()
-    decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+    capitals_folded = unicodedata.normalize("NFKD", text).translate(_LOOKALIKE_CAPITALS)
+    decomposed = unicodedata.normalize("NFKD", capitals_folded.casefold())
     visible = "".join(char for char in decomposed if unicodedata.category(char) not in ("Mn", "Cf"))
     return visible.translate(_LOOKALIKES)

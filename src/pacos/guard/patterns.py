@@ -9,8 +9,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pacos.core.errors import PacosError
-
 MAX_WORDS_BETWEEN = 4
 
 
@@ -30,41 +28,30 @@ class Pattern:
 def compile_pattern(
     category: str, pattern: str, lists: Mapping[str, Sequence[str]], never_between: Sequence[str]
 ) -> Pattern:
-    """Compiles one pattern; PacosError where it names no list, or holds nothing that must occur."""
+    """Compiles one pattern; `lists` are those it may name, and "..." steps over no word of `never_between`."""
     needs, parts = [], [r"\b"]
-    for element in pattern.split():
-        name, optional = element.removesuffix("?"), element.endswith("?")
-        if name == "^":
+    for element, optional in _elements(pattern):
+        if element == "^":
             parts.append(r"(?<=\. )")
-        elif name == "...":
-            barred = "|".join(map(re.escape, never_between))
-            parts.append(rf"(?:(?!(?:{barred}) )\w+ ){{0,{MAX_WORDS_BETWEEN}}}")
+        elif element == "...":
+            parts.append(rf"(?:(?!(?:{'|'.join(never_between)}) )\w+ ){{0,{MAX_WORDS_BETWEEN}}}")
         else:
-            phrases = _phrases(name, lists, pattern)
-            alternatives = f"(?:(?:{'|'.join(map(re.escape, phrases))}) )"
-            parts.append(alternatives + ("?" if optional else ""))
+            phrases = _phrases(element, lists)
+            parts.append(f"(?:(?:{'|'.join(phrases)}) )" + ("?" if optional else ""))
             if not optional:
                 needs.append(frozenset(max(phrase.split(), key=len) for phrase in phrases))
-    if not needs:
-        raise PacosError(f"blocklist pattern {pattern!r}: every element is optional; it would match any text.")
     return Pattern(category, tuple(sorted(needs, key=len)), re.compile("".join(parts)))
 
 
 def pattern_words(pattern: str, lists: Mapping[str, Sequence[str]]) -> set[str]:
-    """Every word that occurs in a pattern, optional ones too."""
-    names = (element.removesuffix("?") for element in pattern.split())
-    return {
-        word
-        for name in names
-        if name not in ("^", "...")
-        for phrase in _phrases(name, lists, pattern)
-        for word in phrase.split()
-    }
+    """Every word that a pattern names, optional ones too."""
+    named = (element for element, _ in _elements(pattern) if element not in ("^", "..."))
+    return {word for element in named for phrase in _phrases(element, lists) for word in phrase.split()}
 
 
-def _phrases(name: str, lists: Mapping[str, Sequence[str]], pattern: str) -> Sequence[str]:
-    if not name.startswith("{"):
-        return name.split("|")
-    if name[1:-1] not in lists:
-        raise PacosError(f"blocklist pattern {pattern!r}: no list is named {name}.")
-    return lists[name[1:-1]]
+def _elements(pattern: str) -> list[tuple[str, bool]]:
+    return [(element.removesuffix("?"), element.endswith("?")) for element in pattern.split()]
+
+
+def _phrases(element: str, lists: Mapping[str, Sequence[str]]) -> Sequence[str]:
+    return lists[element[1:-1]] if element.startswith("{") else element.split("|")

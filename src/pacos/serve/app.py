@@ -45,7 +45,9 @@ class Parts:
 def make_app(parts: Parts, lifespan: Lifespan | None = None) -> FastAPI:
     """The whole web app; all state is in `parts`."""
     # FastAPI's own documentation pages load scripts from elsewhere, so they are off.
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    # Its telemetry would put what visitors write into spans and logs, whatever the environment asks for.
+    no_telemetry: dict[str, Any] = dict.fromkeys(("tracing", "metrics", "logs", "auto_configure"), False)
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan, telemetry=no_telemetry)
     pages = Pages(Path(__file__).parent)
     visitors = Visitors(parts.store, parts.terms)
     app.include_router(OpenAiApi(parts.answers, parts.model, visitors).router())

@@ -1,5 +1,6 @@
 """ROUGE-L novelty: is a text too near to any text so far? Exact, by pruning that never drops a right answer."""
 
+import math
 from array import array
 
 import numpy as np
@@ -15,6 +16,8 @@ _UNKNOWN = "\0"  # stands for every token that no text of the pool has
 _MARGIN = 1e-9
 _CHUNK = 512
 _DENSE_SHARE = 8
+_SMALL = 4096
+_NONE: "array[int]" = array("i")
 
 
 class Novelty:
@@ -36,7 +39,8 @@ class Novelty:
         self._texts: list[str] = []
         self._codes: list[str] = []
         self._code_of: dict[str, str] = {}
-        self._postings: dict[str, array[int]] = {}
+        # One index for each class of lengths: (token) -> the rows of that class that hold it.
+        self._postings: dict[int, dict[str, array[int]]] = {}
         self._signatures = np.zeros((_WORDS, 1024), np.uint64)
         self._lengths = np.zeros(1024, np.int32)
         # How many of a text's tokens share a bit with another of its tokens: the signature cannot see those.
@@ -57,8 +61,9 @@ class Novelty:
         self._hidden[row] = len(code) - num_bits
         self._texts.append(text)
         self._codes.append(code)
+        postings = self._postings.setdefault(_length_class(len(code)), {})
         for token in set(code):
-            self._postings[token].append(row)
+            postings.setdefault(token, array("i")).append(row)
 
     def is_novel(self, text: str) -> bool:
         """Whether no text of the pool scores above the threshold."""
@@ -84,7 +89,6 @@ class Novelty:
             if number > 0x10FFFF:
                 raise PacosError(f"novelty: more than {len(self._code_of):,} distinct tokens; the pool is too large.")
             code = self._code_of[token] = chr(number)
-            self._postings[code] = array("i")
         return code
 
     def _encode(self, text: str) -> str:
@@ -123,19 +127,29 @@ class Novelty:
     def _sharing_a_rare_token(self, code: str, floor: float) -> "np.ndarray | slice | None":
         """Rows that hold one of the text's rarest tokens: every row above the floor is among them.
 
-        With m tokens here and n there, F = 2L/(m+n) and n >= L, so F > floor needs L > m*floor/(2-floor).
-        At most m-L tokens go unmatched, hence among any m-L+1 of them one is matched.
+        With m tokens here and n there, F = 2L/(m+n) and n >= L, so F > floor needs L > floor*(m+n)/2 and
+        L > m*floor/(2-floor). At most m-L tokens go unmatched, hence among any m-L+1 of them one is matched.
         """
         length = len(code)
-        needed = int(length * floor / (2 - floor) - _MARGIN) + 1
-        known = sorted((len(self._postings[token]), token) for token in code if token != _UNKNOWN)
-        num_probes = len(known) - needed + 1
-        if num_probes <= 0:
-            return None
-        tokens = {token for _, token in known[:num_probes]}
-        if sum(len(self._postings[token]) for token in tokens) * _DENSE_SHARE > len(self._texts):
+        if len(self._texts) < _SMALL:
             return slice(0, len(self._texts))
-        return np.concatenate([np.frombuffer(self._postings[token], np.int32) for token in tokens])
+        tokens = [token for token in code if token != _UNKNOWN]
+        found: list[array[int]] = []
+        num_found = 0
+        for length_class, postings in self._postings.items():
+            shortest, longest = _class_lengths(length_class)
+            if 2 * min(length, longest) <= (floor - _MARGIN) * (length + min(length, longest)):
+                continue
+            needed = int(floor * max(length / (2 - floor), (length + shortest) / 2) - _MARGIN) + 1
+            num_probes = len(tokens) - needed + 1
+            if num_probes <= 0:
+                continue
+            lists = sorted([postings.get(token, _NONE) for token in tokens], key=len)[:num_probes]
+            found += {id(rows): rows for rows in lists if rows}.values()
+        num_found = sum(map(len, found))
+        if num_found * _DENSE_SHARE > len(self._texts):
+            return slice(0, len(self._texts))
+        return np.concatenate([np.frombuffer(rows, np.int32) for rows in found]).astype(np.intp) if found else None
 
     def _bounded(self, code: str, rows: "np.ndarray | slice", floor: float) -> "tuple[np.ndarray, np.ndarray]":
         """The rows whose length and signature allow a score above the floor, with those upper bounds."""
@@ -173,3 +187,15 @@ def _signature(code: str) -> tuple[list[np.uint64], int]:
         if token != _UNKNOWN:
             bits |= 1 << (ord(token) % (64 * _WORDS))
     return [np.uint64(bits >> (64 * word) & 0xFFFFFFFFFFFFFFFF) for word in range(_WORDS)], bits.bit_count()
+
+
+def _length_class(length: int) -> int:
+    """Lengths in the same class differ by less than a quarter."""
+    return length if length < 4 else int(2 * math.log2(length))
+
+
+def _class_lengths(length_class: int) -> tuple[int, int]:
+    """The shortest and the longest length of a class."""
+    if length_class < 4:
+        return length_class, length_class
+    return math.ceil(2 ** (length_class / 2)), math.ceil(2 ** ((length_class + 1) / 2)) - 1

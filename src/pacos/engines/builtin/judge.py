@@ -1,4 +1,4 @@
-"""The rule-based judge: compares two answers with the reference in the prompt; without one it sees only gross faults."""
+"""The rule-based judge: compares two answers with the prompt's reference; without one it sees only gross faults."""
 
 import random
 import re
@@ -26,9 +26,9 @@ def judge_reply(prompt: str, rng: random.Random) -> tuple[str, FinishReason]:
 def _scores(a: str, b: str, reference: str | None) -> tuple[str, float, float]:
     if reference is None:
         return "the look of the text alone, with no reference given", _soundness(a), _soundness(b)
-    right = [float(_plain(answer) == _plain(reference)) for answer in (a, b)]
-    if any(right):
-        return "equality with the reference", *right
+    a_right, b_right = _plain(a) == _plain(reference), _plain(b) == _plain(reference)
+    if a_right or b_right:
+        return "equality with the reference", float(a_right), float(b_right)
     return "nearness to the reference", _f1(a, reference), _f1(b, reference)
 
 

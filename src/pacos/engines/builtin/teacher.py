@@ -29,7 +29,8 @@ def teacher_reply(prompt: str, rng: random.Random) -> tuple[str, FinishReason]:
     if not wanted or not numbers:
         return "I am a rule-based teacher and can only go on with a list of tasks.", "stop"
     first, last = int(numbers[-1]), int(wanted.group(1))
-    blocks, tasks = [], []
+    blocks: list[str] = []
+    tasks: list[Task] = []
     for number in range(first, last + 1):
         fault = _draw_fault(rng) if tasks else ""
         task = _faulty(fault, tasks, rng)

@@ -92,8 +92,8 @@ SUPERLATIVES = _pairs(
 )
 ADVERBS = _pairs(
     """quick=quickly, slow=slowly, happy=happily, sad=sadly, loud=loudly, quiet=quietly, careful=carefully,
-    easy=easily, angry=angrily, brave=bravely, kind=kindly, soft=softly, strong=strongly, clear=clearly, sudden=suddenly,
-    gentle=gently, good=well, bad=badly, warm=warmly, polite=politely, nice=nicely, proud=proudly, calm=calmly,
+    easy=easily, angry=angrily, brave=bravely, kind=kindly, soft=softly, strong=strongly, clear=clearly,
+    sudden=suddenly, gentle=gently, good=well, bad=badly, warm=warmly, polite=politely, nice=nicely, proud=proudly, calm=calmly,
     simple=simply, lazy=lazily, honest=honestly, bright=brightly, rough=roughly"""
 )
 YOUNG = _pairs(
@@ -267,9 +267,16 @@ FEELINGS = ("happy", "tired", "hungry", "ready", "late", "busy", "kind", "brave"
 LIKED = ("great", "wonderful", "lovely", "excellent", "delicious", "perfect", "charming", "brilliant")
 DISLIKED = ("awful", "terrible", "boring", "horrible", "disgusting", "dreadful", "useless", "broken")
 REVIEWED = ("film", "book", "meal", "hotel", "song", "game", "soup", "phone", "concert", "cake", "trip", "show")
-UNITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]  # fmt: skip
+UNITS = (
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+)  # fmt: skip
 TENS = ["zero", "ten", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
-ORDINALS = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh", "twelfth", "thirteenth", "fourteenth", "fifteenth", "sixteenth", "seventeenth", "eighteenth", "nineteenth", "twentieth"]  # fmt: skip
+ORDINALS = (
+    "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh",
+    "twelfth", "thirteenth", "fourteenth", "fifteenth", "sixteenth", "seventeenth", "eighteenth", "nineteenth",
+    "twentieth",
+)  # fmt: skip
 
 
 def number_word(number: int) -> str:

@@ -1,0 +1,24 @@
+# Four targets; each sets up the .venv when it has not been done.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: setup demo test check
+
+setup: .venv/.done
+
+.venv/.done: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,lora,postgres]'
+	touch $@
+
+demo: setup
+	$(BIN)/pacos run recipes/tiny.toml
+
+test: setup
+	$(BIN)/pytest
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest tests/test_architecture.py

@@ -1,0 +1,23 @@
+"""`pacos detect`: the watermark's verdict on a text."""
+
+import sys
+from pathlib import Path
+
+from pacos.core.files import read_text
+from pacos.core.models import resolve_model
+from pacos.core.recipe import load
+from pacos.watermark import SETTINGS_FILE, detect_text, read_settings
+
+
+def detect_file(path: Path, run: Path) -> None:
+    """Prints how many scored tokens are green, the z-score, the exact p-value and what that means."""
+    text = sys.stdin.read() if str(path) == "-" else read_text(path, "text to examine")
+    settings = read_settings(run / "serve" / SETTINGS_FILE)
+    served = load(run / "recipe.toml").serve.model
+    model = Path(resolve_model(served)) if served else run / "train" / "model"
+    found = detect_text(text, model, settings)
+    print(f"scored tokens  {found.num_tokens_scored}")
+    print(f"green tokens   {found.num_green_tokens}  (expected without a mark: {settings.gamma:.0%})")
+    print(f"z-score        {found.z_score:.2f}")
+    print(f"p-value        {found.exact_p_value:.3g}  (exact binomial)")
+    print(f"verdict        {found.verdict}")

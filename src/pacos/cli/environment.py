@@ -1,0 +1,21 @@
+"""What must be set before a library is imported: no hub, no telemetry, no chatter."""
+
+import os
+
+from pacos.core.models import is_hub_name
+from pacos.core.recipe import Recipe
+
+
+def quiet_libraries() -> None:
+    """Turns off progress bars and warnings that are not ours, and every library's telemetry."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+
+
+def stay_offline(recipe: Recipe) -> None:
+    """Forbids the model hub, unless the recipe names a hub model."""
+    named = (recipe.train.base, recipe.teacher.path, recipe.judge.path, recipe.serve.model, *recipe.evaluate.candidates)
+    if not any(is_hub_name(name) for name in named):
+        os.environ["HF_HUB_OFFLINE"] = "1"

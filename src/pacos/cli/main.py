@@ -1,0 +1,169 @@
+"""`pacos VERB`: each verb opens its recipe and run folder and calls one stage, imported only then."""
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import click
+import typer
+
+from pacos.cli.environment import quiet_libraries, stay_offline
+from pacos.cli.failure import one_line
+from pacos.core.errors import PacosError
+from pacos.core.recipe import Recipe, explain, load
+from pacos.core.run_folder import RunFolder
+
+STAGES = ("generate", "train", "evaluate", "release")
+
+app = typer.Typer(
+    help="The whole Alpaca recipe as one tool: generate, train, evaluate, release, serve.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe, such as recipes/tiny.toml.")]
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="[TABLE.KEY=VALUE]...", help="Overrides of its keys.")]
+RunOption = Annotated[
+    Path | None, typer.Option("--run", metavar="DIR", help="The run folder [default: runs/ and the recipe's name].")
+]
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, such as runs/tiny.")]
+
+
+@app.command("run")
+def run_all(recipe: RecipePath, overrides: Overrides = None, run: RunOption = None) -> None:
+    """Run every stage in turn and write the report."""
+    with _open(recipe, overrides, run) as folder:
+        fresh = [_run_stage(stage, folder) for stage in STAGES]
+        if any(fresh) or not (folder.path / "report.html").exists():
+            write_report(folder.path)
+        print(f"All is done. Report: {folder.path / 'report.html'}   Next: pacos serve {folder.path}")
+
+
+@app.command()
+def generate(recipe: RecipePath, overrides: Overrides = None, run: RunOption = None) -> None:
+    """Make instruction data with a teacher."""
+    with _open(recipe, overrides, run) as folder:
+        _run_stage("generate", folder)
+
+
+@app.command()
+def train(recipe: RecipePath, overrides: Overrides = None, run: RunOption = None) -> None:
+    """Fine-tune the base on the data."""
+    with _open(recipe, overrides, run) as folder:
+        _run_stage("train", folder)
+
+
+@app.command()
+def evaluate(recipe: RecipePath, overrides: Overrides = None, run: RunOption = None) -> None:
+    """Compare student and base blind."""
+    with _open(recipe, overrides, run) as folder:
+        _run_stage("evaluate", folder)
+
+
+@app.command()
+def release(recipe: RecipePath, overrides: Overrides = None, run: RunOption = None) -> None:
+    """Write the release folder: student, data, cards, checksums, weight difference."""
+    with _open(recipe, overrides, run) as folder:
+        _run_stage("release", folder)
+
+
+@app.command()
+def rebuild(
+    release: Annotated[Path, typer.Argument(metavar="RELEASE", help="A release folder.")],
+    base: Annotated[str, typer.Option(help="The base the difference was taken from.")],
+    out: Annotated[Path, typer.Option(help="Where to write the student.")],
+) -> None:
+    """Rebuild a student, bit for bit, from its base and the released weight difference."""
+    from pacos.release.rebuild import rebuild as rebuild_student
+
+    rebuild_student(release, base, out)
+
+
+@app.command()
+def report(run: RunPath) -> None:
+    """Write the run's report.html again."""
+    write_report(run)
+    print(run / "report.html")
+
+
+@app.command()
+def serve(run: RunPath, overrides: Overrides = None) -> None:
+    """Serve the student: chat page and OpenAI-compatible API."""
+    recipe = load(run / "recipe.toml", overrides or ())
+    stay_offline(recipe)
+    from pacos.serve.run import run as serve_run
+
+    serve_run(run, recipe.serve)
+
+
+@app.command()
+def detect(
+    text: Annotated[Path, typer.Argument(metavar="TEXT", help="A text file, or - for standard input.")],
+    run: Annotated[Path, typer.Option("--run", metavar="DIR", help="The run that served it.")],
+) -> None:
+    """Tell whether a text carries a run's watermark."""
+    from pacos.cli.detect import detect_file
+
+    detect_file(text, run)
+
+
+@app.command()
+def doctor(
+    recipe: Annotated[Path | None, typer.Argument(metavar="[RECIPE]")] = None, overrides: Overrides = None
+) -> None:
+    """Say what is installed and whether a recipe fits this machine."""
+    from pacos.cli.doctor import doctor as examine
+
+    examine(load(recipe, overrides or ()) if recipe else None)
+
+
+@app.command("explain")
+def explain_key(name: Annotated[str, typer.Argument(metavar="TABLE[.KEY]")]) -> None:
+    """Print what a recipe's key does, its default and its unit."""
+    print(explain(name))
+
+
+def _open(recipe_path: Path, overrides: list[str] | None, run: Path | None) -> RunFolder:
+    recipe = load(recipe_path, overrides or ())
+    stay_offline(recipe)
+    return RunFolder(run or Path("runs") / recipe.name, recipe)
+
+
+def _run_stage(name: str, folder: RunFolder) -> bool:
+    """Runs one stage; False where it was finished before, and then nothing heavy is imported."""
+    if folder.is_done(name):
+        print(f"{name}: done before, {folder.path / name}")
+        return False
+    recipe: Recipe = folder.recipe
+    importlib.import_module(f"pacos.{name}.run").run(recipe, folder)
+    return True
+
+
+def write_report(run: Path) -> None:
+    """Makes report.html, importing the plotting only now."""
+    from pacos.study.report import write
+
+    write(run)
+
+
+def main() -> None:
+    """Runs the verb; bad input is one line and exit code 2, a bug keeps its traceback."""
+    quiet_libraries()
+    try:
+        app(standalone_mode=False)
+    except click.exceptions.Exit as exit:
+        sys.exit(exit.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        print("\nstopped; the same command goes on from here", file=sys.stderr)
+        sys.exit(2)
+    except Exception as error:
+        line = str(error) if isinstance(error, PacosError) else one_line(error)
+        if line is None:
+            raise
+        print(f"pacos: {line}", file=sys.stderr)
+        sys.exit(2)

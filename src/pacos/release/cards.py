@@ -1,0 +1,189 @@
+"""The model card and, for data from elsewhere, the datasheet: only what was measured or stands in a file."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pacos.core.recipe import Recipe
+
+LICENCE_LINE = re.compile(r"^license:\s*['\"]?([^'\"\n]+)", re.MULTILINE | re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the cards are filled from; `generate` and `evaluate` are None where that stage did not run."""
+
+    recipe: Recipe
+    generate: Mapping[str, Any] | None
+    train: Mapping[str, Any]
+    evaluate: Mapping[str, Any] | None
+    dataset_sha256: str
+    base_licence: str | None
+    has_weights_diff: bool
+
+
+def licence_of(folder: Path) -> str | None:
+    """The licence that a checkpoint's own README.md states in its front matter; None where it states none."""
+    readme = folder / "README.md"
+    found = LICENCE_LINE.search(readme.read_text(encoding="utf-8", errors="replace")) if readme.is_file() else None
+    return found.group(1).strip() if found else None
+
+
+def model_card(facts: Facts) -> str:
+    """MODEL_CARD.md as Markdown with Hugging Face's front matter."""
+    recipe = facts.recipe
+    return f"""---
+base_model: {recipe.train.base}
+library_name: transformers
+pipeline_tag: text-generation
+tags: [instruction-tuned, pacos]
+---
+
+# {recipe.name}
+
+`{recipe.train.base}` fine-tuned by pacos to follow instructions, with recipe `{recipe.name}`. It answers one turn in
+Alpaca's prompt format.
+
+## Base and licence
+
+Base: `{recipe.train.base}`. {_licence(facts)}
+
+## Data
+
+{_data(facts)}
+
+## Training
+
+| | |
+|-|-|
+{_training(facts)}
+
+## Evaluation
+
+{_evaluation(facts)}
+
+## Limits
+
+{_limits(facts)}
+
+## Check and rebuild
+
+`sha256sum -c SHA256SUMS` checks every file. {_rebuilding(facts)}
+"""
+
+
+def _licence(facts: Facts) -> str:
+    if facts.base_licence:
+        return f"Its folder states the licence `{facts.base_licence}`, which governs this derived model too."
+    return "Its folder states no licence: find out its terms before you share or use this model."
+
+
+def _data(facts: Facts) -> str:
+    if not facts.generate:
+        return (
+            f"`{facts.recipe.train.dataset}` (SHA-256 `{facts.dataset_sha256}`), not made by this run and not part of "
+            "this release. See DATASHEET.md."
+        )
+    report, rejected = facts.generate, sum(facts.generate["rejected"].values())
+    return (
+        f"{report['kept']:,} examples made by the `{facts.recipe.teacher.engine}` teacher: {report['asked']:,} asked "
+        f"for, {report['parsed']:,} parsed, {rejected:,} rejected. They are in data/; see DATASHEET.md."
+    )
+
+
+def _training(facts: Facts) -> str:
+    table, report = facts.recipe.train, facts.train
+    rows = {
+        "examples": f"{report['examples']:,}",
+        "epochs": table.num_epochs,
+        "optimizer steps": f"{report['steps']:,}",
+        "examples a step": table.batch_size,
+        "peak learning rate": f"{table.learning_rate:g}, cosine, {table.warmup_ratio:.0%} warm-up",
+        "longest example": f"{table.max_length} tokens",
+        "mode, precision": f"{table.mode}, {table.precision}",
+        "tokens trained on": f"{report['real_tokens']:,}",
+        "final loss": f"{report['final_loss']:.4f}",
+        "time": f"{report['seconds']:,.0f} s",
+        "weights' SHA-256": f"`{report['weights_sha256']}`",
+    }
+    return "\n".join(f"| {name} | {value} |" for name, value in rows.items())
+
+
+def _evaluation(facts: Facts) -> str:
+    report = facts.evaluate
+    if not report:
+        return "Not evaluated."
+    lines = [
+        f"On {report['items']:,} held-out items; 95% intervals in brackets.",
+        "",
+        "| measure | " + " | ".join(report["exact_match"]) + " |",
+        "|-|" + "-|" * len(report["exact_match"]),
+    ]
+    for name, key in (("exact match", "exact_match"), ("exact match, harder items", "exact_match_harder")):
+        rates, intervals = report[key], report[f"{key}_intervals"]
+        if all(rate is not None for rate in rates.values()):
+            cells = [_estimate(rate, intervals[label]) for label, rate in rates.items()]
+            lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join([*lines, "", *_comparisons(report)])
+
+
+def _comparisons(report: Mapping[str, Any]) -> list[str]:
+    judges = ", ".join(f"`{judge}`" for judge in report["judges"])
+    lines = []
+    for label, sets in report["comparisons"].items():
+        compared = sets["main"]
+        lines.append(
+            f"Blind, in both orders, judged by {judges}: {label} against {report['baseline']} won {compared['wins']}, "
+            f"lost {compared['losses']}, tied {compared['ties']}, {compared['unparsable']} without a readable verdict; "
+            f"win rate, ties as half, {_estimate(compared['win_rate'], compared['interval'])}."
+        )
+    return lines
+
+
+def _estimate(rate: float, interval: list[float]) -> str:
+    return f"{rate:.1%} [{interval[0] * 100:.1f}, {interval[1] * 100:.1f}]"
+
+
+def _limits(facts: Facts) -> str:
+    lines = []
+    report = facts.evaluate
+    rate = report["exact_match"].get("student") if report else None
+    if rate is not None:
+        lines.append(f"- It got {1 - rate:.1%} of the held-out items wrong; they are of the kinds it was trained on.")
+    if report and any(judge.startswith("builtin:") for judge in report["judges"]):
+        lines.append("- The builtin judge is a set of rules, no person and no language model.")
+    if facts.generate and facts.recipe.teacher.engine == "builtin":
+        lines.append(
+            "- Its data comes from a rule-based teacher with a fixed list of skills; other tasks were not taught."
+        )
+    lines.append("- Nothing else was measured: not truthfulness, not safety, not bias, no other language, no dialogue.")
+    lines.append("- It has the base's faults as well as its own.")
+    return "\n".join(lines)
+
+
+def _rebuilding(facts: Facts) -> str:
+    if not facts.has_weights_diff:
+        return "There is no weight difference: the base has no safetensors to compare with."
+    return (
+        f"`pacos rebuild . --base {facts.recipe.train.base} --out DIR` rebuilds model/ bit for bit from weights_diff/ "
+        "and the base, for those who may share a difference and not the model."
+    )
+
+
+def datasheet_of_given_data(dataset: str, sha256: str, num_examples: int) -> str:
+    """DATASHEET.md for a data set that the run was given, of which little is known."""
+    return f"""# Datasheet
+
+This run trained on data that it did not make.
+
+| | |
+|-|-|
+| file | `{dataset}` |
+| SHA-256 | `{sha256}` |
+| examples trained on | {num_examples:,} |
+
+Where the data comes from, who wrote it and what its terms allow is not known to pacos. It is not part of this release;
+see its own documentation before you share a model made from it.
+"""

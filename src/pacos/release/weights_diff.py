@@ -1,0 +1,65 @@
+"""Writes the weight difference: what, added to the base's bits, gives the student's files byte for byte."""
+
+import base64
+import hashlib
+from pathlib import Path
+from typing import IO
+
+from pacos.core.files import atomic_open
+from pacos.core.progress import ProgressBar
+from pacos.release.bits import convert, encode
+from pacos.release.checkpoint import Tensor, blocks, read_weight_file, tensors_in, weight_files
+from pacos.release.checksums import copy_file
+from pacos.release.manifest import FORMAT, FileDiff, Manifest, TensorDiff
+
+BLOCK_UNITS = 1 << 22
+# A student saved untied is compared with what its base ties the missing tensor to.
+TIED = {
+    "lm_head.weight": "model.embed_tokens.weight",
+    "model.embed_tokens.weight": "lm_head.weight",
+}
+
+
+def write_weights_diff(base: Path, base_name: str, student: Path, folder: Path) -> None:
+    """Fills `folder` with the difference from checkpoint folder `base` to `student`; `base_name` is for the reader.
+
+    Reads both block by block, so memory stays at some hundred megabytes whatever the model. All other files of the
+    student's folder are copied beside the difference: with the base, it is a whole model.
+    """
+    theirs, weights = tensors_in(base), weight_files(student)
+    with ProgressBar("weights difference", len(tensors_in(student)), "tensors") as bar:
+        files = [_write_file(file, theirs, folder / f"{file.name}.diff", bar) for file in weights]
+    others = sorted(path for path in student.rglob("*") if path.is_file() and path not in weights)
+    copied = {}
+    for path in others:
+        name = path.relative_to(student).as_posix()
+        copied[name] = copy_file(path, folder / "files" / name)
+    Manifest(FORMAT, base_name, BLOCK_UNITS, files, copied).write(folder / "manifest.json")
+
+
+def _write_file(file: Path, theirs: dict[str, Tensor], path: Path, bar: ProgressBar) -> FileDiff:
+    header, tensors = read_weight_file(file)
+    differences = []
+    with atomic_open(path, "wb") as out:
+        for tensor in tensors:
+            differences.append(_write_tensor(tensor, theirs, out))
+            bar.advance()
+    return FileDiff(file.name, base64.b64encode(header).decode(), differences)
+
+
+def _write_tensor(tensor: Tensor, theirs: dict[str, Tensor], out: IO[bytes]) -> TensorDiff:
+    base = theirs.get(tensor.name) or theirs.get(TIED.get(tensor.name, ""))
+    if base and not base.lines_up_with(tensor):
+        base = None
+    of_base, of_diff, of_student = hashlib.sha256(), hashlib.sha256(), hashlib.sha256()
+    sizes = []
+    for first, last in blocks(tensor.num_units, BLOCK_UNITS):
+        ours, raw = tensor.read(first, last), base.read(first, last) if base else b""
+        packed = encode(ours, convert(raw, base.dtype, tensor.dtype) if base else b"", tensor.width)
+        out.write(packed)
+        of_base.update(raw)
+        of_diff.update(packed)
+        of_student.update(ours)
+        sizes.append(len(packed))
+    hashes = (of_base.hexdigest(), sizes, of_diff.hexdigest(), of_student.hexdigest())
+    return TensorDiff(tensor.name, base.name if base else None, *hashes)

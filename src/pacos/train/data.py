@@ -1,0 +1,189 @@
+"""From records to token sequences with masked prompts, and the report on them that precedes the first step."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformers import PreTrainedTokenizerBase
+
+from pacos.core.errors import PacosError
+from pacos.core.prompts import render_prompt
+from pacos.core.recipe import TrainTable
+from pacos.core.records import Example, read_examples
+
+HELDOUT_MOST = 200
+HELDOUT_SHARE = 0.05
+FEWEST_TO_HOLD_BACK = 100
+HISTOGRAM_BOUNDS = (32, 64, 128, 256, 512, 1024, 2048, 4096)
+ENCODE_AT_ONCE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One example as the model sees it: tokens, of which the first `num_masked` carry no label."""
+
+    id: str
+    input_ids: list[int]
+    num_masked: int
+    truncated: bool
+
+    @property
+    def num_labels(self) -> int:
+        """Tokens that are predicted; the first of a document never is, having nothing before it."""
+        return len(self.input_ids) - max(self.num_masked, 1)
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """What training will see, told before it begins; tokens are those of the training examples."""
+
+    records: int
+    heldout: int
+    examples: int
+    truncated: int
+    empty_outputs: int
+    wholly_masked: int
+    tokens: int
+    supervised_tokens: int
+    mean_tokens: float
+    longest_tokens: int
+    histogram: dict[str, int]
+    planned_steps: int
+
+    def lines(self) -> Iterator[str]:
+        """The report as an aligned table."""
+        rows = [
+            ("records read", self.records, ""),
+            ("held back", self.heldout, "never trained on; their loss is taken before and after"),
+            ("trained on", self.examples, ""),
+            ("truncated", self.truncated, "longer than train.max_length; these lose their end"),
+            ("empty outputs", self.empty_outputs, "these teach the end-of-text token alone"),
+            ("wholly masked", self.wholly_masked, "the prompt fills train.max_length: no label left, left out"),
+            ("tokens an epoch", self.tokens, f"mean {self.mean_tokens:.1f}, longest {self.longest_tokens:,}"),
+            (
+                "supervised tokens",
+                self.supervised_tokens,
+                f"{self.supervised_tokens / max(self.tokens, 1):.1%} of them",
+            ),
+            ("planned steps", self.planned_steps, ""),
+        ]
+        for name, count, note in rows:
+            yield f"  {name:<18}{count:>12,}  {note}".rstrip()
+        most = max(self.histogram.values(), default=0)
+        for name, count in self.histogram.items():
+            yield f"  {name + ' tokens':<18}{count:>12,}  {'█' * math.ceil(30 * count / most)}"
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Encoded training and held-out documents with the report on them."""
+
+    documents: list[Document]
+    heldout: list[Document]
+    report: DataReport
+
+
+def split_heldout(examples: list[Example], max_examples: int | None) -> tuple[list[Example], list[Example]]:
+    """(trained on, held back): the records after the first `max_examples`, else the last twentieth; 200 at most.
+
+    Fewer than 100 records are all trained on.
+    """
+    if len(examples) < FEWEST_TO_HOLD_BACK:
+        return examples[:max_examples], []
+    if max_examples is not None and len(examples) > max_examples:
+        return examples[:max_examples], examples[max_examples : max_examples + HELDOUT_MOST]
+    kept = len(examples) - min(HELDOUT_MOST, math.ceil(len(examples) * HELDOUT_SHARE))
+    return examples[:kept], examples[kept:]
+
+
+def encode(
+    examples: list[Example], tokenizer: PreTrainedTokenizerBase, mode: str, max_length: int
+) -> Iterator[Document]:
+    """Tokenises prompts and answers and cuts them at `max_length` tokens; masks the prompt.
+
+    `alpaca-2023` is stanford_alpaca/train.py's preprocess: prompt and whole text tokenised separately, and as many
+    leading labels masked as the prompt alone has tokens, even where a token spans the border. `modern` tokenises
+    the answer apart, so that every answer token and the end-of-text token is supervised.
+    """
+    for start in range(0, len(examples), ENCODE_AT_ONCE):
+        batch = examples[start : start + ENCODE_AT_ONCE]
+        prompts = [render_prompt(example.instruction, example.input) for example in batch]
+        prompt_ids = _token_ids(tokenizer, prompts)
+        if mode == "alpaca-2023":
+            end = tokenizer.eos_token
+            wholes = [prompt + example.output + end for prompt, example in zip(prompts, batch, strict=True)]
+            whole_ids = _token_ids(tokenizer, wholes)
+        else:
+            prompt_ids = [_without_end(ids, tokenizer.eos_token_id) for ids in prompt_ids]
+            answer_ids = _token_ids(tokenizer, [example.output for example in batch], add_special_tokens=False)
+            pairs = zip(prompt_ids, answer_ids, strict=True)
+            whole_ids = [prompt + answer + [tokenizer.eos_token_id] for prompt, answer in pairs]
+        for example, prompt, whole in zip(batch, prompt_ids, whole_ids, strict=True):
+            num_masked = min(len(prompt), max_length, len(whole))
+            yield Document(example.id, whole[:max_length], num_masked, len(whole) > max_length)
+
+
+def _token_ids(
+    tokenizer: PreTrainedTokenizerBase, texts: list[str], add_special_tokens: bool = True
+) -> list[list[int]]:
+    encoded = tokenizer(texts, add_special_tokens=add_special_tokens, return_attention_mask=False, verbose=False)
+    return list(encoded["input_ids"])
+
+
+def _without_end(ids: list[int], eos_token_id: int) -> list[int]:
+    # Some tokenizers close every text they see; a prompt is not closed.
+    return ids[:-1] if ids and ids[-1] == eos_token_id else ids
+
+
+def load_data(path: Path, table: TrainTable, tokenizer: PreTrainedTokenizerBase) -> TrainingData:
+    """Reads, splits and encodes a dataset; PacosError where nothing is left to train on."""
+    records = read_examples(path)
+    trained, held_back = split_heldout(records, table.max_examples)
+    encoded = list(encode(trained, tokenizer, table.mode, table.max_length))
+    documents = [document for document in encoded if document.num_labels > 0]
+    heldout = [d for d in encode(held_back, tokenizer, table.mode, table.max_length) if d.num_labels > 0]
+    if not documents:
+        raise PacosError(
+            f"{path}: no record has a label within {table.max_length} tokens, so a batch would teach nothing; "
+            "raise train.max_length."
+        )
+    report = _report(records, trained, encoded, heldout, documents, table)
+    return TrainingData(documents, heldout, report)
+
+
+def _report(
+    records: list[Example],
+    trained: list[Example],
+    encoded: list[Document],
+    heldout: list[Document],
+    documents: list[Document],
+    table: TrainTable,
+) -> DataReport:
+    lengths = [len(document.input_ids) for document in documents]
+    return DataReport(
+        records=len(records),
+        heldout=len(heldout),
+        examples=len(documents),
+        truncated=sum(document.truncated for document in encoded),
+        empty_outputs=sum(not example.output for example in trained),
+        wholly_masked=len(encoded) - len(documents),
+        tokens=sum(lengths),
+        supervised_tokens=sum(document.num_labels for document in documents),
+        mean_tokens=round(sum(lengths) / len(lengths), 2),
+        longest_tokens=max(lengths),
+        histogram=_histogram(lengths),
+        planned_steps=math.ceil(len(documents) / table.batch_size) * table.num_epochs,
+    )
+
+
+def _histogram(lengths: list[int]) -> dict[str, int]:
+    counts = {}
+    low = 0
+    for high in (*HISTOGRAM_BOUNDS, max(lengths)):
+        if high > low:
+            counts[f"{low + 1}-{high}"] = sum(low < length <= high for length in lengths)
+            low = high
+        if low >= max(lengths):
+            break
+    return counts

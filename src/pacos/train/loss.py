@@ -1,0 +1,35 @@
+"""The training loss: the mean over a step's supervised tokens, summed row by row."""
+
+import inspect
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from transformers import PreTrainedModel
+
+from pacos.train.packing import Row
+
+
+def row_logits(model: PreTrainedModel, row: Row) -> torch.Tensor:
+    """Logits [L, V] at the row's supervised predictors, in fp32."""
+    options = {"position_ids": row.position_ids_1T, "document_lengths": row.lengths, "use_cache": False}
+    # Most models compute the LM head where they are told to; for the rest its other rows are thrown away.
+    if "logits_to_keep" in inspect.signature(model.forward).parameters:
+        logits_1LV = model(row.input_ids_1T, **options, logits_to_keep=row.predictors_L).logits
+        return logits_1LV[0].float()
+    return model(row.input_ids_1T, **options).logits[0, row.predictors_L].float()
+
+
+def summed_loss(model: PreTrainedModel, row: Row) -> torch.Tensor:
+    """Cross-entropy in nats summed over the row's labels; divide by the whole step's labels for its token mean."""
+    return F.cross_entropy(row_logits(model, row), row.labels_L, reduction="sum")
+
+
+@torch.inference_mode()
+def mean_loss(model: PreTrainedModel, rows: Sequence[Row], autocast: torch.autocast) -> float:
+    """Token-mean cross-entropy over rows, without gradients."""
+    model.eval()
+    with autocast:
+        total = sum(float(summed_loss(model, row.to(model.device))) for row in rows)
+    model.train()
+    return total / sum(len(row.labels_L) for row in rows)

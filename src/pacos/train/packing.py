@@ -1,0 +1,83 @@
+"""Batch-faithful packing: each optimizer step sees exactly its examples, laid end to end in rows without padding."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+
+from pacos.train.data import Document
+
+
+@dataclass(frozen=True)
+class Row:
+    """Several documents end to end: one micro-batch. Position ids begin again at 0 with each document."""
+
+    input_ids_1T: torch.Tensor
+    position_ids_1T: torch.Tensor
+    lengths: tuple[int, ...]
+    predictors_L: torch.Tensor
+    """Positions whose next token is supervised: the only ones the LM head is computed at."""
+    labels_L: torch.Tensor
+    """The tokens that follow them."""
+
+    def to(self, device: torch.device) -> Self:
+        """The same row on a device."""
+        tensors = (self.input_ids_1T, self.position_ids_1T, self.predictors_L, self.labels_L)
+        ids, positions, predictors, labels = (tensor.to(device, non_blocking=True) for tensor in tensors)
+        return type(self)(ids, positions, self.lengths, predictors, labels)
+
+
+def epoch_order(num_documents: int, seed: int, epoch: int) -> list[int]:
+    """The epoch's order of documents: a pure function of (seed, epoch), so that a resumed run sees the same."""
+    order = list(range(num_documents))
+    random.Random(f"{seed}/{epoch}").shuffle(order)
+    return order
+
+
+def step_documents(documents: Sequence[Document], step: int, batch_size: int, seed: int) -> tuple[int, list[Document]]:
+    """(epoch, the documents) of optimizer step `step`, counted from 0; the last step of an epoch may be smaller."""
+    steps_an_epoch = -(-len(documents) // batch_size)
+    epoch, place = divmod(step, steps_an_epoch)
+    order = epoch_order(len(documents), seed, epoch)
+    return epoch, [documents[i] for i in order[place * batch_size : (place + 1) * batch_size]]
+
+
+def pack(documents: Sequence[Document], row_tokens: int) -> list[Row]:
+    """First-fit decreasing: every document whole in one row of at most `row_tokens` tokens.
+
+    A document longer than that has a row to itself.
+    """
+    rows: list[list[Document]] = []
+    room: list[int] = []
+    for document in sorted(documents, key=lambda document: -len(document.input_ids)):
+        length = len(document.input_ids)
+        place = next((i for i, free in enumerate(room) if free >= length), None)
+        if place is None:
+            rows.append([document])
+            room.append(row_tokens - length)
+        else:
+            rows[place].append(document)
+            room[place] -= length
+    return [_row(row) for row in rows]
+
+
+def _row(documents: list[Document]) -> Row:
+    ids: list[int] = []
+    positions: list[int] = []
+    predictors: list[int] = []
+    for document in documents:
+        start = len(ids)
+        ids += document.input_ids
+        positions += range(len(document.input_ids))
+        predictors += range(start + max(document.num_masked, 1) - 1, len(ids) - 1)
+    input_ids_T = torch.tensor(ids)
+    predictors_L = torch.tensor(predictors, dtype=torch.long)
+    return Row(
+        input_ids_1T=input_ids_T[None],
+        position_ids_1T=torch.tensor(positions)[None],
+        lengths=tuple(len(document.input_ids) for document in documents),
+        predictors_L=predictors_L,
+        labels_L=input_ids_T[predictors_L + 1],
+    )

