@@ -11,6 +11,8 @@ import pytest
 from pacos.core.recipe import Recipe, load
 from pacos.core.run_folder import RunFolder
 from pacos.engines import Delta, Failure, Reply, Request, Usage
+from pacos.evaluate.run import EvaluateReport
+from pacos.evaluate.run import run as evaluate
 
 Script = Callable[[str], "str | Failure | BaseException"]
 
@@ -76,9 +78,9 @@ def block(prompt: str, tag: str) -> str:
     return match.group(1) if match else ""
 
 
-def fair_judge(prompt: str) -> str:
-    """Prefers the answer that equals the reference."""
-    right = [block(prompt, tag) == block(prompt, "reference") for tag in ("answer_a", "answer_b")]
+def judge_fairly(prompt: str) -> str:
+    """Prefers the answer that equals the reference, a final full stop aside."""
+    right = [block(prompt, tag).rstrip(".") == block(prompt, "reference") for tag in ("answer_a", "answer_b")]
     return "Reason.\nVerdict: " + ("tie" if right[0] == right[1] else "A" if right[0] else "B")
 
 
@@ -109,11 +111,10 @@ def trained(tmp_path: Path, tiny_model: Path) -> Path:
 
 
 @pytest.fixture
-def evaluate_in(trained: Path) -> Callable[[Recipe], object]:
+def evaluate_in(trained: Path) -> Callable[[Recipe], EvaluateReport]:
     """Runs the stage once on the trained run folder."""
-    from pacos.evaluate.run import run as evaluate
 
-    def go(recipe: Recipe) -> object:
+    def go(recipe: Recipe) -> EvaluateReport:
         with RunFolder(trained, recipe) as folder:
             return evaluate(recipe, folder)
 
@@ -122,4 +123,11 @@ def evaluate_in(trained: Path) -> Callable[[Recipe], object]:
 
 @pytest.fixture
 def engines() -> type[Engines]:
+    """Engines(student, base, judge).install(monkeypatch): three scripts in the place of real engines."""
     return Engines
+
+
+@pytest.fixture
+def fair_judge() -> Script:
+    """A judge that prefers the answer that equals the reference."""
+    return judge_fairly

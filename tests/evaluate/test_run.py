@@ -1,13 +1,248 @@
 """The stage through its door, on scripted engines: what it asks, what it counts, what it survives."""
 
 import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
-def test_smoke(evaluate_in, recipe_for, monkeypatch, trained, engines, capsys):
-    made = engines(lambda p: "42", lambda p: "x", __import__("sys").modules["x"] if 0 else (lambda p: "Verdict: A")).install(monkeypatch)
-    report = evaluate_in(recipe_for("evaluate.items_per_skill=2"))
-    with capsys.disabled():
-        print(capsys.readouterr().out)
-        d = dict(report.__dict__); d.pop("per_skill"); d.pop("per_skill_harder")
-        print(json.dumps(d, indent=1)[:6000])
-        print(open(trained/"evaluate/verdicts.jsonl").readline())
-        print(made.asked("judge")[0].prompt[0].content)
+import pytest
+
+from pacos.core.errors import PacosError
+from pacos.core.files import sha256_file
+from pacos.core.prompts import render_prompt
+from pacos.engines import Failure
+from pacos.engines.builtin.skills import SKILLS
+
+SMALL = "evaluate.items_per_skill=2"
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.fixture
+def items_file(tmp_path: Path) -> Path:
+    """Eight questions; the student's script knows five of them, the base's one."""
+    path = tmp_path / "items.json"
+    examples = [{"instruction": f"Say number {n}.", "input": "", "output": f"{n}"} for n in range(8)]
+    path.write_text(json.dumps(examples))
+    return path
+
+
+def knows(*numbers: int) -> Callable[[str], str]:
+    return lambda prompt: next((f" {n}." for n in numbers if f"number {n}." in prompt), "no idea")
+
+
+def test_wins_losses_and_ties(
+    items_file: Path, engines: Any, recipe_for: Any, evaluate_in: Any, trained: Path, fair_judge: Any, monkeypatch: Any
+) -> None:
+    scripted = engines(knows(0, 1, 2, 3, 4), knows(4, 5), fair_judge).install(monkeypatch)
+    report = evaluate_in(recipe_for(f"evaluate.instructions={items_file}"))
+    assert (report.items, report.items_harder) == (8, 0)
+    assert report.exact_match == {"base": 0.25, "student": 0.625}
+    pairwise = report.pairwise
+    assert [pairwise[key] for key in ("wins", "losses", "ties", "unparsable")] == [4, 1, 3, 0]
+    assert pairwise["win_rate"] == pytest.approx(5.5 / 8)
+    assert pairwise["interval"][0] < 5.5 / 8 < pairwise["interval"][1]
+    # Every item in both orders, so the fair judge's winner stands first exactly half of the time.
+    assert len(scripted.asked("judge")) == 16
+    assert report.slot_effect["builtin:judge"]["first_shown_win_rate"] == 0.5
+    assert report.usd == pytest.approx(0.016)
+    written = json.loads((trained / "evaluate" / "report.json").read_text())
+    assert written["pairwise"]["wins"] == 4
+    assert written["exact_match"] == report.exact_match
+
+
+def test_models_get_alpacas_prompt_greedily(
+    items_file: Path, engines: Any, recipe_for: Any, evaluate_in: Any, fair_judge: Any, monkeypatch: Any
+) -> None:
+    scripted = engines(knows(), knows(), fair_judge).install(monkeypatch)
+    evaluate_in(recipe_for(f"evaluate.instructions={items_file}"))
+    for kind in ("student", "base"):
+        requests = scripted.asked(kind)
+        assert {r.prompt for r in requests} == {render_prompt(f"Say number {n}.") for n in range(8)}
+        assert {(r.sampling.temperature, r.sampling.max_tokens) for r in requests} == {(0.0, 32)}
+    assert all(engine.closed for _, engine in scripted.opened)
+
+
+def test_a_judge_of_places_decides_nothing(
+    items_file: Path, engines: Any, recipe_for: Any, evaluate_in: Any, monkeypatch: Any
+) -> None:
+    engines(knows(1), knows(2), lambda prompt: "Verdict: A").install(monkeypatch)
+    report = evaluate_in(recipe_for(f"evaluate.instructions={items_file}"))
+    assert [report.pairwise[key] for key in ("wins", "losses", "ties", "conflicts")] == [0, 0, 8, 8]
+    effect = report.slot_effect["builtin:judge"]
+    assert effect["first_shown_win_rate"] == 1.0
+    assert effect["interval"][0] < 1.0
+
+
+def test_an_unclear_reply_is_no_verdict(
+    items_file: Path, engines: Any, recipe_for: Any, evaluate_in: Any, trained: Path, fair_judge: Any, monkeypatch: Any
+) -> None:
+    def judge(prompt: str) -> str:
+        return "I cannot say." if "number 0." in prompt else fair_judge(prompt)
+
+    engines(knows(0, 1), knows(), judge).install(monkeypatch)
+    report = evaluate_in(recipe_for(f"evaluate.instructions={items_file}"))
+    assert [report.pairwise[key] for key in ("wins", "losses", "ties", "unparsable")] == [1, 0, 6, 1]
+    outcomes = [row["outcome"] for row in rows(trained / "evaluate" / "verdicts.jsonl")]
+    assert sorted(outcomes) == ["decided", *["tie"] * 6, "unparsable"]
+
+
+def test_several_judges_vote_by_majority(
+    items_file: Path, engines: Any, recipe_for: Any, evaluate_in: Any, fair_judge: Any, monkeypatch: Any
+) -> None:
+    engines(knows(0, 1, 2), knows(3), fair_judge).install(monkeypatch)
+    judges = 'evaluate.judges=["builtin:judge", "http:http://127.0.0.1:1/v1", "local:there"]'
+    report = evaluate_in(recipe_for(f"evaluate.instructions={items_file}", judges))
+    assert [report.pairwise[key] for key in ("wins", "losses", "ties")] == [3, 1, 4]
+    assert len(report.judges) == 3
+    assert report.judge_agreement == 1.0
+
+
+def test_ballots_and_verdicts_are_blind(
+    items_file: Path, engines: Any, recipe_for: Any, evaluate_in: Any, trained: Path, fair_judge: Any, monkeypatch: Any
+) -> None:
+    scripted = engines(knows(0, 1, 2), knows(3), fair_judge).install(monkeypatch)
+    evaluate_in(recipe_for(f"evaluate.instructions={items_file}"))
+    with sqlite3.connect(trained / "evaluate" / "ballots.sqlite") as database:
+        ballots = database.execute("select * from ballots").fetchall()
+        votes = database.execute("select * from votes").fetchall()
+        key = database.execute("select answer, model from blind_labels").fetchall()
+    shown = json.dumps(ballots) + json.dumps(votes) + (trained / "evaluate" / "verdicts.jsonl").read_text()
+    shown += json.dumps([request.prompt[0].content for request in scripted.asked("judge")])
+    assert "student" not in shown
+    assert "base" not in shown
+    assert sorted(model for _, model in key) == ["base"] * 8 + ["student"] * 8
+    # Both orders of every pair, and which of them goes out first is not always the same.
+    pairs = [(ballot[3], ballot[4]) for ballot in ballots]
+    assert {(b, a) for a, b in pairs} == set(pairs)
+    models = dict(key)
+    first_shown = {}
+    for request in scripted.asked("judge"):
+        ballot = next(ballot for ballot in ballots if ballot[0] == request.id)
+        first_shown.setdefault(ballot[1], models[ballot[3]])
+    assert set(first_shown.values()) == {"base", "student"}
+
+
+@pytest.mark.parametrize("kind", ["student", "base", "judge"])
+def test_killed_anywhere_it_goes_on(
+    kind: str,
+    items_file: Path,
+    engines: Any,
+    recipe_for: Any,
+    evaluate_in: Any,
+    trained: Path,
+    fair_judge: Any,
+    monkeypatch: Any,
+) -> None:
+    recipe = recipe_for(f"evaluate.instructions={items_file}")
+    scripts = {"student": knows(0, 1, 2), "base": knows(3), "judge": fair_judge}
+    asked = 0
+
+    def dies(prompt: str) -> Any:
+        nonlocal asked
+        asked += 1
+        return KeyboardInterrupt() if asked == 6 else scripts[kind](prompt)
+
+    killed = engines(**{**scripts, kind: dies}).install(monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_in(recipe)
+    half = trained / "evaluate" / "answers" / f"{kind}.jsonl"
+    if half.exists():  # what a kill in the middle of a write leaves
+        with open(half, "a") as file:
+            file.write('{"item": "cut o')
+    again = engines(**scripts).install(monkeypatch)
+    report = evaluate_in(recipe)
+    assert [report.pairwise[key] for key in ("wins", "losses", "ties")] == [3, 1, 4]
+    for role, total in (("student", 8), ("base", 8), ("judge", 16)):
+        # The request in flight when it died was asked twice; nothing that was answered was.
+        assert len(killed.asked(role)) + len(again.asked(role)) == total + (role == kind)
+
+
+def test_failed_requests_are_asked_again_and_only_they(
+    items_file: Path, engines: Any, recipe_for: Any, evaluate_in: Any, trained: Path, fair_judge: Any, monkeypatch: Any
+) -> None:
+    def down(prompt: str) -> Any:
+        return Failure("", "server", "status 500") if "number 7." in prompt else fair_judge(prompt)
+
+    recipe = recipe_for(f"evaluate.instructions={items_file}")
+    engines(knows(0), knows(), down).install(monkeypatch)
+    with pytest.raises(PacosError, match=r"2 of 16 requests failed \(server: status 500\)") as caught:
+        evaluate_in(recipe)
+    assert "\n" not in str(caught.value)
+    assert not (trained / "evaluate" / "done.json").exists()
+    again = engines(knows(0), knows(), fair_judge).install(monkeypatch)
+    assert evaluate_in(recipe).pairwise["wins"] == 1
+    assert len(again.asked("judge")) == 2
+    assert not again.asked("student")
+
+
+def test_answers_of_other_weights_are_not_used(
+    items_file: Path, engines: Any, recipe_for: Any, evaluate_in: Any, trained: Path, fair_judge: Any, monkeypatch: Any
+) -> None:
+    answers = trained / "evaluate" / "answers" / "student.jsonl"
+    answers.parent.mkdir(parents=True)
+    stale = {"item": "", "model_sha256": "0" * 64, "text": "stale", "finish_reason": "stop"}
+    answers.write_text(json.dumps({**stale, "completion_tokens": 1, "seconds": 0.0}) + "\n")
+    scripted = engines(knows(0), knows(), fair_judge).install(monkeypatch)
+    evaluate_in(recipe_for(f"evaluate.instructions={items_file}"))
+    assert len(scripted.asked("student")) == 8
+    assert len(rows(answers)) == 9
+
+
+def test_a_finished_stage_asks_nothing(
+    items_file: Path, engines: Any, recipe_for: Any, evaluate_in: Any, trained: Path, fair_judge: Any, monkeypatch: Any
+) -> None:
+    recipe = recipe_for(f"evaluate.instructions={items_file}")
+    engines(knows(0), knows(), fair_judge).install(monkeypatch)
+    report = evaluate_in(recipe)
+    done = json.loads((trained / "evaluate" / "done.json").read_text())
+    assert set(done["outputs"]) == {
+        "report.json",
+        "items.jsonl",
+        "answers/base.jsonl",
+        "answers/student.jsonl",
+        "ballots.sqlite",
+        "verdicts.jsonl",
+    }
+    assert all(sha256_file(trained / "evaluate" / name) == value for name, value in done["outputs"].items())
+    again = engines(knows(), knows(), fair_judge).install(monkeypatch)
+    assert evaluate_in(recipe).exact_match == report.exact_match
+    assert not again.opened
+
+
+def test_builtin_items_end_to_end(
+    engines: Any, recipe_for: Any, evaluate_in: Any, trained: Path, fair_judge: Any, monkeypatch: Any
+) -> None:
+    """A student that knows the answers to half of the skills: the table by skill says exactly that."""
+    known = sorted(SKILLS)[::2]
+    answers: dict[str, str] = {}
+
+    def student(prompt: str) -> str:
+        if not answers:
+            items = rows(trained / "evaluate" / "items.jsonl")
+            answers.update(
+                {render_prompt(i["instruction"], i["input"]): i["reference"] for i in items if i["skill"] in known}
+            )
+        return answers.get(prompt, "no idea")
+
+    engines(student, lambda prompt: "no idea", fair_judge).install(monkeypatch)
+    report = evaluate_in(recipe_for(SMALL))
+    by_skill = {row["skill"]: row for row in report.per_skill}
+    assert set(by_skill) == set(SKILLS)
+    assert {skill for skill, row in by_skill.items() if row["exact_match"]["student"] == 1} == set(known)
+    assert report.items == 2 * len(SKILLS)
+    for skill, row in by_skill.items():
+        assert row["chance"] == SKILLS[skill].chance
+        if row["chance"] == 0.5:
+            assert row["chance_corrected"]["base"] == -1
+    assert report.pairwise["wins"] == 2 * len(known)
+    assert report.pairwise_harder["ties"] + report.pairwise_harder["wins"] == report.items_harder
+    assert len(report.examples) == 5
+    assert {example["right"] for example in report.examples} == {True, False}
+    assert len({example["skill"] for example in report.examples}) == 5
+    assert all(
+        {"instruction", "input", "base", "student", "reference"} <= example.keys() for example in report.examples
+    )

@@ -100,9 +100,12 @@ def file_items(path: Path) -> Iterator[Item]:
     Repeated (instruction, input) pairs are asked once. PacosError names the record that is not of that shape.
     """
     examples = _user_oriented(path) if _has_instances(path) else read_examples(path)
-    unique = {(e.instruction, e.input): e for e in reversed(list(examples))}
-    for example in reversed(unique.values()):
-        yield _item("main", "", example.instruction, example.input, example.output)
+    seen = set()
+    for example in examples:
+        item = _item("main", "", example.instruction, example.input, example.output)
+        if item.id not in seen:
+            seen.add(item.id)
+            yield item
 
 
 def _has_instances(path: Path) -> bool:

@@ -12,13 +12,13 @@ def print_report(report: Mapping[str, Any], folder: Path) -> None:
     """Prints an evaluation report (as in report.json) and where it lies."""
     console = Console(highlight=False)
     labels = [*report["candidates"], report["baseline"]]
-    if report["per_skill"]:
+    if len(report["per_skill"]) > 1:
         console.print(_skill_table(report["per_skill"], labels))
     console.print(_summary(report, labels))
     for judge, effect in report["slot_effect"].items():
         rate = effect["first_shown_win_rate"]
-        shown = "no decisive votes" if rate is None else f"{rate:.1%} {_range(effect['interval'])}"
-        console.print(f"{judge}: the answer shown first won {shown} of {effect['votes']} decisive votes (50% is fair)")
+        shown = "-" if rate is None else f"{rate:.1%} {_range(effect['interval'])}"
+        console.print(f"{judge}: first-shown answer wins {shown} of {effect['votes']} decisive votes; 50% is fair")
     console.print(
         f"evaluate: {report['seconds']:,.1f} s, ${report['usd']:.2f}; {folder / 'report.json'}", soft_wrap=True
     )
@@ -31,7 +31,7 @@ def _skill_table(rows: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> Ta
     for row in rows:
         chance = f"{row['chance']:.0%}" if row["chance"] else "-"
         cells = [_share(row, label) for label in labels]
-        table.add_row(row["skill"] or "all", str(row["items"]), chance, *cells)
+        table.add_row(row["skill"], str(row["items"]), chance, *cells)
     return table
 
 

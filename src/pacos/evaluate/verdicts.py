@@ -7,7 +7,7 @@ from math import isnan
 from typing import Literal
 
 from pacos.evaluate.ballots import Ballot, Pair, Vote
-from pacos.statistics import Interval, bootstrap_interval, krippendorff_alpha, sign_test, wilson, win_rate
+from pacos.statistics import Interval, krippendorff_alpha, sign_test, wilson, win_rate
 
 Outcome = Literal["decided", "tie", "conflict", "unparsable"]
 
@@ -46,9 +46,10 @@ class Pairwise:
 
 @dataclass(frozen=True)
 class SlotEffect:
-    """How often the answer shown first won, among votes for one of the two; 0.5 is no effect.
+    """How often the answer shown first won: the mean over pairs of its share of the pair's decisive votes.
 
-    The interval draws items with replacement, since an item's votes belong together.
+    0.5 is no effect. `votes` counts the decisive votes; the 95% interval is Tango's, over pairs, since a pair's two
+    votes belong together.
     """
 
     votes: int
@@ -115,18 +116,15 @@ def pairwise(pairs: Sequence[Pair], verdicts: Iterable[Verdict]) -> Pairwise:
 
 
 def slot_effect(ballots: Iterable[Ballot], votes: Mapping[str, Vote]) -> SlotEffect:
-    """The first-shown answer's share of the decisive votes of these ballots."""
-    shown = [(ballot.item, votes[ballot.id].verdict) for ballot in ballots]
-    decisive = [(item, verdict == "A") for item, verdict in shown if verdict in ("A", "B")]
-    if not decisive:
-        return SlotEffect(0, None, Interval(0.0, 1.0))
-    items, first = zip(*decisive, strict=True)
-    rate = sum(first) / len(first)
-    # Draws from votes that are all alike are all alike too, and would claim certainty; Wilson's over items does not.
-    interval = (
-        bootstrap_interval(first, items) if 0 < rate < 1 else wilson(round(rate * len(set(items))), len(set(items)))
-    )
-    return SlotEffect(len(first), rate, interval)
+    """The slot effect in one judge's votes on these ballots."""
+    choices: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for ballot in ballots:
+        choices[tuple(sorted((ballot.answer_a, ballot.answer_b)))].append(votes[ballot.id].verdict)
+    balances = [both.count("A") - both.count("B") for both in choices.values() if "A" in both or "B" in both]
+    first, second = sum(b > 0 for b in balances), sum(b < 0 for b in balances)
+    rate = win_rate(first, second, len(balances) - first - second)
+    num_votes = sum(verdict in ("A", "B") for both in choices.values() for verdict in both)
+    return SlotEffect(num_votes, rate.rate if balances else None, rate.interval)
 
 
 def judge_agreement(verdicts: Iterable[Verdict]) -> float | None:

@@ -9,9 +9,11 @@ SENTENCE_END = "."
 # Cyrillic, Greek and other letters drawn like Latin ones; NFKD has already undone mathematical, circled and full-width
 # letters, which Unicode declares compatible. Capitals go first where a capital looks unlike its small letter.
 _LOOKALIKE_CAPITALS = str.maketrans("ΗΝВНР", "hnbhp")
-_LOOKALIKES = str.maketrans(
-    "абвгԁеѕіїјкмнорԛгстѵԝхуһѡьӏαβγεζηικνορτυχωϲϳℓıłøđɡɑꞵ’ʼ`´",
-    "abbrdesiijkmhopqrctvwxyhwblabyeznikvoptuxwcjlilodgab''''",
+_LOOKALIKES = (
+    str.maketrans("абвгԁеѕіїјкмнорԛгстѵԝхуһѡьӏ", "abbrdesiijkmhopqrctvwxyhwbl")
+    | str.maketrans("αβγεζηικνορτυχωϲϳℓ", "abyeznikvoptuxwcjl")
+    | str.maketrans("ıłøđɡɑꞵ", "ilodgab")
+    | str.maketrans("’ʼ`´", "''''")
 )
 _LEET = str.maketrans("013456789@$!|+l", "oieasbtbgasiiti")
 _WORD_OR_END = re.compile(r"[a-z0-9]+|[.!?;]|\n\n")

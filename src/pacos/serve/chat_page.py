@@ -34,7 +34,7 @@ EXAMPLES = (
 REASONS = {
     "harmful": "Harmful or dangerous",
     "hateful": "Hateful or harassing",
-    "private": "Private details about a person",
+    "private": "Private information about a person",
     "wrong": "Wrong or misleading",
     "other": "Something else",
 }

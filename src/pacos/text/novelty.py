@@ -14,9 +14,14 @@ _WORDS = 2  # 64-bit words of a signature
 _UNKNOWN = "\0"  # stands for every token that no text of the pool has
 # Bounds are compared loosely by this much, so that rounding can never prune; scores themselves are not rounded.
 _MARGIN = 1e-9
-_CHUNK = 512
-_DENSE_SHARE = 8
+# Below this many texts, or where the postings name more than an eighth of them, looking at all is faster.
 _SMALL = 4096
+_DENSE_SHARE = 8
+# How many texts are scored before their best score prunes the rest.
+_CHUNK = 512
+# Shares of the threshold, each the floor of one search: a high one prunes nearly everything, so the search widens
+# only for a text that is near to nothing.
+_FLOORS = (1.0, 0.7, 0.5, 0.3, 0.0)
 _NONE: "array[int]" = array("i")
 
 
@@ -27,10 +32,9 @@ class Novelty:
     `RougeScorer(["rougeL"], use_stemmer=False)`, so that decisions at a tie are also its decisions.
     A text without tokens has score 0 against everything.
 
-    Three bounds prune, none of which can drop a text that scores above the floor searched for:
-    a text above the floor shares one of the new text's rarest tokens (postings), its length is near,
-    and the bits its token set has in common with the new text's (signature) are enough for the common
-    subsequence that the floor needs.
+    Three bounds prune, none of which can drop a text that scores above the floor searched for: such a text is of
+    a like length, it holds one of the new text's rarest tokens (postings by length class), and the tokens that
+    the two can have in common (signatures of 128 bits) are enough for the common subsequence the floor needs.
     """
 
     def __init__(self, threshold: float = 0.7, tokenizer: Tokenizer = rouge_tokens) -> None:
@@ -73,8 +77,8 @@ class Novelty:
     def nearest(self, text: str) -> tuple[float, str | None]:
         """The highest score and the text it belongs to, the earliest added of equals; (0.0, None) where all are 0."""
         code = self._encode(text)
-        # A high floor prunes nearly everything, so the common near-duplicate is found before the search widens.
-        for floor in (self.threshold, self.threshold * 0.6, 0.0):
+        for share in _FLOORS:
+            floor = share * self.threshold
             score, row = self._search(code, floor)
             if row is not None and score > floor:
                 return score, self._texts[row]
@@ -130,12 +134,12 @@ class Novelty:
         With m tokens here and n there, F = 2L/(m+n) and n >= L, so F > floor needs L > floor*(m+n)/2 and
         L > m*floor/(2-floor). At most m-L tokens go unmatched, hence among any m-L+1 of them one is matched.
         """
-        length = len(code)
+        everything = slice(0, len(self._texts))
         if len(self._texts) < _SMALL:
-            return slice(0, len(self._texts))
+            return everything
+        length = len(code)
         tokens = [token for token in code if token != _UNKNOWN]
         found: list[array[int]] = []
-        num_found = 0
         for length_class, postings in self._postings.items():
             shortest, longest = _class_lengths(length_class)
             if 2 * min(length, longest) <= (floor - _MARGIN) * (length + min(length, longest)):
@@ -145,10 +149,10 @@ class Novelty:
             if num_probes <= 0:
                 continue
             lists = sorted([postings.get(token, _NONE) for token in tokens], key=len)[:num_probes]
+            # A token that stands twice in the text is looked up once.
             found += {id(rows): rows for rows in lists if rows}.values()
-        num_found = sum(map(len, found))
-        if num_found * _DENSE_SHARE > len(self._texts):
-            return slice(0, len(self._texts))
+        if sum(map(len, found)) * _DENSE_SHARE > len(self._texts):
+            return everything
         return np.concatenate([np.frombuffer(rows, np.int32) for rows in found]).astype(np.intp) if found else None
 
     def _bounded(self, code: str, rows: "np.ndarray | slice", floor: float) -> "tuple[np.ndarray, np.ndarray]":
@@ -190,7 +194,7 @@ def _signature(code: str) -> tuple[list[np.uint64], int]:
 
 
 def _length_class(length: int) -> int:
-    """Lengths in the same class differ by less than a quarter."""
+    """Lengths in the same class differ by less than half."""
     return length if length < 4 else int(2 * math.log2(length))
 
 

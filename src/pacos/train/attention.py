@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 import torch
-import torch.nn.functional as F
+from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
 from pacos.core.errors import PacosError
@@ -70,7 +70,7 @@ def _attend_one_by_one(
 ) -> torch.Tensor:
     # On a CPU a call is cheap and padding is not.
     pieces = zip(*(tensor.split(lengths, dim=2) for tensor in (query_1HTD, key_1HTD, value_1HTD)), strict=True)
-    attended = [F.scaled_dot_product_attention(q, k, v, is_causal=True, **options) for q, k, v in pieces]
+    attended = [scaled_dot_product_attention(q, k, v, is_causal=True, **options) for q, k, v in pieces]
     return torch.cat(attended, dim=2).transpose(1, 2)
 
 
@@ -85,7 +85,7 @@ def _attend_padded(
         return tensor_1HTD[0].transpose(0, 1)[gather_NL].transpose(1, 2)
 
     query_NHLD, key_NHLD, value_NHLD = padded(query_1HTD), padded(key_1HTD), padded(value_1HTD)
-    attended_NHLD = F.scaled_dot_product_attention(query_NHLD, key_NHLD, value_NHLD, is_causal=True, **options)
+    attended_NHLD = scaled_dot_product_attention(query_NHLD, key_NHLD, value_NHLD, is_causal=True, **options)
     return attended_NHLD.transpose(1, 2).flatten(0, 1)[scatter_T][None]
 
 

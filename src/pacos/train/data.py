@@ -72,7 +72,7 @@ class DataReport:
             yield f"  {name:<18}{count:>12,}  {note}".rstrip()
         most = max(self.histogram.values(), default=0)
         for name, count in self.histogram.items():
-            yield f"  {name + ' tokens':<18}{count:>12,}  {'█' * math.ceil(30 * count / most)}"
+            yield f"  {name + ' tokens':<18}{count:>12,}  {'█' * math.ceil(30 * count / most)}".rstrip()
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """What this machine computes with: device, precision, peak memory, and the line for a machine that is too small."""
 
+import re
 import resource
 import sys
 from collections.abc import Iterator
@@ -8,6 +9,9 @@ from contextlib import contextmanager
 import torch
 
 from pacos.core.errors import PacosError
+
+# The CPU allocator has no error class of its own.
+CPU_OUT_OF_MEMORY = re.compile("can't allocate memory|not enough memory")
 
 
 def choose_device() -> torch.device:
@@ -53,9 +57,8 @@ def memory_named(device: torch.device) -> Iterator[None]:
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not isinstance(error, torch.OutOfMemoryError):
-            if "can't allocate memory" not in str(error) and "not enough memory" not in str(error):
-                raise
+        if not isinstance(error, (torch.OutOfMemoryError, MemoryError)) and not CPU_OUT_OF_MEMORY.search(str(error)):
+            raise
         raise PacosError(
             f"train: out of memory on {device.type} at {peak_memory_bytes(device) / 1e9:.1f} GB; "
             "lower train.max_length or choose a smaller train.base (`pacos doctor RECIPE` estimates what fits), "

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
+from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
 from pacos.train.packing import Row
@@ -12,17 +12,17 @@ from pacos.train.packing import Row
 
 def row_logits(model: PreTrainedModel, row: Row) -> torch.Tensor:
     """Logits [L, V] at the row's supervised predictors, in fp32."""
-    options = {"position_ids": row.position_ids_1T, "document_lengths": row.lengths, "use_cache": False}
+    options = {"position_ids": row.position_ids, "document_lengths": row.lengths, "use_cache": False}
     # Most models compute the LM head where they are told to; for the rest its other rows are thrown away.
     if "logits_to_keep" in inspect.signature(model.forward).parameters:
-        logits_1LV = model(row.input_ids_1T, **options, logits_to_keep=row.predictors_L).logits
+        logits_1LV = model(row.input_ids, **options, logits_to_keep=row.predictors).logits
         return logits_1LV[0].float()
-    return model(row.input_ids_1T, **options).logits[0, row.predictors_L].float()
+    return model(row.input_ids, **options).logits[0, row.predictors].float()
 
 
 def summed_loss(model: PreTrainedModel, row: Row) -> torch.Tensor:
     """Cross-entropy in nats summed over the row's labels; divide by the whole step's labels for its token mean."""
-    return F.cross_entropy(row_logits(model, row), row.labels_L, reduction="sum")
+    return cross_entropy(row_logits(model, row), row.labels, reduction="sum")
 
 
 @torch.inference_mode()
@@ -32,4 +32,4 @@ def mean_loss(model: PreTrainedModel, rows: Sequence[Row], autocast: torch.autoc
     with autocast:
         total = sum(float(summed_loss(model, row.to(model.device))) for row in rows)
     model.train()
-    return total / sum(len(row.labels_L) for row in rows)
+    return total / sum(len(row.labels) for row in rows)

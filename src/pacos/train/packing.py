@@ -14,17 +14,20 @@ from pacos.train.data import Document
 class Row:
     """Several documents end to end: one micro-batch. Position ids begin again at 0 with each document."""
 
-    input_ids_1T: torch.Tensor
-    position_ids_1T: torch.Tensor
+    input_ids: torch.Tensor
+    """[1, T]."""
+    position_ids: torch.Tensor
+    """[1, T]."""
     lengths: tuple[int, ...]
-    predictors_L: torch.Tensor
-    """Positions whose next token is supervised: the only ones the LM head is computed at."""
-    labels_L: torch.Tensor
-    """The tokens that follow them."""
+    """Of the documents; they sum to T."""
+    predictors: torch.Tensor
+    """[L]: positions whose next token is supervised, the only ones the LM head is computed at."""
+    labels: torch.Tensor
+    """[L]: the tokens that follow them."""
 
     def to(self, device: torch.device) -> Self:
         """The same row on a device."""
-        tensors = (self.input_ids_1T, self.position_ids_1T, self.predictors_L, self.labels_L)
+        tensors = (self.input_ids, self.position_ids, self.predictors, self.labels)
         ids, positions, predictors, labels = (tensor.to(device, non_blocking=True) for tensor in tensors)
         return type(self)(ids, positions, self.lengths, predictors, labels)
 
@@ -36,12 +39,11 @@ def epoch_order(num_documents: int, seed: int, epoch: int) -> list[int]:
     return order
 
 
-def step_documents(documents: Sequence[Document], step: int, batch_size: int, seed: int) -> tuple[int, list[Document]]:
-    """(epoch, the documents) of optimizer step `step`, counted from 0; the last step of an epoch may be smaller."""
-    steps_an_epoch = -(-len(documents) // batch_size)
-    epoch, place = divmod(step, steps_an_epoch)
+def step_documents(documents: Sequence[Document], step: int, batch_size: int, seed: int) -> list[Document]:
+    """The batch of optimizer step `step`, counted from 0; the last batch of an epoch may be smaller."""
+    epoch, place = divmod(step, -(-len(documents) // batch_size))
     order = epoch_order(len(documents), seed, epoch)
-    return epoch, [documents[i] for i in order[place * batch_size : (place + 1) * batch_size]]
+    return [documents[i] for i in order[place * batch_size : (place + 1) * batch_size]]
 
 
 def pack(documents: Sequence[Document], row_tokens: int) -> list[Row]:
@@ -75,9 +77,9 @@ def _row(documents: list[Document]) -> Row:
     input_ids_T = torch.tensor(ids)
     predictors_L = torch.tensor(predictors, dtype=torch.long)
     return Row(
-        input_ids_1T=input_ids_T[None],
-        position_ids_1T=torch.tensor(positions)[None],
+        input_ids=input_ids_T[None],
+        position_ids=torch.tensor(positions)[None],
         lengths=tuple(len(document.input_ids) for document in documents),
-        predictors_L=predictors_L,
-        labels_L=input_ids_T[predictors_L + 1],
+        predictors=predictors_L,
+        labels=input_ids_T[predictors_L + 1],
     )

@@ -12,7 +12,7 @@ from pacos.core.files import sha256_file
 from pacos.core.models import resolve_model
 from pacos.core.recipe import Recipe
 from pacos.core.run_folder import RunFolder
-from pacos.train.checkpoint import Checkpoints, Progress, StepLog, logged_losses
+from pacos.train.checkpoint import Checkpoints, StepLog, logged_losses
 from pacos.train.data import DataReport, Document, load_data
 from pacos.train.device import autocast, choose_device, choose_precision, memory_named, peak_memory_bytes
 from pacos.train.loop import row_tokens, train

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils.logging import disable_progress_bar
 
 from pacos.core.errors import PacosError
 from pacos.core.files import sha256_file, write_error
@@ -21,6 +22,7 @@ def load_base(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     Raises PacosError where it is missing, cannot be read, has no end-of-text token, or fewer embeddings than tokens.
     """
     path = resolve_model(name)
+    disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(path)
         model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, attn_implementation=attention.NAME)
@@ -34,7 +36,7 @@ def load_base(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
             f"train.base {name}: its tokenizer has no end-of-text token, so answers could not learn to end; "
             "set eos_token in its tokenizer_config.json."
         )
-    embeddings = model.get_input_embeddings().weight.shape[0]
+    embeddings = model.get_input_embeddings().num_embeddings
     if embeddings < len(tokenizer):
         raise PacosError(
             f"train.base {name}: its tokenizer has {len(tokenizer):,} tokens and its vocabulary {embeddings:,}; "

@@ -16,7 +16,7 @@ export class AnswerView {
     this.element = fromTemplate("answer-template");
     const find = (selector) => this.element.querySelector(selector);
     this.body = find(".prose");
-    this.spoken = find(".spoken");
+    this.spoken = document.getElementById("spoken");
     this.waiting = find(".waiting");
     this.problem = find(".problem");
     this.footer = find("footer");
@@ -27,8 +27,8 @@ export class AnswerView {
     find(".report").addEventListener("click", () => actions.report(turn));
   }
 
-  /** Puts changed blocks in place and lets the text be spoken: the blocks themselves are silent, or the whole
-   * block would be read again at each sentence. */
+  /** Puts changed blocks in place. They are silent, or a whole block would be read again at each sentence;
+   * the new text is spoken from a line beside the log instead. */
   show({ text, blocks, count }) {
     for (const [index, html] of blocks) {
       if (!this.body.children[index]) this.body.append(document.createElement("div"));
@@ -45,7 +45,7 @@ export class AnswerView {
   finish() {
     const { turn } = this;
     this.waiting.remove();
-    this.spoken.remove();
+    this.spoken.replaceChildren();
     this.body.removeAttribute("aria-live");
     this.note.textContent = turn.note ?? "";
     this.footer.hidden = false;

@@ -1,0 +1,98 @@
+"""Plots of the comparison: exact match and blind pairwise outcomes, with their intervals."""
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from pacos.study.page.formats import count, percent
+from pacos.study.page.outcomes import Measured, Pairwise
+from pacos.study.page.svg import COLOURS, Plot, plot
+
+
+def exact_match_plot(rows: Sequence[Measured], labels: Sequence[str]) -> Plot:
+    """A bar for each model and set of items, with its 95% interval."""
+    colours = model_colours(labels)
+    heights, at = [], 0.0
+    for index, row in enumerate(rows):
+        at += 1.6 if index and rows[index - 1].set != row.set else 1.0
+        heights.append(at)
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for y, row in zip(heights, rows, strict=True):
+            axes.barh(y, row.rate, height=0.72, color=COLOURS[colours[row.label]])
+            axes.plot(row.interval, (y, y), color=COLOURS["ink"], linewidth=1.4, solid_capstyle="butt")
+            axes.plot(row.interval, (y, y), "|", color=COLOURS["ink"], markersize=8, markeredgewidth=1.4)
+            axes.annotate(percent(row.rate), (row.interval[1], y), (6, 0), textcoords="offset points", va="center")
+        axes.set_yticks(heights, [f"{row.label}\n{_short(row.set)}" for row in rows])
+        axes.invert_yaxis()
+        axes.grid(axis="y", visible=False)
+        axes.grid(axis="x", visible=True)
+        axes.set_xlim(0, 1.12)
+        axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
+        axes.xaxis.set_major_formatter(PercentFormatter(1, 0))
+
+    text = "; ".join(
+        f"{row.label} on {row.set}: {percent(row.rate)}, 95% interval {percent(row.interval[0])} "
+        f"to {percent(row.interval[1])}"
+        for row in rows
+    )
+    return plot("exact", "Exact match with 95% intervals", text, draw, height_points=52 + round(38 * heights[-1]))
+
+
+def pairwise_plot(pairs: Sequence[Pairwise], baseline: str) -> Plot:
+    """Wins, ties and losses as one bar a set, and the win rate with its interval beneath."""
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for y, pair in enumerate(pairs):
+            _outcome_bar(axes, y, pair)
+        axes.axvline(0.5, color=COLOURS["muted"], linewidth=1, linestyle=(0, (3, 2)), zorder=3)
+        axes.set_yticks(range(len(pairs)), [f"{pair.label}\n{_short(pair.set)}" for pair in pairs])
+        axes.set_ylim(len(pairs) - 0.3, -0.5)
+        axes.grid(visible=False)
+        axes.set_xlim(0, 1)
+        axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
+        axes.xaxis.set_major_formatter(PercentFormatter(1, 0))
+
+    text = "; ".join(
+        f"{pair.label} against {baseline} on {pair.set}: {pair.counts['wins']:,} wins, {pair.counts['ties']:,} ties, "
+        f"{pair.counts['losses']:,} losses"
+        for pair in pairs
+    )
+    return plot("pairwise", "Blind pairwise comparison", text, draw, height_points=50 + 78 * len(pairs))
+
+
+def _outcome_bar(axes: Axes, y: float, pair: Pairwise) -> None:
+    left = 0.0
+    for name, colour, ink in (("wins", "student", "paper"), ("ties", "line", "ink"), ("losses", "base", "paper")):
+        share = pair.counts[name] / pair.judged
+        axes.barh(y, share, left=left, height=0.46, color=COLOURS[colour])
+        label = f"{count(pair.counts[name])} {name if pair.counts[name] != 1 else _one(name)}"
+        if share > 0.02 * len(label):
+            axes.text(left + share / 2, y, label, ha="center", va="center", color=COLOURS[ink])
+        left += share
+    rate, (low, high) = pair.counts["win_rate"], pair.counts["interval"]
+    below = y + 0.38
+    axes.plot((low, high), (below, below), color=COLOURS["ink"], linewidth=1.4, solid_capstyle="butt")
+    axes.plot((rate,), (below,), "D", color=COLOURS["ink"], markersize=5)
+    text = f"win rate {percent(rate)} ({100 * low:.1f} to {100 * high:.1f})"
+    side, offset = ("right", -8) if rate > 0.5 else ("left", 8)
+    end = low if rate > 0.5 else high
+    axes.annotate(text, (end, below), (offset, 0), textcoords="offset points", ha=side, va="center")
+
+
+def model_colours(labels: Sequence[str]) -> dict[str, str]:
+    """A colour name for each model: the baseline's, then one a candidate, beginning again after three."""
+    names = ("student", "third", "fourth")
+    return {label: names[index % 3] for index, label in enumerate(labels[:-1])} | {labels[-1]: "base"}
+
+
+def _one(name: str) -> str:
+    return {"wins": "win", "ties": "tie", "losses": "loss"}[name]
+
+
+def _short(set: str) -> str:
+    return set.removesuffix(" items")

@@ -1,0 +1,30 @@
+"""Templates into one page: everything that comes from a run is escaped, plots alone are markup."""
+
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from pacos.study.page import formats
+
+FILTERS = ("count", "percent", "interval", "usd", "duration", "size", "date", "words", "slug", "shortened")
+
+
+def render(template: str, **values: Any) -> str:
+    """The page's HTML. Jinja escapes every value that is not Markup."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_showable,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update({name: getattr(formats, name) for name in FILTERS})
+    return environment.get_template(template).render(**values)
+
+
+def _showable(value: Any) -> Any:
+    return formats.showable(value) if isinstance(value, str) and not isinstance(value, Markup) else value

@@ -1,0 +1,56 @@
+"""Recipes: what is read, what is refused and in which words."""
+
+from pathlib import Path
+
+import pytest
+
+from pacos.core.errors import PacosError
+from pacos.core.recipe import TABLES, doc_lines, explain, load
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "recipe.toml"
+    path.write_text(text)
+    return path
+
+
+def test_overrides_win_and_whole_numbers_serve_as_numbers(tmp_path: Path) -> None:
+    path = write(tmp_path, "[train]\nnum_epochs = 3\nlearning_rate = 1\n")
+    recipe = load(path, ["train.num_epochs=1", "teacher.model=4", "evaluate.judges=['builtin:judge']"])
+    assert (recipe.train.num_epochs, recipe.train.learning_rate) == (1, 1.0)
+    assert recipe.teacher.model == "4"
+    assert recipe.evaluate.judges == ("builtin:judge",)
+
+
+@pytest.mark.parametrize(
+    ("text", "override", "said"),
+    [
+        ("[train]\nlerning_rate = 1e-3", "", ["recipe.toml", "train.lerning_rate", "train.learning_rate"]),
+        ("[trian]\nnum_epochs = 3", "", ["recipe.toml", "trian", "train"]),
+        ("this is not TOML", "", ["recipe.toml", "not TOML", "line 1"]),
+        ("train = 3", "", ["recipe.toml", "train", "[train]"]),
+        ("[train]\nnum_epochs = 'three'", "", ["train.num_epochs", "three", "whole number"]),
+        ("[train]\nnum_epochs = true", "", ["train.num_epochs", "True", "whole number"]),
+        ("[train]\nnum_epochs = 0", "", ["train.num_epochs", "0", "at least 1"]),
+        ("[train]\nlearning_rate = nan", "", ["train.learning_rate", "nan"]),
+        ("[teacher]\nengine = 'htpp'", "", ["teacher.engine", "htpp", "http"]),
+        ("", "train.num_epoch=1", ["train.num_epoch", "train.num_epochs"]),
+        ("", "num_epochs=1", ["num_epochs=1", "table.key=value"]),
+        ("", "train.num_epochs", ["train.num_epochs", "table.key=value"]),
+    ],
+)
+def test_a_bad_recipe_is_one_line_with_the_nearest_right_name(
+    tmp_path: Path, text: str, override: str, said: list[str]
+) -> None:
+    with pytest.raises(PacosError) as caught:
+        load(write(tmp_path, text), [override] if override else [])
+    assert "\n" not in str(caught.value)
+    for part in said:
+        assert part in str(caught.value)
+
+
+def test_every_field_has_a_doc_line_that_explain_prints() -> None:
+    for name, table in TABLES.items():
+        lines = doc_lines(table)
+        for key in table.__dataclass_fields__:
+            assert lines[key] in explain(f"{name}.{key}")

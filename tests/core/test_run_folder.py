@@ -1,0 +1,79 @@
+"""The run folder's promises: one process, one recipe, whole or not done."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pacos.core.errors import PacosError
+from pacos.core.files import atomic_open, sha256_file
+from pacos.core.recipe import Recipe, load
+from pacos.core.run_folder import RunFolder
+
+
+def recipe(tmp_path: Path, *overrides: str) -> Recipe:
+    path = tmp_path / "r.toml"
+    path.write_text("")
+    return load(path, overrides)
+
+
+def make(tmp_path: Path, *overrides: str) -> None:
+    with RunFolder(tmp_path / "run", recipe(tmp_path, *overrides)) as run, run.stage("train", ("train",)) as stage:
+        if not stage.done:
+            (stage.folder / "out.txt").write_text("made")
+            stage.finish({"steps": 1}, ("out.txt",))
+
+
+def test_done_lists_the_hash_of_every_output_and_is_not_made_again(tmp_path: Path) -> None:
+    make(tmp_path)
+    done = tmp_path / "run" / "train" / "done.json"
+    first = done.read_bytes()
+    assert json.loads(first)["outputs"]["out.txt"] == sha256_file(tmp_path / "run" / "train" / "out.txt")
+    make(tmp_path)
+    assert done.read_bytes() == first
+
+
+def test_another_recipe_is_refused_with_the_keys_that_differ(tmp_path: Path) -> None:
+    make(tmp_path)
+    with pytest.raises(PacosError, match=r"train\.num_epochs was 3, is now 5"):
+        make(tmp_path, "train.num_epochs=5")
+    make(tmp_path, "serve.port=9000")
+
+
+def test_a_second_process_is_refused_while_the_first_lives(tmp_path: Path) -> None:
+    holder = (
+        "import sys; from pathlib import Path; from pacos.core.recipe import load; "
+        "from pacos.core.run_folder import RunFolder\n"
+        f"with RunFolder(Path({str(tmp_path / 'run')!r}), load({str(tmp_path / 'r.toml')!r})):\n"
+        "    print('held', flush=True); sys.stdin.read()"
+    )
+    here = recipe(tmp_path)
+    process = subprocess.Popen([sys.executable, "-c", holder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(PacosError, match=str(process.pid)), RunFolder(tmp_path / "run", here):
+            pass
+    finally:
+        process.kill()
+        process.wait()
+    with RunFolder(tmp_path / "run", here):
+        assert (tmp_path / "run" / ".lock").read_text() == str(os.getpid())
+
+
+def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    path.write_text("before")
+
+    def write_half() -> None:
+        with atomic_open(path) as file:
+            file.write("half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write_half()
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
