@@ -80,7 +80,9 @@ def block(prompt: str, tag: str) -> str:
 
 def judge_fairly(prompt: str) -> str:
     """Prefers the answer that equals the reference, a final full stop aside."""
-    right = [block(prompt, tag).rstrip(".") == block(prompt, "reference") for tag in ("answer_a", "answer_b")]
+    right = [
+        block(prompt, tag).rstrip(".") == block(prompt, "reference").rstrip(".") for tag in ("answer_a", "answer_b")
+    ]
     return "Reason.\nVerdict: " + ("tie" if right[0] == right[1] else "A" if right[0] else "B")
 
 

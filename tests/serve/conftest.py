@@ -105,12 +105,13 @@ class Starter:
         engine: ScriptedEngine | None = None,
         moderating: Moderator | None = None,
         terms: str = "",
+        has_template: bool = False,
         takes_conversation: bool = False,
     ) -> Served:
         engine = engine or ScriptedEngine()
         store = Store(sqlite_url(self.folder / "store.sqlite"))
         self.stack.callback(store.close)
-        model = ServedModel("tiny", "nowhere", "ab" * 32, 400, takes_conversation, 1)
+        model = ServedModel("tiny", "nowhere", "ab" * 32, 400, has_template, takes_conversation, 1)
         answers = Answers(engine, moderating or moderator("off"), holds_back=moderating is not None)
         app = make_app(Parts(answers, model, store, load_terms(terms), watermark=True))
         return Served(self.stack.enter_context(running(app)), engine, store, model)

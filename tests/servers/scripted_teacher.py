@@ -3,11 +3,12 @@
 import random
 import re
 
-VERBS = (
-    "Describe Explain Compare Summarise Translate Rewrite List Name Suggest Classify Outline Invent Estimate Justify "
-    "Criticise Simplify Paraphrase Recommend Imagine Calculate Identify Sort Convert Draft Compose Predict Evaluate"
-).split()
-SYLLABLES = "ba be bi bo bu da de di do du ka ke ki ko ku la le li lo lu ma me mi mo mu ra re ri ro ru sa se si so".split()
+VERBS = re.findall(
+    r"\w+",
+    """Describe Explain Compare Summarise Translate Rewrite List Name Suggest Classify Outline Invent Estimate Justify
+    Criticise Simplify Paraphrase Recommend Imagine Calculate Identify Sort Convert Draft Compose Predict Evaluate""",
+)
+SYLLABLES = [consonant + vowel for consonant in "bdklmrstvz" for vowel in "aeiou"]
 
 
 def word(rng: random.Random) -> str:

@@ -13,7 +13,9 @@ from pacos.statistics import wilson, win_rate
 RECIPE = "[generate]\nnum_examples = 60\n\n[train]\nlearning_rate = 1e-3\nbatch_size = 8\nnum_epochs = 2\n"
 OVERRIDES = ("train.batch_size=4", "generate.seed_tasks=my seeds.jsonl")
 REJECTED = {"not_novel": 31, "blacklist_word": 4, "too_short": 3, "truncated": 2, "malformed": 1}
-HOSTILE = "<script>alert(1)</script><img src=https://evil.example/x onerror=alert(1)> {{ 7*7 }} \u202e $x^2$ \x00 \ud800"
+HOSTILE = (
+    "<script>alert(1)</script><img src=https://evil.example/x onerror=alert(1)> {{ 7*7 }} \u202e $x^2$ \x00 \ud800"
+)
 
 
 def make_run(path: Path, hostile: str = "", seed: int = 1) -> Path:
@@ -22,7 +24,7 @@ def make_run(path: Path, hostile: str = "", seed: int = 1) -> Path:
     make_generate(path / "generate", hostile, seed)
     make_train(path / "train")
     make_evaluate(path / "evaluate", hostile, seed)
-    finish(path / "release", {"files": 9, "bytes": 9_000_000, "weights_bytes": 8_000_000, "weights_diff_bytes": 5_000_000, "seconds": 1.5})  # fmt: skip
+    make_release(path / "release")
     return path
 
 
@@ -59,28 +61,32 @@ def make_generate(folder: Path, hostile: str, seed: int) -> None:
         for n, t in enumerate(tasks)
     ]
     write_lines(folder / "dataset.jsonl", records)
-    novel = {"similarity": 0.8124, "nearest": "Count the words." + hostile}
-    write_lines(
-        folder / "rejected.jsonl",
-        [
-            {"rule": "malformed", "request": 0, "index": 0, "ledger_key": "k", "text": "6. Instruc" + hostile},
-            *({"rule": rule, "request": 1, "index": 1, **records[0], **(novel if rule == "not_novel" else {})} for rule in REJECTED if rule != "malformed"),
-        ],
-    )  # fmt: skip
+    broken = {"rule": "malformed", "request": 0, "index": 0, "ledger_key": "k", "text": "6. Instruc" + hostile}
+    refused = [{"rule": rule, "request": 1, "index": 1, **records[0]} for rule in REJECTED if rule != "malformed"]
+    refused[0] |= {"similarity": 0.8124, "nearest": "Count the words." + hostile}
+    write_lines(folder / "rejected.jsonl", [broken, *refused])
     histogram = {"edges": [0.0, 5.0, 10.0, 15.0, 20.0], "counts": [3, 40, 12, 5]}
     field = {"count": 60, "mean": 9.1, "median": 9.0, "p95": 17.0, "max": 20, "histogram": histogram}
     verb = {"verb": "write" + hostile, "count": 17, "objects": [{"object": "word" + hostile, "count": 9}]}
-    diversity = {"instructions": 60, "questions": 12, "with_verb_and_object": 44, "distinct_verbs": 21, "distinct_pairs": 39, "verbs": [verb] * 12}  # fmt: skip
-    edges = [n / 20 for n in range(21)]
+    diversity = {
+        "instructions": 60, "questions": 12, "with_verb_and_object": 44, "distinct_verbs": 21, "distinct_pairs": 39,
+        "verbs": [verb] * 12,
+    }  # fmt: skip
+    scores = {"nearest": [n % 7 for n in range(20)], "nearest_seed": [n % 5 for n in range(20)]}
     report = {
         "asked": 102, "parsed": 101, "kept": 60, "rejected": REJECTED, "usd": 0.0342, "seconds": 12.4, "requests": 6,
         "prompt_tokens": 4210, "completion_tokens": 3999, "teacher": "builtin:teacher", "mode": "alpaca-fixed",
         "seed_tasks": 175, "with_input": 24, "yield_over_time": [[1, 12], [3, 33], [6, 60]],
         "lengths": {"instruction": field, "input": {"count": 0}, "output": field},
-        "similarities": {"edges": edges, "nearest": [n % 7 for n in range(20)], "nearest_seed": [n % 5 for n in range(20)]},
+        "similarities": {"edges": [n / 20 for n in range(21)], **scores},
         "diversity": diversity,
     }  # fmt: skip
     finish(folder, report)
+
+
+def make_release(folder: Path) -> None:
+    sizes = {"bytes": 9_000_000, "weights_bytes": 8_000_000, "weights_diff_bytes": 5_000_000}
+    finish(folder, {"files": 9, **sizes, "seconds": 1.5})
 
 
 def make_train(folder: Path, num_steps: int = 30) -> None:

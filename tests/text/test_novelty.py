@@ -20,7 +20,7 @@ def rouge(left: str, right: str) -> float:
 
 
 # Few words, so that texts overlap; sizes around those where F is 0.7 to within a rounding error.
-WORDS = st.sampled_from("a b c d e f g h Write poem, 7 été Ａ ß ـ".split())
+WORDS = st.sampled_from([*"abcdefgh", "Write", "poem,", "7", "été", "Ａ", "ß", "ـ"])
 TEXTS = st.lists(WORDS, max_size=14).map(" ".join)
 ANY_TEXTS = st.one_of(TEXTS, st.text(max_size=40))
 
@@ -35,7 +35,7 @@ def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
 
 
 @pytest.mark.parametrize("indexed", [False, True])
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(pool=st.lists(ANY_TEXTS, max_size=12), text=ANY_TEXTS, threshold=st.sampled_from([0.0, 0.5, 0.7, 0.9, 1.0]))
 def test_same_decision_and_score_as_rouge_score(indexed: bool, pool: list[str], text: str, threshold: float) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -78,12 +78,12 @@ def test_a_large_pool_finds_what_brute_force_finds(path: str) -> None:
     """Recall 1.000 where the index has grown past its first size, with near neighbours planted."""
     rng = random.Random(0)
     words = [f"w{int(rng.paretovariate(0.6)) % 900}" for _ in range(5000)]
-    pool = [" ".join(rng.choices(words, k=rng.randint(1, 30))) for _ in range(5000)]
+    pool = [" ".join(rng.choices(words, k=rng.randint(1, 24))) for _ in range(1500)]
     novelty = Novelty(0.7)
     for member in pool:
         novelty.add(member)
     codes = {member: rouge_tokens(member) for member in pool}
-    for _ in range(60):
+    for _ in range(12):
         planted = rng.choice(pool).split()
         text = " ".join(word for word in planted if rng.random() < 0.8) + " " + " ".join(rng.choices(words, k=2))
         best = max(_lcs_score(rouge_tokens(text), tokens) for tokens in codes.values())
@@ -133,7 +133,11 @@ def test_unicode_tokens_of_ascii_are_rouge_tokens(text: str) -> None:
     ("one", "near", "other"),
     [
         ("写一首关于春天的诗歌给妈妈", "写一首关于春天的诗歌给爸爸", "请把这句话翻译成英文"),
-        ("Напиши стихотворение о весне для мамы", "Напиши стихотворение о весне для папы", "Сколько будет пять плюс семь"),
+        (
+            "Напиши стихотворение о весне для мамы",
+            "Напиши стихотворение о весне для папы",
+            "Сколько будет пять плюс семь",
+        ),
         ("वसंत के बारे में एक कविता लिखिए", "वसंत के बारे में एक कहानी लिखिए", "पाँच और सात का योग क्या है"),
         ("اكتب قصيدة عن الربيع لأمي الحبيبة", "اكتب قصيدة عن الربيع لأبي الحبيبة", "كم يساوي خمسة زائد سبعة"),
     ],

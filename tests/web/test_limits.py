@@ -8,7 +8,7 @@ from pacos.web.limits import MAX_BUCKETS, AddressKeys, TokenBuckets
 
 @settings(max_examples=100)
 @given(st.integers(1, 10), st.floats(1, 600), st.lists(st.floats(0, 30), max_size=80))
-def test_never_more_than_burst_plus_rate_and_the_wait_suffices(burst: int, per_minute: float, gaps: list[float]) -> None:
+def test_never_more_than_burst_plus_rate(burst: int, per_minute: float, gaps: list[float]) -> None:
     now = 0.0
     buckets = TokenBuckets(burst, per_minute, clock=lambda: now)
     allowed = 0

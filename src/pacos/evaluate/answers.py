@@ -15,7 +15,7 @@ from pacos.core.files import read_json_lines, write_error
 from pacos.core.prompts import render_prompt
 from pacos.engines import Failure, Reply, Request, Sampling, open_engine
 from pacos.evaluate.asking import ask_all
-from pacos.evaluate.candidates import Candidate
+from pacos.evaluate.candidates import Candidate, weights_sha256
 from pacos.evaluate.items import Item
 
 # Room for an answer twice as long as any right one; open instructions without references get Alpaca's usual 512.
@@ -39,7 +39,8 @@ def answer_items(candidate: Candidate, items: Sequence[Item], path: Path) -> dic
 
     Lines of other weights under the same label are left in the file and not used.
     """
-    answers = {answer.item: answer for answer in _kept(path) if answer.model_sha256 == candidate.sha256}
+    weights = weights_sha256(candidate.path)
+    answers = {answer.item: answer for answer in _kept(path) if answer.model_sha256 == weights}
     missing = [item for item in items if item.id not in answers]
     if missing:
         sampling = Sampling(max_tokens=_max_tokens(candidate.path, items), temperature=0.0)
@@ -47,7 +48,7 @@ def answer_items(candidate: Candidate, items: Sequence[Item], path: Path) -> dic
         with _appending(path) as file:
 
             def keep(reply: Reply | Failure) -> None:
-                answer = _answer(reply, candidate)
+                answer = _answer(reply, weights)
                 file.write(json.dumps(asdict(answer), ensure_ascii=False) + "\n")
                 file.flush()
                 answers[answer.item] = answer
@@ -56,11 +57,11 @@ def answer_items(candidate: Candidate, items: Sequence[Item], path: Path) -> dic
     return {item.id: answers[item.id] for item in items}
 
 
-def _answer(reply: Reply | Failure, candidate: Candidate) -> Answer:
+def _answer(reply: Reply | Failure, weights: str) -> Answer:
     if isinstance(reply, Failure):
-        return Answer(reply.id, candidate.sha256, "", f"refused: {reply.message}", 0, 0.0)
+        return Answer(reply.id, weights, "", f"refused: {reply.message}", 0, 0.0)
     tokens = reply.usage.completion_tokens
-    return Answer(reply.id, candidate.sha256, reply.text, reply.finish_reason, tokens, round(reply.seconds, 4))
+    return Answer(reply.id, weights, reply.text, reply.finish_reason, tokens, round(reply.seconds, 4))
 
 
 def _kept(path: Path) -> Iterable[Answer]:

@@ -1,4 +1,4 @@
-"""Who answers: `student`, `base` or a checkpoint folder, each with a label, a path and a hash of its weights."""
+"""Who answers: `student`, `base` or a checkpoint folder, each with a label and a path; and the hash of weights."""
 
 import hashlib
 import re
@@ -14,11 +14,10 @@ from pacos.core.run_folder import RunFolder
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model under test; `sha256` is of its weight files, or its hub name where it has no folder here."""
+    """A model under test; `path` is a checkpoint folder or a hub name."""
 
     label: str
     path: str
-    sha256: str
 
 
 def find_candidates(recipe: Recipe, run: RunFolder) -> list[Candidate]:
@@ -42,10 +41,11 @@ def _find(name: str, recipe: Recipe, run: RunFolder) -> Candidate:
     else:
         path = resolve_model(recipe.train.base if name == "base" else name)
     label = name if name in ("student", "base") else re.sub(r"[^\w.-]+", "-", name).strip("-.")
-    return Candidate(label, path, _fingerprint(path))
+    return Candidate(label, path)
 
 
-def _fingerprint(path: str) -> str:
+def weights_sha256(path: str) -> str:
+    """A hash of the weight files in a checkpoint folder; a hub name stands for itself."""
     files = sorted(file for pattern in ("*.safetensors", "*.bin") for file in Path(path).glob(pattern))
     if not files:
         return path

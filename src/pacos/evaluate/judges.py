@@ -25,18 +25,17 @@ class Judge:
     name: str
     engine: EngineTable | str
     sampling: Sampling
-    raw_prompt: bool
 
 
 def judges_of(recipe: Recipe) -> list[Judge]:
     """The engines of `evaluate.judges`, asked greedily; where it is empty, the [judge] table as it is written."""
     if recipe.evaluate.judges:
         greedy = Sampling(MAX_TOKENS, temperature=0.0, seed=recipe.evaluate.seed)
-        return [Judge(name, name, greedy, False) for name in dict.fromkeys(recipe.evaluate.judges)]
+        return [Judge(name, name, greedy) for name in dict.fromkeys(recipe.evaluate.judges)]
     table = recipe.judge
     name = f"{table.engine}:{table.model or table.path or 'judge'}"
     sampling = Sampling(table.max_tokens, table.temperature, table.top_p, seed=recipe.evaluate.seed)
-    return [Judge(name, table, sampling, table.engine == "http" and table.api == "completions")]
+    return [Judge(name, table, sampling)]
 
 
 @dataclass(frozen=True)
@@ -79,12 +78,8 @@ def _vote(box: BallotBox, judge: Judge, ballots: Sequence[Ballot], seed: int) ->
     voted = box.votes()
     missing = [ballot for ballot in ballots if ballot.judge == judge.name and ballot.id not in voted]
     if missing:
-        requests = [Request(ballot.id, _shown(ballot.prompt, judge), judge.sampling) for ballot in missing]
+        requests = [Request(ballot.id, (Message("user", ballot.prompt),), judge.sampling) for ballot in missing]
         ask_all(open_engine(judge.engine, role="judge", seed=seed), requests, box.record, f"votes of {judge.name}")
-
-
-def _shown(prompt: str, judge: Judge) -> str | tuple[Message, ...]:
-    return prompt if judge.raw_prompt else (Message("user", prompt),)
 
 
 def write_verdicts(path: Path, verdicts: Sequence[Verdict]) -> None:

@@ -1,7 +1,7 @@
 """The stage: the same held-out items for every model, exact match, and judges who see nothing but answers."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -52,12 +52,12 @@ class EvaluateReport:
 def run(recipe: Recipe, run: RunFolder) -> EvaluateReport:
     """Compares the recipe's candidates with its baseline and writes evaluate/; a finished stage is only read."""
     table, started = recipe.evaluate, time.monotonic()
-    models = find_candidates(recipe, run)
+    models, to_ask = find_candidates(recipe, run), _items(recipe, run)
     with run.stage("evaluate", ("train", "evaluate", "judge"), _inputs(recipe, run)) as stage:
         if stage.done:
             print(f"evaluate: done before, see {stage.folder}")
             return EvaluateReport(**stage.report())
-        items = read_or_make_items(stage.folder / "items.jsonl", _make_items(recipe, run))
+        items = read_or_make_items(stage.folder / "items.jsonl", to_ask)
         answers = {m.label: answer_items(m, items, stage.folder / f"answers/{m.label}.jsonl") for m in models}
         judges = judges_of(recipe)
         judgment = judge_answers(
@@ -79,15 +79,17 @@ def _training_file(recipe: Recipe, run: RunFolder) -> Path:
     return Path(recipe.train.dataset) if recipe.train.dataset else run.path / "generate" / "dataset.json"
 
 
-def _make_items(recipe: Recipe, run: RunFolder) -> Iterator[Item]:
-    # A generator, so that a resumed run, which reads its items, does not read the training data again.
+def _items(recipe: Recipe, run: RunFolder) -> Iterable[Item]:
     if recipe.evaluate.instructions:
-        yield from file_items(Path(recipe.evaluate.instructions))
-        return
+        return list(file_items(Path(recipe.evaluate.instructions)))
     if not recipe.train.dataset:
         run.finished("generate")
-    training = read_examples(_training_file(recipe, run))
-    yield from builtin_items(training, recipe.evaluate.items_per_skill, recipe.evaluate.seed)
+    return _held_out(_training_file(recipe, run), recipe)
+
+
+def _held_out(training: Path, recipe: Recipe) -> Iterator[Item]:
+    # A generator, so that a resumed run, which reads its items, does not read the training data again.
+    yield from builtin_items(read_examples(training), recipe.evaluate.items_per_skill, recipe.evaluate.seed)
 
 
 def _report(

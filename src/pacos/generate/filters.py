@@ -45,6 +45,12 @@ def _bad_first_character(example: Example) -> bool:
     return first in string.punctuation or not first.isascii()
 
 
+def _repeats_the_question(example: Example) -> bool:
+    # A word may rightly be its own answer, as the plural of "fish" is; a sentence hardly ever.
+    output = example.output.strip()
+    return len(output.split()) > 3 and output in (example.instruction.strip(), example.input.strip())
+
+
 def _is_only_a_link(example: Example) -> bool:
     links = _URL.findall(example.input)
     return bool(links) and len(_URL.sub("", example.input).split()) <= 2
@@ -68,13 +74,9 @@ FIXED_RULES = (
     Rule("bad_first_character", lambda e: not (e.instruction[:1].isalnum() or e.instruction[:1] in _OPENING)),
     Rule("empty_output", lambda e: not e.output.strip() or _NO_OUTPUT.fullmatch(e.output.strip()) is not None),
     Rule("merged_record", lambda e: any(_INNER_LABEL.search(text) for text in (e.instruction, e.input, e.output))),
-    Rule("output_equals_input", lambda e: e.output.strip().casefold() in _prompt_texts(e)),
+    Rule("output_equals_input", _repeats_the_question),
     Rule("url_input", _is_only_a_link),
 )
-
-
-def _prompt_texts(example: Example) -> set[str]:
-    return {text.strip().casefold() for text in (example.instruction, example.input) if text.strip()}
 
 
 def keep_as_written(example: Example) -> Example:

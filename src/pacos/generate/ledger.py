@@ -9,7 +9,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Column, Float, Integer, MetaData, String, Table, Text, create_engine, event, func, insert, select
+from sqlalchemy import (
+    Column,
+    Connection,
+    Float,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    create_engine,
+    event,
+    func,
+    insert,
+    select,
+)
 from sqlalchemy.exc import DatabaseError
 
 from pacos.core.errors import PacosError
@@ -76,19 +90,16 @@ class Ledger:
         self._start = time.monotonic()
         self._engine = create_engine(f"sqlite:///{path}")
         event.listen(self._engine, "connect", _prepare)
-        with self._errors():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _METADATA.create_all(self._engine)
-            self._connection = self._engine.connect()
-            last = self._connection.scalar(select(func.max(_REPLIES.c.session)))
-            self._connection.commit()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with self._transaction() as connection:
+            _METADATA.create_all(connection)
+            last = connection.scalar(select(func.max(_REPLIES.c.session)))
         self._session = 0 if last is None else last + 1
 
     def find(self, call: Call) -> Reply | None:
         """The stored reply to this very request, if there is one."""
-        with self._errors():
-            row = self._connection.execute(select(_REPLIES).where(_REPLIES.c.key == call.key)).first()
-            self._connection.commit()
+        with self._transaction() as connection:
+            row = connection.execute(select(_REPLIES).where(_REPLIES.c.key == call.key)).first()
         if row is None:
             return None
         usage = Usage(row.prompt_tokens, row.completion_tokens)
@@ -113,9 +124,8 @@ class Ledger:
             "session": self._session,
             "session_seconds": time.monotonic() - self._start,
         }
-        with self._errors():
-            self._connection.execute(insert(_REPLIES).prefix_with("OR IGNORE").values(values))
-            self._connection.commit()
+        with self._transaction() as connection:
+            connection.execute(insert(_REPLIES).prefix_with("OR IGNORE").values(values))
 
     def totals(self) -> Totals:
         """Sums over all replies, this session's and earlier ones'."""
@@ -129,29 +139,27 @@ class Ledger:
             func.coalesce(func.max(columns.received), ""),
         )
         spans = select(func.max(columns.session_seconds)).where(columns.session != self._session)
-        with self._errors():
-            replies, usd, prompt_tokens, completion_tokens, first, last = self._connection.execute(sums).one()
-            earlier = sum(self._connection.scalars(spans.group_by(columns.session)))
-            self._connection.commit()
+        with self._transaction() as connection:
+            replies, usd, prompt_tokens, completion_tokens, first, last = connection.execute(sums).one()
+            earlier = sum(connection.scalars(spans.group_by(columns.session)))
         seconds = earlier + time.monotonic() - self._start
         return Totals(replies, usd, prompt_tokens, completion_tokens, seconds, first, last)
 
     def close(self) -> None:
         """Closes the file; one without any reply is removed, as there is nothing in it to go on from."""
-        is_empty = self._connection.scalar(select(func.count()).select_from(_REPLIES)) == 0
-        self._connection.close()
+        is_empty = self.totals().replies == 0
         self._engine.dispose()
         if is_empty:
             self._path.unlink()
 
     @contextmanager
-    def _errors(self) -> Iterator[None]:
+    def _transaction(self) -> Iterator[Connection]:
         try:
-            yield
-        except (DatabaseError, OSError) as error:
-            reason = error.orig if isinstance(error, DatabaseError) else error.strerror
+            with self._engine.begin() as connection:
+                yield connection
+        except DatabaseError as error:
             raise PacosError(
-                f"{self._path}: the ledger of replies cannot be written or read ({reason}); every reply it holds "
+                f"{self._path}: the ledger of replies cannot be written or read ({error.orig}); every reply it holds "
                 "stays. Free space or mend the file, then repeat the same command: it goes on from here."
             ) from error
 

@@ -83,8 +83,8 @@ def _begins_with_own_label(text: str, label: re.Pattern[str]) -> bool:
 
 
 def _trim(text: str, fenced: bool) -> str:
-    text = _SEPARATOR.sub("", text.rstrip())
-    return (_FENCE.sub("", text) if fenced else text).strip()
+    text = _FENCE.sub("", text) if fenced else text
+    return _SEPARATOR.sub("", text.rstrip()).strip()
 
 
 def _tolerant_block(text: str, label: re.Pattern[str]) -> Block:

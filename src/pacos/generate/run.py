@@ -1,7 +1,7 @@
 """generate: a teacher writes instruction data, until enough of it is new and well formed."""
 
 import asyncio
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -101,9 +101,11 @@ def _fill(recipe: Recipe, stage: Stage, teacher: Engine, plan: Plan, pool: Pool,
             stage.log("asking", replayed=pool.num_replies, kept=len(pool.kept))
             asyncio.run(asking.fill())
         except PacosError:
-            if pool.rejected:
-                # Whoever has to find out what is wrong with a teacher needs to see what it wrote.
-                write_rejected(stage.folder, pool.rejected)
+            # Whoever has to find out what is wrong with a teacher needs to see what it wrote; but what went wrong
+            # first, such as a full disk, is what is said.
+            with suppress(PacosError):
+                if pool.rejected:
+                    write_rejected(stage.folder, pool.rejected)
             raise
 
 

@@ -23,7 +23,7 @@ NOTICE = "[The rest of this answer was withheld by this server's content filter.
 Prompt = str | tuple[Message, ...]
 
 
-class Refusal(Exception):
+class RefusalError(Exception):
     """A question that gets no answer: HTTP status, OpenAI's error code, and a line for a person."""
 
     def __init__(self, status: int, code: str, message: str, retry_after_seconds: float | None = None) -> None:
@@ -60,33 +60,35 @@ class Answers:
     async def answer(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[Piece | End, None]:
         """Yields an empty Piece, then checked Pieces, then one End; closing the generator frees the engine.
 
-        Raises Refusal where the question is too long, is flagged, does not fit the model or finds the server full.
+        Raises RefusalError where the question is too long, is flagged, does not fit the model or finds the server full.
         """
         await self._admit(prompt)
         self._in_flight += 1
         try:
             request = Request(f"serve-{uuid.uuid4().hex}", prompt, sampling)
-            async with aclosing(cast(AsyncGenerator[Delta, None], self.engine.stream(request))) as deltas:
-                async with aclosing(self._checked(deltas)) as pieces:
-                    async for piece in pieces:
-                        yield piece
+            stream = cast(AsyncGenerator[Delta, None], self.engine.stream(request))
+            async with aclosing(stream) as deltas, aclosing(self._checked(deltas)) as pieces:
+                async for piece in pieces:
+                    yield piece
         except PacosError as error:
-            raise Refusal(400, "invalid_prompt", str(error)) from error
+            raise RefusalError(400, "invalid_prompt", str(error)) from error
         finally:
             self._in_flight -= 1
 
     async def _admit(self, prompt: Prompt) -> None:
         text = prompt if isinstance(prompt, str) else "\n".join(message.content for message in prompt)
         if len(text) > MAX_PROMPT_CHARACTERS:
-            raise Refusal(
+            raise RefusalError(
                 400,
                 "context_length_exceeded",
                 f"The prompt has {len(text):,} characters; this server takes at most {MAX_PROMPT_CHARACTERS:,}.",
             )
         if self._in_flight >= MAX_IN_FLIGHT:
-            raise Refusal(503, "overloaded", "The server is answering as many questions as it can; try again soon.", 5)
+            raise RefusalError(
+                503, "overloaded", "The server is answering as many questions as it can; try again soon.", 5
+            )
         if await self._is_flagged(text):
-            raise Refusal(
+            raise RefusalError(
                 400, "content_filter", "This request was refused by the server's content filter. Please rephrase it."
             )
 

@@ -8,10 +8,11 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from pacos.serve.answers import Answers, Refusal
+from pacos.serve.answers import Answers, RefusalError
 from pacos.serve.chat_page import ChatPage
 from pacos.serve.model import ServedModel
 from pacos.serve.openai_api import OpenAiApi
@@ -20,7 +21,7 @@ from pacos.serve.terms import Terms
 from pacos.serve.visitors import Visitors
 from pacos.web.guards import RequestGuards, error_response
 from pacos.web.pages import Pages
-from pacos.web.streams import ClientGone
+from pacos.web.streams import ClientGoneError
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 _CODES = {
@@ -46,7 +47,7 @@ def make_app(parts: Parts, lifespan: Lifespan | None = None) -> FastAPI:
     """The whole web app; all state is in `parts`."""
     # FastAPI's own documentation pages load scripts from elsewhere, so they are off.
     # Its telemetry would put what visitors write into spans and logs, whatever the environment asks for.
-    no_telemetry: dict[str, Any] = dict.fromkeys(("tracing", "metrics", "logs", "auto_configure"), False)
+    no_telemetry: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan, telemetry=no_telemetry)
     pages = Pages(Path(__file__).parent)
     visitors = Visitors(parts.store, parts.terms)
@@ -60,8 +61,8 @@ def make_app(parts: Parts, lifespan: Lifespan | None = None) -> FastAPI:
 
 
 def _add_error_handlers(app: FastAPI, pages: Pages, model: ServedModel) -> None:
-    @app.exception_handler(Refusal)
-    async def refuse(request: Request, refusal: Refusal) -> Response:
+    @app.exception_handler(RefusalError)
+    async def refuse(request: Request, refusal: RefusalError) -> Response:
         response = error_response(refusal.status, refusal.message, refusal.code, _kind(refusal.status))
         if refusal.retry_after_seconds:
             response.headers["Retry-After"] = str(round(refusal.retry_after_seconds))
@@ -79,8 +80,8 @@ def _add_error_handlers(app: FastAPI, pages: Pages, model: ServedModel) -> None:
         message = f"{request.method} {request.url.path}: {error.detail}."
         return error_response(error.status_code, message, "not_found" if error.status_code == 404 else "invalid_method")
 
-    @app.exception_handler(ClientGone)
-    async def nobody(request: Request, error: ClientGone) -> Response:
+    @app.exception_handler(ClientGoneError)
+    async def nobody(request: Request, error: ClientGoneError) -> Response:
         return Response(status_code=499)
 
     @app.exception_handler(Exception)

@@ -27,9 +27,9 @@ MAX_TURNS = 100
 PAGE_SAMPLING = Sampling(max_tokens=512, temperature=0.7, top_p=0.9)
 EXAMPLES = (
     ("Facts", "What is the capital of Italy?"),
-    ("Lists", "Sort these words alphabetically: pear, fig, plum, apple"),
-    ("Text", "Write this sentence in capital letters: the alpaca eats grass"),
-    ("Judgement", "Is this review positive or negative? I loved every minute of the film."),
+    ("Lists", "Make a bullet list of bread, cheese and apples."),
+    ("Writing", "Write an invitation for Anna; the party is on Friday."),
+    ("Reading", 'Is this review positive or negative: "I think the soup is wonderful."'),
 )
 REASONS = {
     "harmful": "Harmful or dangerous",
@@ -118,7 +118,8 @@ class ChatPage:
         return PieceResponse(self._lines(answer), "application/x-ndjson")
 
     async def _lines(self, answer: AsyncGenerator[Piece | End, None]) -> AsyncGenerator[str, None]:
-        text, blocks = "", []
+        text = ""
+        blocks: list[str] = []
         async with aclosing(answer):
             try:
                 async for event in answer:
@@ -127,7 +128,9 @@ class ChatPage:
                         continue
                     text += event.text
                     before, blocks = blocks, render_blocks(text)
-                    yield _line({"type": "piece", "text": event.text, "blocks": _changed(before, blocks), "count": len(blocks)})
+                    yield _line(
+                        {"type": "piece", "text": event.text, "blocks": _changed(before, blocks), "count": len(blocks)}
+                    )
             except Exception:
                 traceback.print_exc(file=sys.stderr)
                 yield _line({"type": "error", "message": "The server failed while answering. Please try again."})

@@ -1,5 +1,6 @@
 """The watermark on every answer, and the settings beside the run by which `pacos detect` finds it."""
 
+from dataclasses import replace
 from pathlib import Path
 from secrets import randbits
 
@@ -21,10 +22,10 @@ def watermark_settings(folder: Path, vocab_size: int) -> WatermarkSettings:
         before = read_settings(path)
         if before.vocab_size == vocab_size:
             return before
-        settings = WatermarkSettings(vocab_size, before.scheme, before.gamma, before.delta, before.key)
+        settings = replace(before, vocab_size=vocab_size)
     else:
         # Odd, so that every token keeps a seed of its own modulo 2**32, which is what the published scheme draws from.
-        settings = WatermarkSettings(vocab_size, SCHEME, key=randbits(62) | 1)
+        settings = WatermarkSettings(scheme=SCHEME, vocab_size=vocab_size, key=randbits(62) | 1)
     settings.write(path)
     path.chmod(0o600)
     return settings

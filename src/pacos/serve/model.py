@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from transformers import AutoConfig, AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 
 from pacos.core.errors import PacosError
 from pacos.core.files import sha256_file
@@ -18,12 +18,16 @@ WEIGHTS = ("*.safetensors", "*.bin")
 
 @dataclass(frozen=True)
 class ServedModel:
-    """`sha256` is of the weights; `takes_conversation` tells a chat model from a student of single instructions."""
+    """`sha256` is of the weights; `takes_conversation` tells a chat model from a student of single instructions.
+
+    A student may have a chat template too, but it never saw a second turn.
+    """
 
     name: str
     path: str
     sha256: str
     vocab_size: int
+    has_template: bool
     takes_conversation: bool
     created: int
 
@@ -33,11 +37,12 @@ class ServedModel:
         return f"pacos-{self.sha256[:12]}"
 
     def prompt(self, messages: tuple[Message, ...]) -> str | tuple[Message, ...]:
-        """A chat model gets the conversation; a student gets its last message in the template it was trained on.
+        """A chat model gets the conversation; a student gets a single message in the form it was trained on.
 
-        An empty line in that message parts the instruction from its input, as Alpaca's examples have both.
+        An empty line in that message parts the instruction from its input, as Alpaca's examples have both. More than
+        one message goes through the checkpoint's chat template; where there is none, the last message stands alone.
         """
-        if self.takes_conversation:
+        if self.takes_conversation or (self.has_template and len(messages) > 1):
             return messages
         instruction, _, input = messages[-1].content.strip().partition("\n\n")
         return render_prompt(instruction.strip(), input.strip())
@@ -60,14 +65,23 @@ def find_model(run_path: Path, model: str) -> ServedModel:
         path=path,
         sha256=_weights_sha256(folder) if folder.is_dir() else sha256(path.encode()).hexdigest(),
         vocab_size=vocab_size,
-        takes_conversation=bool(tokenizer.chat_template),
+        has_template=bool(tokenizer.chat_template),
+        takes_conversation=bool(tokenizer.chat_template) and not _is_student(tokenizer),
         created=int(folder.stat().st_mtime) if folder.is_dir() else int(time.time()),
     )
 
 
+def _is_student(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether the chat template is Alpaca's prompt in other clothes."""
+    turn = [{"role": "user", "content": "x"}]
+    return render_prompt("x") in str(tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True))
+
+
 def _student(run_path: Path) -> Path:
     if not run_path.is_dir():
-        raise PacosError(f"{run_path}: no such run folder; expected one that `pacos run RECIPE` made, such as runs/tiny.")
+        raise PacosError(
+            f"{run_path}: no such run folder; expected one that `pacos run RECIPE` made, such as runs/tiny."
+        )
     folder = run_path / "train" / "model"
     if not (run_path / "train" / "done.json").is_file():
         raise PacosError(
@@ -75,7 +89,9 @@ def _student(run_path: Path) -> Path:
             "or name a checkpoint with serve.model=PATH."
         )
     if not (folder / "config.json").is_file():
-        raise PacosError(f"{folder}: no config.json there; the student is gone. Train it again in another --run folder.")
+        raise PacosError(
+            f"{folder}: no config.json there; the student is gone. Train it again in another --run folder."
+        )
     return folder
 
 

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from pacos.engines import Sampling
-from pacos.serve.answers import Answers, End, Piece, Prompt, Refusal
+from pacos.serve.answers import Answers, End, Piece, Prompt, RefusalError
 from pacos.serve.model import ServedModel
 from pacos.serve.shapes import LEGACY_DEFAULT_MAX_TOKENS, MAX_TOKENS, ChatBody, CompletionBody, SamplingBody, Shape
 from pacos.serve.visitors import Visitors
@@ -73,7 +73,7 @@ class OpenAiApi:
 
     def _require_model(self, name: str) -> None:
         if name != self.model.name:
-            raise Refusal(
+            raise RefusalError(
                 404, "model_not_found", f"The model '{name}' does not exist here; this server has '{self.model.name}'."
             )
 

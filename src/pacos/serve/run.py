@@ -1,5 +1,6 @@
 """`pacos serve`: from a finished run to a page in the browser."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -34,6 +35,7 @@ def run(run_path: Path, table: ServeTable) -> None:
         engine = LocalEngine(model.path)
         if table.watermark:
             engine.logits_hook = watermark_settings(folder, model.vocab_size).watermark().apply
+        asyncio.run(_warm_up(engine))
         answers = Answers(engine, moderator(table.moderation), holds_back=table.moderation != "off")
         app = make_app(Parts(answers, model, store, terms, table.watermark), _lifespan(engine, store))
         server = make_server(app, lambda: print(_ready_line(address_of(bound), model, table), flush=True))
@@ -43,12 +45,15 @@ def run(run_path: Path, table: ServeTable) -> None:
             print("pacos serve: stopped.")
 
 
+async def _warm_up(engine: Engine) -> None:
+    """Loads the weights and pays for the first token's caches and threads, so that no visitor waits for them."""
+    async for _ in engine.stream(Request("warm-up", "Hello", Sampling(max_tokens=1))):
+        pass
+
+
 def _lifespan(engine: Engine, store: Store) -> Lifespan:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        # The first token of a fresh process pays for caches and threads; nobody should wait for that.
-        async for _ in engine.stream(Request("warm-up", "Hello", Sampling(max_tokens=1))):
-            pass
         yield
         await engine.close()
         store.close()
@@ -57,7 +62,8 @@ def _lifespan(engine: Engine, store: Store) -> Lifespan:
 
 
 def _ready_line(address: str, model: ServedModel, table: ServeTable) -> str:
+    watermark = "on" if table.watermark else "off"
     return (
-        f"pacos serve: {model.name} at {address} (API at {address}/v1), watermark {'on' if table.watermark else 'off'}, "
+        f"pacos serve: {model.name} at {address} (API at {address}/v1), watermark {watermark}, "
         f"moderation {table.moderation}; Ctrl-C stops."
     )

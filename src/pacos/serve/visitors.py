@@ -8,7 +8,7 @@ from secrets import token_urlsafe
 from starlette.requests import Request
 from starlette.responses import Response
 
-from pacos.serve.answers import Refusal
+from pacos.serve.answers import RefusalError
 from pacos.serve.store import Store
 from pacos.serve.terms import Terms
 from pacos.web.limits import AddressKeys, TokenBuckets
@@ -36,9 +36,9 @@ class Visitors:
         return self.store.has_accepted(request.cookies.get(COOKIE), self.terms.version)
 
     def require_terms(self, request: Request) -> None:
-        """Raises Refusal 403 where the terms have not been accepted."""
+        """Raises RefusalError 403 where the terms have not been accepted."""
         if not self.has_accepted(request):
-            raise Refusal(403, "terms_not_accepted", "Please reload the page and accept the terms of use first.")
+            raise RefusalError(403, "terms_not_accepted", "Please reload the page and accept the terms of use first.")
 
     def accept(self, request: Request, response: Response) -> None:
         """Stores the acceptance and, for a new visitor, begins a session on `response`."""
@@ -58,7 +58,7 @@ class Visitors:
         )
 
     def limit_page(self, request: Request) -> None:
-        """Takes one question from the session and the address; raises Refusal 429 where none is left."""
+        """Takes one question from the session and the address; raises RefusalError 429 where none is left."""
         self._limit(self._by_session, "session", request.cookies.get(COOKIE, ""))
         self.limit_api(request)
 
@@ -80,7 +80,7 @@ class Visitors:
         seconds = buckets.take(self._addresses.key(key) if whose == "address" else key)
         if seconds:
             wait = math.ceil(seconds)
-            raise Refusal(
+            raise RefusalError(
                 429, "rate_limit_exceeded", f"Too many requests from this {whose}; try again in {wait} s.", wait
             )
 

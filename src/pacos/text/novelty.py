@@ -2,6 +2,7 @@
 
 import math
 from array import array
+from functools import cache
 
 import numpy as np
 from rapidfuzz.distance import LCSseq
@@ -107,7 +108,7 @@ class Novelty:
 
     def _search(self, code: str, floor: float) -> tuple[float, int | None]:
         """The best (score, row); exact whenever some score is above `floor`, else anything not above it."""
-        rows = self._sharing_a_rare_token(code, floor)
+        rows = self._sharing_a_rare_token(code, floor) if code else None
         if rows is None:
             return 0.0, None
         rows, bounds = self._bounded(code, rows, floor)
@@ -178,10 +179,10 @@ class Novelty:
         codes = [self._codes[row] for row in rows.tolist()]
         common = cdist([code], codes, scorer=LCSseq.similarity, dtype=np.int32)[0]
         precision = common / np.maximum(self._lengths[rows], 1)
-        recall = common / max(len(code), 1)
-        with np.errstate(invalid="ignore"):
-            scores = 2 * precision * recall / (precision + recall)
-        return np.where(common > 0, scores, 0.0)
+        recall = common / len(code)
+        # Without a common token the formula is 0/0 and the score 0.
+        scores: np.ndarray = 2 * precision * recall / np.where(common > 0, precision + recall, 1.0)
+        return scores
 
 
 def _signature(code: str) -> tuple[list[np.uint64], int]:
@@ -193,11 +194,13 @@ def _signature(code: str) -> tuple[list[np.uint64], int]:
     return [np.uint64(bits >> (64 * word) & 0xFFFFFFFFFFFFFFFF) for word in range(_WORDS)], bits.bit_count()
 
 
+@cache
 def _length_class(length: int) -> int:
     """Lengths in the same class differ by less than half."""
     return length if length < 4 else int(2 * math.log2(length))
 
 
+@cache
 def _class_lengths(length_class: int) -> tuple[int, int]:
     """The shortest and the longest length of a class."""
     if length_class < 4:

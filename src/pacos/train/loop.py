@@ -101,7 +101,7 @@ def accumulate_gradients(model: PreTrainedModel, rows: Sequence[Row], autocast: 
     for row in rows:
         with autocast:
             loss = summed_loss(model, row.to(model.device)) / num_labels
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
     return float(total)
 

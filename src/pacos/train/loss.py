@@ -15,9 +15,10 @@ def row_logits(model: PreTrainedModel, row: Row) -> torch.Tensor:
     options = {"position_ids": row.position_ids, "document_lengths": row.lengths, "use_cache": False}
     # Most models compute the LM head where they are told to; for the rest its other rows are thrown away.
     if "logits_to_keep" in inspect.signature(model.forward).parameters:
-        logits_1LV = model(row.input_ids, **options, logits_to_keep=row.predictors).logits
-        return logits_1LV[0].float()
-    return model(row.input_ids, **options).logits[0, row.predictors].float()
+        logits_LV: torch.Tensor = model(row.input_ids, **options, logits_to_keep=row.predictors).logits[0]
+    else:
+        logits_LV = model(row.input_ids, **options).logits[0, row.predictors]
+    return logits_LV.float()
 
 
 def summed_loss(model: PreTrainedModel, row: Row) -> torch.Tensor:
@@ -28,7 +29,7 @@ def summed_loss(model: PreTrainedModel, row: Row) -> torch.Tensor:
 @torch.inference_mode()
 def mean_loss(model: PreTrainedModel, rows: Sequence[Row], autocast: torch.autocast) -> float:
     """Token-mean cross-entropy over rows, without gradients."""
-    model.eval()
+    model.train(False)
     with autocast:
         total = sum(float(summed_loss(model, row.to(model.device))) for row in rows)
     model.train()

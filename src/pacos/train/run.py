@@ -12,9 +12,10 @@ from pacos.core.files import sha256_file
 from pacos.core.models import resolve_model
 from pacos.core.recipe import Recipe
 from pacos.core.run_folder import RunFolder
+from pacos.engines.local.device import choose_device, choose_precision
 from pacos.train.checkpoint import Checkpoints, StepLog, logged_losses
 from pacos.train.data import DataReport, Document, load_data
-from pacos.train.device import autocast, choose_device, choose_precision, memory_named, peak_memory_bytes
+from pacos.train.device import autocast, memory_named, peak_memory_bytes
 from pacos.train.loop import row_tokens, train
 from pacos.train.loss import mean_loss
 from pacos.train.optimizer import make_optimizer
@@ -68,7 +69,7 @@ def run(recipe: Recipe, run: RunFolder) -> TrainReport:
         origin = {"base": base_sha256(table.base, model), "dataset": sha256_file(dataset)}
         checkpoints = Checkpoints(stage.folder / "checkpoints", origin)
         with memory_named(device):
-            model.to(device)
+            model.to(device)  # type: ignore[arg-type]
             optimizer = make_optimizer(model, table.learning_rate, table.weight_decay)
             progress = checkpoints.load(model, optimizer)
             stage.log("train", step=progress.step, device=device.type, precision=precision)

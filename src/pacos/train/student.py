@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 from pathlib import Path
+from typing import cast
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
@@ -22,7 +23,7 @@ def load_base(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     Raises PacosError where it is missing, cannot be read, has no end-of-text token, or fewer embeddings than tokens.
     """
     path = resolve_model(name)
-    disable_progress_bar()
+    disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         tokenizer = AutoTokenizer.from_pretrained(path)
         model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, attn_implementation=attention.NAME)
@@ -36,7 +37,7 @@ def load_base(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
             f"train.base {name}: its tokenizer has no end-of-text token, so answers could not learn to end; "
             "set eos_token in its tokenizer_config.json."
         )
-    embeddings = model.get_input_embeddings().num_embeddings
+    embeddings = cast(torch.nn.Embedding, model.get_input_embeddings()).num_embeddings
     if embeddings < len(tokenizer):
         raise PacosError(
             f"train.base {name}: its tokenizer has {len(tokenizer):,} tokens and its vocabulary {embeddings:,}; "
@@ -73,6 +74,7 @@ def save_student(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, fol
         model.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
         for path in partial.iterdir():
+            path.chmod(0o644)
             with open(path, "rb") as file:
                 os.fsync(file.fileno())
         shutil.rmtree(folder, ignore_errors=True)

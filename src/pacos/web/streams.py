@@ -11,12 +11,12 @@ from starlette.types import Receive, Scope, Send
 T = TypeVar("T")
 
 
-class ClientGone(Exception):
+class ClientGoneError(Exception):
     """The client closed the connection; the work for it has been cancelled."""
 
 
 async def while_connected(receive: Receive, work: Awaitable[T]) -> T:
-    """The result of `work`, which is cancelled, cleaned up and ended by ClientGone when the client leaves first.
+    """The result of `work`, which is cancelled, cleaned up and ended by ClientGoneError when the client leaves first.
 
     The request's body must have been read before.
     """
@@ -26,7 +26,7 @@ async def while_connected(receive: Receive, work: Awaitable[T]) -> T:
         await asyncio.wait({task, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             return task.result()
-        raise ClientGone
+        raise ClientGoneError
     finally:
         for future in (task, leaving):
             future.cancel()
@@ -55,7 +55,7 @@ class PieceResponse(Response):
         self.pieces = pieces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with suppress(ClientGone):
+        with suppress(ClientGoneError):
             await while_connected(receive, self._send_all(send))
 
     async def _send_all(self, send: Send) -> None:

@@ -40,7 +40,7 @@ class HttpEngine:
         self._table = table
         self._model = table.model or "default"
         self._shown_url = re.sub(r"//[^@/]*@", "//", table.base_url)
-        self.name = f"http:{table.model or self._shown_url}"
+        self.name = f"{self._model} ({self._shown_url})"
         self._key = _read_key(table)
         self._prices = Prices(table)
         self._pace = Pace(table.concurrency, timeout_seconds)

@@ -32,9 +32,7 @@ def commands(files: RunFiles) -> list[Command]:
         lines.append(Command("go-on", "Go on with what is missing", f"pacos run {recipe} --run {quoted}"))
     if files.stages["train"].done:
         lines.append(Command("serve", "Talk to the student in the browser", f"pacos serve {quoted}"))
-        lines.append(
-            Command("detect", "Find its watermark in a text file", f"pacos detect answer.txt --run {quoted}")
-        )
+        lines.append(Command("detect", "Find its watermark in a text file", f"pacos detect answer.txt --run {quoted}"))
     if files.stages["release"].done:
         release = shlex.quote(str(Path(run) / "release"))
         lines.append(Command("check", "Check every released file", f"(cd {release} && sha256sum -c SHA256SUMS)"))

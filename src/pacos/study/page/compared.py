@@ -39,7 +39,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Compared:
-    """The third section; `labels` are the models, candidates first, the baseline last."""
+    """The third section; `labels` are the models, the baseline (before) first, then the candidates (after)."""
 
     report: Mapping[str, Any]
     labels: list[str]
@@ -60,7 +60,7 @@ def compared(files: RunFiles) -> Compared | None:
         return None
     report = stage.report
     baseline = report.get("baseline", "base")
-    labels = [*(report.get("candidates") or [name for name in report["exact_match"] if name != baseline]), baseline]
+    labels = [baseline, *(report.get("candidates") or [name for name in report["exact_match"] if name != baseline])]
     measured, pairs = _measured(report, labels), _pairwise(report)
     skills = [row for row in report.get("per_skill", []) if row["skill"]]
     return Compared(
@@ -113,15 +113,13 @@ def _groups(skills: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> list[
     for name, rows in by_group.items():
         items = sum(row["items"] for row in rows)
         rates = {label: sum(row["exact_match"][label] * row["items"] for row in rows) / items for label in labels}
-        ordered = sorted(rows, key=lambda row: (-row["exact_match"][labels[0]], row["skill"]))
+        ordered = sorted(rows, key=lambda row: (-row["exact_match"][labels[1]], row["skill"]))
         groups.append(SkillGroup(name, items, rates, ordered))
     return groups
 
 
 def _shown(example: Mapping[str, Any], labels: Sequence[str]) -> Shown:
-    # Before, after, and what would have been right: the baseline comes first here.
-    order = [labels[-1], *labels[:-1]]
-    answers = [(label, str(example.get(label) or "")) for label in order]
+    answers = [(label, str(example.get(label) or "")) for label in labels]
     instruction, input, reference = (str(example.get(key) or "") for key in ("instruction", "input", "reference"))
     return Shown(example.get("skill") or "", instruction, input, answers, reference, example.get("right"))
 
@@ -131,5 +129,5 @@ def _plots(measured: Sequence[Measured], pairs: Sequence[Pairwise], labels: Sequ
     if measured:
         plots.append(exact_match_plot(measured, labels))
     if any(pair.judged for pair in pairs):
-        plots.append(pairwise_plot([pair for pair in pairs if pair.judged], labels[-1]))
+        plots.append(pairwise_plot([pair for pair in pairs if pair.judged], labels[0]))
     return plots

@@ -8,7 +8,10 @@ from matplotlib.ticker import PercentFormatter
 
 from pacos.study.page.formats import count, percent
 from pacos.study.page.outcomes import Measured, Pairwise
-from pacos.study.page.svg import COLOURS, Plot, plot
+from pacos.study.page.svg import COLOURS, Plot, legend_above, plot
+
+# Key of the counts, colour of the bar, colour of the number on it.
+OUTCOMES = (("wins", "student", "paper"), ("ties", "line", "ink"), ("losses", "base", "paper"))
 
 
 def exact_match_plot(rows: Sequence[Measured], labels: Sequence[str]) -> Plot:
@@ -49,49 +52,48 @@ def pairwise_plot(pairs: Sequence[Pairwise], baseline: str) -> Plot:
         axes = figure.subplots()
         for y, pair in enumerate(pairs):
             _outcome_bar(axes, y, pair)
-        axes.axvline(0.5, color=COLOURS["muted"], linewidth=1, linestyle=(0, (3, 2)), zorder=3)
         axes.set_yticks(range(len(pairs)), [f"{pair.label}\n{_short(pair.set)}" for pair in pairs])
-        axes.set_ylim(len(pairs) - 0.3, -0.5)
+        axes.set_ylim(len(pairs) - 0.35, -0.4)
         axes.grid(visible=False)
         axes.set_xlim(0, 1)
         axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
         axes.xaxis.set_major_formatter(PercentFormatter(1, 0))
+        legend_above(axes)
 
     text = "; ".join(
         f"{pair.label} against {baseline} on {pair.set}: {pair.counts['wins']:,} wins, {pair.counts['ties']:,} ties, "
         f"{pair.counts['losses']:,} losses"
         for pair in pairs
     )
-    return plot("pairwise", "Blind pairwise comparison", text, draw, height_points=50 + 78 * len(pairs))
+    return plot("pairwise", "Blind, in pairs", text, draw, height_points=66 + 72 * len(pairs))
 
 
 def _outcome_bar(axes: Axes, y: float, pair: Pairwise) -> None:
     left = 0.0
-    for name, colour, ink in (("wins", "student", "paper"), ("ties", "line", "ink"), ("losses", "base", "paper")):
+    for name, colour, ink in OUTCOMES:
         share = pair.counts[name] / pair.judged
-        axes.barh(y, share, left=left, height=0.46, color=COLOURS[colour])
-        label = f"{count(pair.counts[name])} {name if pair.counts[name] != 1 else _one(name)}"
-        if share > 0.02 * len(label):
-            axes.text(left + share / 2, y, label, ha="center", va="center", color=COLOURS[ink])
+        # Labels of the first bar alone: a legend names each outcome once.
+        axes.barh(y, share, left=left, height=0.44, color=COLOURS[colour], label="" if y else name)
+        shown = count(pair.counts[name])
+        if share > 0.03 * len(shown):
+            axes.annotate(shown, (left, y), (6, 0), textcoords="offset points", va="center", color=COLOURS[ink])
         left += share
+    # Half way, marked beside the bar so that it crosses no number.
+    for side in (-1, 1):
+        axes.plot((0.5, 0.5), (y + 0.22 * side, y + 0.29 * side), color=COLOURS["ink"], linewidth=1.4)
     rate, (low, high) = pair.counts["win_rate"], pair.counts["interval"]
-    below = y + 0.38
-    axes.plot((low, high), (below, below), color=COLOURS["ink"], linewidth=1.4, solid_capstyle="butt")
-    axes.plot((rate,), (below,), "D", color=COLOURS["ink"], markersize=5)
+    below = y + 0.42
+    axes.plot((low, high), (below, below), color=COLOURS["ink"], linewidth=1.4, solid_capstyle="butt", clip_on=False)
+    axes.plot((rate,), (below,), "D", color=COLOURS["ink"], markersize=5, clip_on=False)
+    side, offset, end = ("right", -9, low) if rate > 0.5 else ("left", 9, high)
     text = f"win rate {percent(rate)} ({100 * low:.1f} to {100 * high:.1f})"
-    side, offset = ("right", -8) if rate > 0.5 else ("left", 8)
-    end = low if rate > 0.5 else high
     axes.annotate(text, (end, below), (offset, 0), textcoords="offset points", ha=side, va="center")
 
 
 def model_colours(labels: Sequence[str]) -> dict[str, str]:
-    """A colour name for each model: the baseline's, then one a candidate, beginning again after three."""
+    """A colour name for each model: the baseline's, which comes first, then a candidate's, again after three."""
     names = ("student", "third", "fourth")
-    return {label: names[index % 3] for index, label in enumerate(labels[:-1])} | {labels[-1]: "base"}
-
-
-def _one(name: str) -> str:
-    return {"wins": "win", "ties": "tie", "losses": "loss"}[name]
+    return {labels[0]: "base"} | {label: names[index % 3] for index, label in enumerate(labels[1:])}
 
 
 def _short(set: str) -> str:

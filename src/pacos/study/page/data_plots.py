@@ -1,6 +1,7 @@
 """Plots of the data: lengths, novelty, yield. They draw numbers; no text of the data set is on them."""
 
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -8,24 +9,37 @@ from matplotlib.ticker import MaxNLocator
 
 from pacos.study.page.svg import COLOURS, THOUSANDS, Plot, legend_above, plot
 
+MOST_BINS = 40
 
-def lengths_plot(lengths: Mapping[str, Mapping[str, Any]]) -> Plot:
-    """Histograms of words in instructions, inputs and outputs, each on its own scale."""
-    fields = [(name, field) for name, field in lengths.items() if field.get("count")]
-    described = "; ".join(f"{n}: median {f['median']:g}, 95% under {f['p95']:g}, longest {f['max']:,}" for n, f in fields)
+
+def lengths_plot(lengths: Mapping[str, Sequence[int]]) -> Plot:
+    """Histograms of words in each field, each on its own scale; fields without any text are left out."""
+    fields = {name: values for name, values in lengths.items() if values}
 
     def draw(figure: Figure) -> None:
-        for axes, (name, field) in zip(figure.subplots(len(fields), 1, squeeze=False).flat, fields, strict=True):
-            edges, counts = field["histogram"]["edges"], field["histogram"]["counts"]
-            axes.stairs(counts, edges, fill=True, color=COLOURS["student"], alpha=0.75)
-            axes.axvline(field["median"], color=COLOURS["ink"], linewidth=1, linestyle=(0, (3, 2)))
-            axes.set_title(f"{name}: median {field['median']:g} words")
+        for axes, (name, values) in zip(
+            figure.subplots(len(fields), 1, squeeze=False).flat, fields.items(), strict=True
+        ):
+            # Bins of whole words: any other width would hold now more lengths and now fewer, and show gaps.
+            width = -(-max(values) // MOST_BINS)
+            edges = [0.5 + width * index for index in range(-(-max(values) // width) + 1)]
+            axes.hist(values, edges, color=COLOURS["student"], alpha=0.8, rwidth=0.92)
+            axes.axvline(median(values), color=COLOURS["ink"], linewidth=1, linestyle=(0, (3, 2)))
+            axes.set_title(f"{name}: {_words(median(values))}, longest {max(values):,}")
             axes.set_xlim(0, edges[-1])
-            axes.yaxis.set_major_locator(MaxNLocator(2, integer=True))
+            axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
             axes.yaxis.set_major_formatter(THOUSANDS)
             axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+            axes.xaxis.set_major_formatter(THOUSANDS)
 
-    return plot("lengths", "Lengths in words", described, draw, height_points=96 * len(fields))
+    described = "; ".join(
+        f"{name}: {_words(median(values))}, longest {max(values):,}" for name, values in fields.items()
+    )
+    return plot("lengths", "Lengths in words", described, draw, height_points=140 * len(fields))
+
+
+def _words(number: float) -> str:
+    return f"median {number:g} word{'' if number == 1 else 's'}"
 
 
 def similarity_plot(similarities: Mapping[str, Any], threshold: float | None) -> Plot:
@@ -52,7 +66,7 @@ def similarity_plot(similarities: Mapping[str, Any], threshold: float | None) ->
         legend_above(axes)
 
     text = "How near each kept instruction is to those before it; what is nearer than the threshold was rejected."
-    return plot("similarity", "How new the instructions are", text, draw, height_points=230)
+    return plot("similarity", "How new the instructions are", text, draw, height_points=210)
 
 
 def yield_plot(points: Sequence[Sequence[int]]) -> Plot:
@@ -71,4 +85,4 @@ def yield_plot(points: Sequence[Sequence[int]]) -> Plot:
         axes.yaxis.set_major_formatter(THOUSANDS)
 
     text = f"{kept[-1]:,} examples after {replies[-1]:,} replies; the curve bends as new instructions get rarer."
-    return plot("yield", "Examples kept over replies", text, draw, height_points=230)
+    return plot("yield", "Examples kept over replies", text, draw, height_points=210)

@@ -14,12 +14,12 @@ def count(value: float) -> str:
 
 def percent(share: float, digits: int = 1) -> str:
     """0.684 -> 68.4%."""
-    return f"{100 * share:.{digits}f}%"
+    return f"{100 * share:.{digits}f}%".replace("-", "−")
 
 
 def interval(ends: tuple[float, float]) -> str:
-    """(0.64, 0.72) -> 64.0–72.0%."""
-    return f"{100 * ends[0]:.1f}–{100 * ends[1]:.1f}%"
+    """(0.64, 0.72) -> 64.0–72.0%, which no line break parts."""
+    return f"{100 * ends[0]:.1f}\u2060–\u2060{100 * ends[1]:.1f}%"
 
 
 def usd(value: float) -> str:

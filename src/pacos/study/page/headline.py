@@ -56,7 +56,7 @@ def _data(files: RunFiles) -> str:
 
 
 def _result(comparison: Compared) -> str:
-    first, baseline = comparison.labels[0], comparison.labels[-1]
+    baseline, first = comparison.labels[:2]
     rates = {row.label: row.rate for row in comparison.measured if row.set == "held-out items"}
     parts = []
     if first in rates and baseline in rates:
@@ -92,10 +92,15 @@ def _numbers(files: RunFiles, comparison: Compared | None, spent: Cost) -> list[
         rate = counts["win_rate"]
         numbers.append(KeyNumber("win-rate", "blind win rate, ties half", rate, percent(rate), note))
     if train:
+        speed = train["real_tokens_per_second"]
+        note = f"{count(train['real_tokens'])} in {count(train['steps'])} steps"
+        numbers.append(KeyNumber("speed", "tokens trained on a second", speed, count(speed), note))
         before, after = train.get("heldout_loss_before"), train.get("heldout_loss_after")
         note = f"held out: {before:.2f} before, {after:.2f} after" if before and after else "mean of the last ten steps"
-        numbers.append(KeyNumber("final-loss", "training loss", train["final_loss"], f"{train['final_loss']:.2f}", note))
-    note = ", ".join(f"{row.stage} {duration(row.seconds)}" for row in spent.stages if row.done and row.seconds)
+        numbers.append(
+            KeyNumber("final-loss", "training loss", train["final_loss"], f"{train['final_loss']:.2f}", note)
+        )
+    note = f"training {duration(train['seconds'])} of it" if train else "of the finished stages"
     numbers.append(KeyNumber("seconds", "time in all", spent.seconds, duration(spent.seconds), note))
     numbers.append(KeyNumber("usd", "paid for replies", spent.usd, usd(spent.usd), "to teacher and judge"))
     return numbers

@@ -1,6 +1,6 @@
 """What was made: from the tasks asked for to the examples kept, and how varied these are."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,7 +85,7 @@ def made(files: RunFiles) -> Made | None:
         distinct_outputs=len({record["output"] for record in records}),
         diversity=diversity,
         verbs=_verbs(diversity.get("verbs", [])),
-        plots=_plots(report, threshold),
+        plots=_plots(report, records, threshold),
     )
 
 
@@ -130,10 +130,13 @@ def _verbs(verbs: Iterable[Mapping[str, Any]]) -> list[Verb]:
     ]
 
 
-def _plots(report: Mapping[str, Any], threshold: float | None) -> list[Plot]:
+def _plots(report: Mapping[str, Any], records: Sequence[Mapping[str, Any]], threshold: float | None) -> list[Plot]:
     plots = []
-    if any(field.get("count") for field in report.get("lengths", {}).values()):
-        plots.append(lengths_plot(report["lengths"]))
+    if records:
+        fields = {
+            name: [len(record[name].split()) for record in records] for name in ("instruction", "input", "output")
+        }
+        plots.append(lengths_plot({name: [length for length in lengths if length] for name, lengths in fields.items()}))
     if report.get("similarities"):
         plots.append(similarity_plot(report["similarities"], threshold))
     if len(report.get("yield_over_time") or []) > 1:

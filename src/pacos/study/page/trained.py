@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pacos.study.page.training_plots import loss_plot, rate_and_speed_plot
 from pacos.study.page.run_files import RunFiles
 from pacos.study.page.svg import Plot
+from pacos.study.page.training_plots import loss_plot, rate_and_speed_plot
 
 MOST_POINTS = 400
 

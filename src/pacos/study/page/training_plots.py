@@ -7,20 +7,18 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from pacos.study.page.svg import COLOURS, THOUSANDS, Plot, legend_above, plot
 
-# The part of a run's steps that the smoothed loss looks back over.
-SMOOTHED_SHARE = 0.05
+# The part of a run's steps, on each side, that a point of the smoothed loss is the mean of.
+SMOOTHED_SHARE = 0.025
 
 
-def loss_plot(
-    steps: Sequence[float], losses: Sequence[float], heldout: tuple[float | None, float | None]
-) -> Plot:
+def loss_plot(steps: Sequence[float], losses: Sequence[float], heldout: tuple[float | None, float | None]) -> Plot:
     """Training loss, raw and smoothed, with the held-out loss before and after where it was taken."""
-    smooth = _smoothed(losses, max(2.0, SMOOTHED_SHARE * len(losses)))
-    ends = [(x, value) for x, value in zip((steps[0], steps[-1]), heldout, strict=True) if value is not None]
+    smooth = _smoothed(losses, round(SMOOTHED_SHARE * len(losses)))
+    ends = [(x, value) for x, value in zip((0, steps[-1]), heldout, strict=True) if value is not None]
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        axes.plot(steps, losses, color=COLOURS["student"], alpha=0.3, linewidth=1, label="each step")
+        axes.plot(steps, losses, color=COLOURS["student"], alpha=0.45, linewidth=1, label="each step")
         axes.plot(steps, smooth, color=COLOURS["student"], label="smoothed")
         if ends:
             xs, ys = zip(*ends, strict=True)
@@ -56,12 +54,7 @@ def rate_and_speed_plot(steps: Sequence[float], rates: Sequence[float], speeds: 
     return plot("pace", "Learning rate and speed", text, draw, height_points=250)
 
 
-def _smoothed(values: Sequence[float], window: float) -> list[float]:
-    """An exponential mean that is unbiased from the first value on."""
-    keep = 1 - 1 / window
-    total = weight = 0.0
-    smooth = []
-    for value in values:
-        total, weight = keep * total + (1 - keep) * value, keep * weight + (1 - keep)
-        smooth.append(total / weight)
-    return smooth
+def _smoothed(values: Sequence[float], reach: int) -> list[float]:
+    """The mean of each value and up to `reach` on either side: unlike a running mean it does not lag."""
+    around = [values[max(index - reach, 0) : index + reach + 1] for index in range(len(values))]
+    return [sum(near) / len(near) for near in around]

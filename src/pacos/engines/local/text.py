@@ -1,0 +1,68 @@
+"""From tokens to text that may be shown: never half a character, never part of a stop string."""
+
+from collections.abc import Sequence
+
+from transformers import PreTrainedTokenizerBase
+
+PROMPT_TAIL_TOKENS = 6
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+
+
+class ReplyText:
+    """A reply's text, token by token; all pieces together are `text`, which ends before the first stop string."""
+
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, prompt_ids: Sequence[int], stop: tuple[str, ...] = ()
+    ) -> None:
+        self.text = ""
+        self.stopped = False
+        self._tokenizer = tokenizer
+        self._stop = tuple(text for text in stop if text)
+        # A tokenizer may decode a first token otherwise than a later one, so decoding begins in the prompt.
+        self._ids = list(prompt_ids[-PROMPT_TAIL_TOKENS:])
+        self._from, self._read = 0, len(self._ids)
+        self._held = ""
+
+    def add(self, ids: Sequence[int]) -> str:
+        """Takes more tokens; returns what may be shown now."""
+        self._ids += ids
+        piece = self._decoded_since_read()
+        # A trailing replacement character may be the first bytes of a character whose rest is still to come.
+        if not piece or piece.endswith(REPLACEMENT):
+            return ""
+        self._from, self._read = self._read, len(self._ids)
+        return self._release(piece)
+
+    def end(self) -> str:
+        """Returns what was held back, there being no more tokens."""
+        if self.stopped:
+            return ""
+        piece = self._release(self._decoded_since_read())
+        rest = "" if self.stopped else self._held
+        self.text += rest
+        return piece + rest
+
+    def _decoded_since_read(self) -> str:
+        before = self._decode(self._ids[self._from : self._read])
+        return self._decode(self._ids[self._from :])[len(before) :]
+
+    def _decode(self, ids: list[int]) -> str:
+        text = self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return str(text)
+
+    def _release(self, piece: str) -> str:
+        self._held += piece
+        found = min((place for stop in self._stop if (place := self._held.find(stop)) >= 0), default=-1)
+        self.stopped = found >= 0
+        cut = found if self.stopped else len(self._held) - self._stop_begun()
+        shown, self._held = self._held[:cut], self._held[cut:]
+        self.text += shown
+        return shown
+
+    def _stop_begun(self) -> int:
+        """Length of the longest end of the held text that begins a stop string."""
+        longest = min(len(self._held), max(map(len, self._stop), default=0))
+        for length in range(longest, 0, -1):
+            if any(stop.startswith(self._held[-length:]) for stop in self._stop):
+                return length
+        return 0

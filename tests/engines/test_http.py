@@ -1,0 +1,256 @@
+"""The http engine against a real server on a loopback socket, which fails as real ones do."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from pacos.core.errors import PacosError
+from pacos.core.recipe import EngineTable
+from pacos.engines import Delta, Failure, Message, Reply, Request, Sampling, complete_all
+from pacos.engines.http import HttpEngine
+from tests.servers.openai_server import RETRIED, OpenAIServer, always, scripted_faults, seeded_faults
+
+KEY = "sk-secret-0123456789"
+
+
+@pytest.fixture(autouse=True)
+def no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+
+def echo(prompt: str, seed: int | None) -> str:
+    return f"You said: {prompt}"
+
+
+def table(server: OpenAIServer, **keys: object) -> EngineTable:
+    return EngineTable(engine="http", base_url=server.base_url, model="small", **keys)  # type: ignore[arg-type]
+
+
+def requests(count: int, **sampling: object) -> Iterator[Request]:
+    for number in range(count):
+        yield Request(f"r{number}", f"prompt {number}", Sampling(max_tokens=100, **sampling))  # type: ignore[arg-type]
+
+
+def ask(
+    server: OpenAIServer, count: int = 1, timeout_seconds: float = 5.0, **keys: object
+) -> dict[str, Reply | Failure]:
+    return complete_all(HttpEngine(table(server, **keys), timeout_seconds), requests(count))
+
+
+@pytest.mark.parametrize("api", ["chat", "completions"])
+def test_answers_every_request_once_on_both_endpoints(api: str) -> None:
+    with OpenAIServer(text_of=echo) as server:
+        answers = ask(server, 20, api=api, input_usd_per_mtok=1000.0, output_usd_per_mtok=2000.0)
+    assert {key: answer.text for key, answer in answers.items()} == {
+        f"r{n}": f"You said: prompt {n}" for n in range(20)
+    }
+    reply = answers["r3"]
+    assert isinstance(reply, Reply)
+    assert reply.finish_reason == "stop"
+    assert reply.usage.completion_tokens == len(reply.text) // 4
+    expected = (reply.usage.prompt_tokens * 1000 + reply.usage.completion_tokens * 2000) / 1e6
+    assert reply.usd == pytest.approx(expected)
+
+
+def test_a_chat_keeps_its_turns() -> None:
+    turns = (Message("system", "Be brief."), Message("user", "Hello"))
+    with OpenAIServer(text_of=echo) as server:
+        complete_all(HttpEngine(table(server)), [Request("r", turns, Sampling(max_tokens=9, stop=("x",), seed=5))])
+    body = server.bodies[0]
+    assert body["messages"] == [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}]
+    assert (body["stop"], body["seed"], body["max_tokens"]) == (["x"], 5, 9)
+
+
+@pytest.mark.parametrize("kind", RETRIED)
+def test_outlives_one_fault_of_each_kind(kind: str) -> None:
+    with OpenAIServer(scripted_faults(kind), echo, stall_seconds=5) as server:
+        answers = ask(server, 1, timeout_seconds=1.0)
+        assert isinstance(answers["r0"], Reply)
+        assert server.faults_made == {kind: 1}
+        waited = server.arrivals[1] - server.arrivals[0]
+    if kind in ("429-seconds", "429-date"):
+        assert 1.0 <= waited < 4.0
+
+
+def test_a_wait_that_the_server_asks_for_holds_for_all_requests() -> None:
+    # The third request is refused while others are on their way; nothing new may arrive before the second is over.
+    with OpenAIServer(lambda n: "429-seconds" if n == 2 else None, echo) as server:
+        answers = ask(server, 12, concurrency=2)
+    assert all(isinstance(answer, Reply) for answer in answers.values())
+    refused = server.arrivals[2]
+    assert all(arrival - refused < 0.5 or arrival - refused >= 1.0 for arrival in server.arrivals[3:])
+
+
+def test_every_request_is_answered_right_through_a_storm_of_faults() -> None:
+    with OpenAIServer(seeded_faults(0.3, RETRIED), echo, stall_seconds=1, retry_after_seconds=0) as server:
+        answers = ask(server, 60, timeout_seconds=0.7)
+    assert {key: answer.text for key, answer in answers.items()} == {
+        f"r{n}": f"You said: prompt {n}" for n in range(60)
+    }
+    assert len(server.faults_made) >= 5
+
+
+def test_requests_in_flight_stay_within_the_limit_and_are_taken_as_there_is_room() -> None:
+    taken = 0
+
+    def counted() -> Iterator[Request]:
+        nonlocal taken
+        for request in requests(30):
+            taken += 1
+            yield request
+
+    async def first_answer(engine: HttpEngine) -> int:
+        async for _ in engine.complete(counted()):
+            return taken
+        return 0
+
+    with OpenAIServer(text_of=echo, latency_seconds=lambda n: 0.05) as server:
+        ask(server, 20, concurrency=3)
+        assert server.most_in_flight <= 3
+        assert asyncio.run(first_answer(HttpEngine(table(server, concurrency=3)))) == 3
+
+
+def test_concurrency_falls_on_429_and_rises_again() -> None:
+    engine_limits = []
+
+    async def watch(engine: HttpEngine) -> None:
+        async for _ in engine.complete(requests(60)):
+            engine_limits.append(engine._pace.limit)
+
+    with OpenAIServer(scripted_faults(*["429-bare"] * 8), echo) as server:
+        asyncio.run(watch(HttpEngine(table(server, concurrency=8))))
+    assert min(engine_limits) < 8
+    assert engine_limits[-1] > min(engine_limits)
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        ("quota", "quota"),
+        ("404", "bad_request"),
+        ("html-404", "bad_request"),
+        ("html", "server"),
+        ("no-choices", "server"),
+    ],
+)
+def test_hopeless_answers_are_fatal_and_said_in_one_line(fault: str, kind: str) -> None:
+    with OpenAIServer(always(fault), echo) as server:
+        failure = ask(server)["r0"]
+    assert isinstance(failure, Failure)
+    assert (failure.kind, failure.fatal) == (kind, True)
+    assert "\n" not in failure.message
+    assert server.base_url in failure.message
+
+
+def test_one_bad_request_is_no_reason_to_stop() -> None:
+    with OpenAIServer(scripted_faults("400"), echo) as server:
+        answers = ask(server, 3, concurrency=1)
+    assert isinstance(answers["r0"], Failure)
+    assert (answers["r0"].kind, answers["r0"].fatal) == ("bad_request", False)
+    assert isinstance(answers["r1"], Reply)
+    assert len(server.bodies) == 3
+
+
+def test_a_server_that_is_not_there_is_given_up_soon() -> None:
+    with OpenAIServer() as server:
+        gone = table(server)
+    failure = complete_all(HttpEngine(gone), requests(1))["r0"]
+    assert isinstance(failure, Failure)
+    assert (failure.kind, failure.fatal) == ("connection", True)
+
+
+def test_a_wrong_key_is_fatal_and_never_shown(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with OpenAIServer(key="another", text_of=echo) as server, caplog.at_level(logging.DEBUG):
+        failure = ask(server)["r0"]
+        # The server did get it, and repeats it in its error as some do.
+        assert server.headers[0]["authorization"] == f"Bearer {KEY}"
+    assert isinstance(failure, Failure)
+    assert (failure.kind, failure.fatal) == ("auth", True)
+    assert KEY not in repr(failure) + caplog.text
+    assert "OPENAI_API_KEY" in failure.message
+
+
+def test_a_right_key_from_the_named_variable_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", KEY)
+    with OpenAIServer(key=KEY, text_of=echo) as server:
+        assert isinstance(ask(server, api_key_env="MY_KEY")["r0"], Reply)
+
+
+@pytest.mark.parametrize("base_url", ["", "localhost:8000", "https://teacher.example/v1"])
+def test_no_address_or_no_key_is_one_line(base_url: str) -> None:
+    with pytest.raises(PacosError) as caught:
+        HttpEngine(EngineTable(engine="http", base_url=base_url))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["length", "content_filter"])
+def test_finish_reasons_come_through(kind: str) -> None:
+    with OpenAIServer(scripted_faults(kind), echo) as server:
+        answer = ask(server)["r0"]
+    assert isinstance(answer, Reply)
+    assert answer.finish_reason == kind
+
+
+@pytest.mark.parametrize(
+    "refused", [("temperature",), ("stop",), ("max_tokens",), ("temperature", "seed", "max_tokens")]
+)
+def test_models_that_refuse_a_parameter_are_asked_without_it(refused: tuple[str, ...]) -> None:
+    sampling = {"stop": ("prompt",), "seed": 1}
+    with OpenAIServer(text_of=echo, refused_parameters=refused) as server:
+        answers = complete_all(HttpEngine(table(server, concurrency=1)), requests(3, **sampling))
+    # The text ends at the stop string whether or not the server knows the parameter.
+    assert {answer.text for answer in answers.values() if isinstance(answer, Reply)} == {"You said: "}
+    assert len(answers) == 3
+    assert len(server.bodies) == 3 + len(refused)
+    if "max_tokens" in refused:
+        assert server.bodies[-1]["max_completion_tokens"] == 100
+
+
+def test_money_is_counted_without_usage_too() -> None:
+    with OpenAIServer(text_of=echo, usage=False) as server:
+        answer = ask(server, input_usd_per_mtok=1.0, output_usd_per_mtok=1.0)["r0"]
+    assert isinstance(answer, Reply)
+    assert answer.usd > 0
+
+
+@pytest.mark.parametrize("api", ["chat", "completions"])
+def test_streams_the_same_text_piece_by_piece(api: str) -> None:
+    async def collect(engine: HttpEngine) -> list[Delta]:
+        request = Request("r", "a long question", Sampling(max_tokens=100))
+        return [delta async for delta in engine.stream(request)]
+
+    with OpenAIServer(text_of=echo) as server:
+        deltas = asyncio.run(collect(HttpEngine(table(server, api=api))))
+    assert len(deltas) > 3
+    assert deltas[-1].reply is not None
+    assert "".join(delta.text for delta in deltas) == deltas[-1].reply.text == "You said: a long question"
+    assert deltas[-1].reply.usage.completion_tokens > 0
+
+
+def test_a_failing_stream_is_one_line() -> None:
+    async def collect(engine: HttpEngine) -> None:
+        async for _ in engine.stream(Request("r", "x", Sampling(max_tokens=10))):
+            pass
+
+    with OpenAIServer(always("quota"), echo) as server, pytest.raises(PacosError, match="no quota"):
+        asyncio.run(collect(HttpEngine(table(server))))
+
+
+def test_leaving_early_cancels_what_is_in_flight() -> None:
+    async def one(engine: HttpEngine) -> None:
+        answers = engine.complete(requests(50))
+        async for _ in answers:
+            break
+        await answers.aclose()  # type: ignore[attr-defined]
+
+    with OpenAIServer(text_of=echo, latency_seconds=lambda n: 0.0 if n == 0 else 20.0) as server:
+        start = time.monotonic()
+        asyncio.run(one(HttpEngine(table(server))))
+        assert time.monotonic() - start < 10
+        assert len(server.bodies) <= 16

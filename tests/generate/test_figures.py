@@ -1,0 +1,46 @@
+"""Figures tell what is in the data."""
+
+import pytest
+
+from pacos.core.records import Example
+from pacos.generate.figures import diversity, lengths, verb_and_object, yield_over_time
+
+
+@pytest.mark.parametrize(
+    ("instruction", "pair"),
+    [
+        ("Write a short poem about the sea.", ("write", "poem")),
+        ("Please explain the following concept.", ("explain", "concept")),
+        ("Can you translate this sentence?", ("translate", "sentence")),
+        ("What is the capital of France?", None),
+        ("Listen!", None),
+        ("", None),
+    ],
+)
+def test_verb_and_object(instruction: str, pair: tuple[str, str] | None) -> None:
+    assert verb_and_object(instruction) == pair
+
+
+def test_diversity_counts_every_instruction_once() -> None:
+    texts = ["Write a poem.", "Write a poem now.", "Write an essay.", "Explain gravity.", "Why is it so?"]
+    figures = diversity([Example(text, "", "x") for text in texts])
+    assert figures["instructions"] == 5
+    assert figures["questions"] == 1
+    assert figures["with_verb_and_object"] == 4
+    assert figures["verbs"][0]["verb"] == "write"
+    assert figures["verbs"][0]["objects"] == [{"object": "poem", "count": 2}, {"object": "essay", "count": 1}]
+
+
+def test_lengths_leave_empty_inputs_out() -> None:
+    figures = lengths([Example("one two", "", "a b c"), Example("one", "x", "a")])
+    assert figures["input"]["count"] == 1
+    assert figures["output"]["max"] == 3
+    assert sum(figures["instruction"]["histogram"]["counts"]) == 2
+
+
+def test_yield_ends_with_the_last_reply() -> None:
+    assert yield_over_time([]) == []
+    assert yield_over_time([3, 5])[-1] == [2, 5]
+    points = yield_over_time(list(range(1, 1001)))
+    assert len(points) == 100
+    assert points[-1] == [1000, 1000]

@@ -1,0 +1,290 @@
+"""The generate stage through its door, against a real server: what it keeps, what it stores, how it stops."""
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from pacos.core.errors import PacosError
+from pacos.core.recipe import load
+from pacos.core.run_folder import RunFolder
+from pacos.generate.run import GenerateReport, run
+from tests.servers.openai_server import RETRIED, OpenAIServer, always, seeded_faults
+from tests.servers.scripted_teacher import teacher_text
+
+ROOT = Path(__file__).parent.parent.parent
+DRIVER = """
+import sys
+from pathlib import Path
+from pacos.core.recipe import load
+from pacos.core.run_folder import RunFolder
+from pacos.generate.run import run
+recipe = load(sys.argv[1], sys.argv[3:])
+with RunFolder(Path(sys.argv[2]), recipe) as folder:
+    run(recipe, folder)
+"""
+
+
+@pytest.fixture
+def recipe_path(tmp_path: Path) -> Path:
+    path = tmp_path / "recipe.toml"
+    path.write_text("")
+    return path
+
+
+def overrides(server: OpenAIServer, **keys: object) -> list[str]:
+    values = {"teacher.engine": "http", "teacher.base_url": server.base_url, "generate.num_examples": 60}
+    values |= {key.replace("__", "."): value for key, value in keys.items()}
+    return [f"{key}={value}" for key, value in values.items()]
+
+
+def generate(recipe_path: Path, folder: Path, settings: list[str]) -> GenerateReport:
+    recipe = load(recipe_path, settings)
+    with RunFolder(folder, recipe) as open_folder:
+        return run(recipe, open_folder)
+
+
+def lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def stored(folder: Path) -> int:
+    with closing(sqlite3.connect(folder / "generate" / "ledger.sqlite")) as ledger:
+        return ledger.execute("select count(*) from replies").fetchone()[0]
+
+
+@pytest.mark.parametrize("api", ["chat", "completions"])
+@pytest.mark.parametrize("mode", ["alpaca", "alpaca-fixed"])
+def test_makes_a_data_set_and_accounts_for_every_block(recipe_path: Path, tmp_path: Path, api: str, mode: str) -> None:
+    with OpenAIServer() as server:
+        report = generate(
+            recipe_path,
+            tmp_path / "run",
+            overrides(server, teacher__api=api, generate__mode=mode, generate__num_examples=120),
+        )
+        endpoint = "prompt" if api == "completions" else "messages"
+        assert all(endpoint in body for body in server.bodies)
+        assert len(server.bodies) <= 13
+    folder = tmp_path / "run" / "generate"
+    dataset = json.loads((folder / "dataset.json").read_text())
+    assert len(dataset) == report.kept == 120
+    assert all(list(record) == ["instruction", "input", "output"] for record in dataset)
+    assert report.parsed == report.kept + sum(report.rejected.values())
+    assert len(report.rejected) >= 4
+    provenance = lines(folder / "dataset.jsonl")
+    assert [[p["instruction"], p["input"], p["output"]] for p in provenance] == [list(r.values()) for r in dataset]
+    assert all(p["similarity"] <= 0.7 for p in provenance)
+    rejected = lines(folder / "rejected.jsonl")
+    assert Counter(r["rule"] for r in rejected) == report.rejected
+    near = [r for r in rejected if r["rule"] == "not_novel"]
+    assert near
+    assert all(r["similarity"] > 0.7 and r["nearest"] for r in near)
+    assert json.loads((folder / "report.json").read_text())["asked"] == report.asked
+    assert f"{report.kept:,} examples" in (folder / "datasheet.md").read_text()
+
+
+def test_a_finished_stage_asks_nothing_again(recipe_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    with OpenAIServer() as server:
+        settings = overrides(server)
+        first = generate(recipe_path, tmp_path / "run", settings)
+        asked = len(server.bodies)
+        assert generate(recipe_path, tmp_path / "run", settings) == first
+        assert len(server.bodies) == asked
+    assert "all is done" in capsys.readouterr().out
+
+
+def test_order_of_arrival_faults_and_concurrency_do_not_shape_the_data(recipe_path: Path, tmp_path: Path) -> None:
+    with OpenAIServer() as calm:
+        generate(recipe_path, tmp_path / "calm", overrides(calm, teacher__concurrency=1))
+    slow = lambda number: 0.2 if number % 3 == 0 else 0.0  # noqa: E731
+    faults = seeded_faults(0.7, tuple(kind for kind in RETRIED if kind != "stall"))
+    with OpenAIServer(faults, latency_seconds=slow, retry_after_seconds=0) as wild:
+        generate(recipe_path, tmp_path / "wild", overrides(wild, teacher__concurrency=6))
+        assert wild.faults_made
+    for name in ("dataset.json", "dataset.jsonl"):
+        calm_bytes, wild_bytes = ((tmp_path / run / "generate" / name).read_bytes() for run in ("calm", "wild"))
+        if name == "dataset.jsonl":
+            calm_bytes = calm_bytes.replace(calm.base_url.encode(), wild.base_url.encode())
+        assert calm_bytes == wild_bytes
+
+
+@contextmanager
+def process(recipe_path: Path, folder: Path, settings: list[str]) -> Iterator[subprocess.Popen]:
+    arguments = [sys.executable, "-c", DRIVER, str(recipe_path), str(folder), *settings]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as child:
+        try:
+            yield child
+        finally:
+            child.kill()
+
+
+def wait_for_replies(folder: Path, count: int) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if (folder / "generate" / "ledger.sqlite").exists():
+            try:
+                if stored(folder) >= count:
+                    return
+            except sqlite3.OperationalError:
+                pass
+        time.sleep(0.02)
+    pytest.fail("no replies reached the ledger")
+
+
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
+def test_a_stopped_run_loses_no_reply_and_goes_on(recipe_path: Path, tmp_path: Path, sent: signal.Signals) -> None:
+    with OpenAIServer() as server:
+        generate(recipe_path, tmp_path / "whole", overrides(server))
+    concurrency = 2
+    with OpenAIServer(latency_seconds=lambda n: 0.15) as server:
+        settings = overrides(server, teacher__concurrency=concurrency)
+        folder = tmp_path / "stopped"
+        with process(recipe_path, folder, settings) as child:
+            wait_for_replies(folder, 2)
+            child.send_signal(sent)
+            _, errors = child.communicate(timeout=60)
+        assert child.returncode != 0
+        assert not (folder / "generate" / "dataset.json").exists()
+        if sent == signal.SIGINT:
+            assert "KeyboardInterrupt" in errors
+            assert '"interrupted"' in (folder / "events.jsonl").read_text()
+        before = stored(folder)
+        generate(recipe_path, folder, settings)
+        assert len(server.bodies) <= stored(folder) + concurrency
+        assert before >= 2
+        prompts = Counter(json.dumps(body["messages"]) for body in server.bodies)
+        assert sum(count - 1 for count in prompts.values()) <= concurrency
+    whole, resumed = ((tmp_path / run / "generate" / "dataset.json").read_bytes() for run in ("whole", "stopped"))
+    assert whole == resumed
+
+
+def test_money_is_never_overshot_and_a_raised_limit_goes_on(recipe_path: Path, tmp_path: Path) -> None:
+    prices = {"teacher__input_usd_per_mtok": 1, "teacher__output_usd_per_mtok": 10, "teacher__max_tokens": 1500}
+    with OpenAIServer() as server:
+        with pytest.raises(PacosError, match=r"teacher\.max_usd is 0\.05") as caught:
+            generate(recipe_path, tmp_path / "run", overrides(server, teacher__max_usd=0.05, **prices))
+        assert "\n" not in str(caught.value)
+        asked = len(server.bodies)
+        assert asked >= 1
+        report = generate(recipe_path, tmp_path / "run", overrides(server, teacher__max_usd=5, **prices))
+        assert report.kept == 60
+        assert report.requests == len(server.bodies) == stored(tmp_path / "run")
+    with closing(sqlite3.connect(tmp_path / "run" / "generate" / "ledger.sqlite")) as ledger:
+        costs = [usd for (usd,) in ledger.execute("select usd from replies order by rowid")]
+    assert sum(costs[:asked]) <= 0.05
+    assert report.usd == pytest.approx(sum(costs), abs=1e-6)
+
+
+def test_a_budget_too_small_for_one_request_sends_none(recipe_path: Path, tmp_path: Path) -> None:
+    with OpenAIServer() as server:
+        settings = overrides(server, teacher__max_usd=0.001, teacher__output_usd_per_mtok=10)
+        with pytest.raises(PacosError, match=r"0\.0000 is spent"):
+            generate(recipe_path, tmp_path / "run", settings)
+        assert server.bodies == []
+
+
+def test_a_limit_without_prices_is_refused(recipe_path: Path, tmp_path: Path) -> None:
+    with OpenAIServer() as server, pytest.raises(PacosError, match="no price"):
+        generate(recipe_path, tmp_path / "run", overrides(server, teacher__max_usd=1))
+
+
+@pytest.mark.parametrize(
+    "text_of",
+    [
+        lambda prompt, seed: "I cannot help with that.",
+        lambda prompt, seed: teacher_text("4. Instruction:", 1),
+        lambda p, s: "",
+    ],
+    ids=["prose", "the same for ever", "nothing"],
+)
+def test_a_barren_teacher_stops_the_run(recipe_path: Path, tmp_path: Path, text_of: object) -> None:
+    with OpenAIServer(text_of=text_of) as server:  # type: ignore[arg-type]
+        with pytest.raises(PacosError, match="nothing to keep in its last 30 replies") as caught:
+            generate(recipe_path, tmp_path / "run", overrides(server))
+        assert "\n" not in str(caught.value)
+        assert len(server.bodies) <= 60
+
+
+@pytest.mark.parametrize("fault", ["quota", "404", "html", "400"])
+def test_a_hopeless_server_stops_the_run_at_once(recipe_path: Path, tmp_path: Path, fault: str) -> None:
+    with OpenAIServer(always(fault)) as server:
+        with pytest.raises(PacosError, match="goes on from here"):
+            generate(recipe_path, tmp_path / "run", overrides(server))
+        # Each of the eight in flight may have tried three times before the first gave up.
+        assert len(server.bodies) <= 24
+
+
+def test_an_address_may_be_mended_while_nothing_is_made(recipe_path: Path, tmp_path: Path) -> None:
+    with OpenAIServer() as gone:
+        pass
+    with pytest.raises(PacosError, match=gone.base_url):
+        generate(recipe_path, tmp_path / "run", overrides(gone))
+    with OpenAIServer() as server:
+        assert generate(recipe_path, tmp_path / "run", overrides(server)).kept == 60
+
+
+def test_no_key_reaches_any_file(recipe_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = "sk-secret-0123456789"
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with OpenAIServer(key="another") as server, pytest.raises(PacosError) as caught:
+        generate(recipe_path, tmp_path / "wrong", overrides(server))
+    assert key not in str(caught.value)
+    with OpenAIServer(key=key) as server:
+        generate(recipe_path, tmp_path / "right", overrides(server))
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) > 8
+    assert [path for path in files if key.encode() in path.read_bytes()] == []
+
+
+def test_a_broken_seed_line_is_named(recipe_path: Path, tmp_path: Path) -> None:
+    good = json.dumps({"instruction": "Name a fruit.", "instances": [{"input": "", "output": "Apple"}]})
+    seeds = tmp_path / "seeds.jsonl"
+    seeds.write_text("\n".join([good] * 16 + ['{"instruction": "Name'] + [good] * 3))
+    with OpenAIServer() as server, pytest.raises(PacosError, match=r"seeds\.jsonl:17: "):
+        generate(recipe_path, tmp_path / "run", overrides(server, generate__seed_tasks=seeds))
+    seeds.write_text("\n".join([good] * 20))
+    with OpenAIServer() as server:
+        report = generate(recipe_path, tmp_path / "run", overrides(server, generate__seed_tasks=seeds))
+    assert report.seed_tasks == 20
+
+
+def test_self_instructs_own_seed_tasks_are_read(recipe_path: Path, tmp_path: Path, shared_data: Path) -> None:
+    seeds = shared_data / "self_instruct" / "seed_tasks.jsonl"
+    with OpenAIServer() as server:
+        report = generate(recipe_path, tmp_path / "run", overrides(server, generate__seed_tasks=seeds))
+    assert report.seed_tasks == 175
+
+
+def test_a_full_disk_is_one_line_and_keeps_every_reply(recipe_path: Path, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = shutil.which("mount")
+    if os.geteuid() != 0 or not mount:
+        pytest.skip("needs root, to mount a small tmpfs")
+    if subprocess.run([mount, "-t", "tmpfs", "-o", "size=300k", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("needs the right to mount a small tmpfs")
+    try:
+        with OpenAIServer() as server:
+            settings = overrides(server, generate__num_examples=500)
+            with pytest.raises(PacosError, match="goes on from here") as caught:
+                generate(recipe_path, disk / "run", settings)
+            assert "\n" not in str(caught.value)
+            before, asked = stored(disk / "run"), len(server.bodies)
+            assert before >= 1
+            subprocess.run([mount, "-o", "remount,size=20m", disk], check=True)
+            report = generate(recipe_path, disk / "run", settings)
+            assert report.kept == 500
+            # Only what was in flight when the disk was full is asked again.
+            assert len(server.bodies) - asked <= report.requests - before + 8
+    finally:
+        subprocess.run(["umount", disk], check=True)

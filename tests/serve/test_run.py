@@ -1,0 +1,152 @@
+"""`run` as a process on a real checkpoint: starts, answers, marks, stops; and what it cannot start with."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import openai
+import pytest
+
+from pacos.core.errors import PacosError
+from pacos.core.prompts import render_prompt
+from pacos.core.recipe import ServeTable
+from pacos.engines import Message
+from pacos.serve.model import find_model
+from pacos.serve.run import run
+from pacos.watermark import detect_text, read_settings
+
+SERVE = """
+import sys
+from pathlib import Path
+from pacos.core.recipe import ServeTable
+from pacos.serve.run import run
+run(Path(sys.argv[1]), ServeTable(port=0, watermark=sys.argv[2] == "on"))
+"""
+
+
+@pytest.fixture
+def finished_run(tmp_path: Path, tiny_model: Path) -> Path:
+    """A run folder whose train stage is done."""
+    folder = tmp_path / "my-run"
+    (folder / "train").mkdir(parents=True)
+    (folder / "train" / "model").symlink_to(tiny_model)
+    (folder / "train" / "done.json").write_text("{}")
+    return folder
+
+
+@contextmanager
+def serving(folder: Path, watermark: str = "on") -> Iterator[tuple[subprocess.Popen, str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVE, str(folder), watermark],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
+    )
+    try:
+        line = process.stdout.readline()
+        assert "my-run at http://127.0.0.1:" in line, line + process.stderr.read()
+        yield process, line.partition(" at ")[2].split()[0]
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def long_answer(url: str) -> str:
+    client = openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
+    question = [{"role": "user", "content": "Read the fox"}]
+    answer = client.chat.completions.create(model="my-run", messages=question, max_tokens=300, seed=1)
+    assert 0 < answer.usage.completion_tokens <= 300
+    assert answer.usage.prompt_tokens > 10
+    streamed = client.chat.completions.create(model="my-run", messages=question, max_tokens=300, seed=1, stream=True)
+    text = answer.choices[0].message.content
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in streamed) == text
+    return text
+
+
+def test_answers_are_marked_and_the_mark_is_found_by_the_settings_left(finished_run: Path, tiny_model: Path) -> None:
+    with serving(finished_run) as (process, url):
+        marked = long_answer(url)
+        settings = read_settings(finished_run / "serve" / "watermark.json")
+        assert detect_text(marked, tiny_model, settings).z_score > 4
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+        assert process.returncode == 0, err
+        assert "Traceback" not in err
+        assert "stopped" in out
+    assert (finished_run / "serve" / "store.sqlite").exists()
+    with serving(finished_run, "off") as (_, url):
+        assert detect_text(long_answer(url), tiny_model, settings).z_score < 4
+    assert read_settings(finished_run / "serve" / "watermark.json") == settings
+
+
+def test_ctrl_c_in_the_middle_of_an_answer_is_a_clean_stop(finished_run: Path) -> None:
+    with serving(finished_run) as (process, url):
+        client = openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
+        stream = client.completions.create(model="my-run", prompt="fox", max_tokens=400, stream=True)
+        next(iter(stream))
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+        assert process.returncode == 0
+
+
+@pytest.fixture
+def refusal(finished_run: Path) -> Callable[..., str]:
+    """The one line that `run` fails with, and nothing left behind but what was there."""
+
+    def attempt(folder: Path = finished_run, **table: object) -> str:
+        before = sorted(folder.rglob("*")) if folder.exists() else None
+        with pytest.raises(PacosError) as error:
+            run(folder, ServeTable(**{"port": 0, **table}))
+        assert "\n" not in str(error.value)
+        assert (sorted(folder.rglob("*")) if folder.exists() else None) == before
+        return str(error.value)
+
+    return attempt
+
+
+def test_unfinished_missing_and_empty_runs(refusal: Callable[..., str], finished_run: Path, tmp_path: Path) -> None:
+    (finished_run / "train" / "done.json").unlink()
+    assert "not finished" in refusal()
+    assert "no such run folder" in refusal(tmp_path / "nowhere")
+    (finished_run / "train" / "model").unlink()
+    (finished_run / "train" / "done.json").write_text("{}")
+    assert "no config.json" in refusal()
+
+
+def test_alpacas_own_template_is_told_from_a_chat_models(tiny_model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoint"
+    shutil.copytree(tiny_model, folder)
+    plain = find_model(tmp_path, str(folder))
+    assert (plain.has_template, plain.takes_conversation) == (False, False)
+    before, after = render_prompt("|").split("|")
+    (folder / "chat_template.jinja").write_text(f"{before}{{{{ messages[-1].content }}}}{after}")
+    student = find_model(tmp_path, str(folder))
+    assert (student.has_template, student.takes_conversation) == (True, False)
+    assert student.prompt((Message("user", "x"),)) == render_prompt("x")
+    (folder / "chat_template.jinja").write_text("{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% endfor %}")
+    assert find_model(tmp_path, str(folder)).takes_conversation
+
+
+def test_model_that_is_none(refusal: Callable[..., str], tmp_path: Path) -> None:
+    assert "no such model folder" in refusal(model=str(tmp_path / "no" / "model"))
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    assert "cannot be opened" in refusal(model=str(tmp_path))
+
+
+def test_port_in_use(refusal: Callable[..., str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert f"serve.port: {port} on 127.0.0.1 is in use" in refusal(port=port)
+
+
+def test_terms_that_are_missing_or_empty(refusal: Callable[..., str], tmp_path: Path) -> None:
+    assert "no such file" in refusal(terms=str(tmp_path / "terms.md"))
+    (tmp_path / "terms.md").write_text(" \n")
+    assert "are empty" in refusal(terms=str(tmp_path / "terms.md"))
