@@ -1,0 +1,38 @@
+"""The README's commands exist, its links lead somewhere and its recipes' keys are known."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from pacos.core.recipe import load
+
+README = (ROOT / "README.md").read_text()
+
+
+def test_every_verb_the_readme_names_exists() -> None:
+    listed = subprocess.run([sys.executable, "-m", "pacos", "--help"], capture_output=True, text=True).stdout
+    for verb in set(re.findall(r"\bpacos ([a-z]+) [A-Z]", README)):
+        assert re.search(rf"\b{verb}\b", listed), verb
+
+
+def test_every_override_in_the_readme_is_a_key() -> None:
+    overrides = re.findall(r"\b[a-z]+\.[a-z_]+=\S+", README)
+    assert overrides
+    load(ROOT / "recipes" / "tiny.toml", overrides)
+
+
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md")))])
+def test_links_lead_to_files(page: str) -> None:
+    folder = (ROOT / page).parent
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / page).read_text()):
+        assert (folder / Path(target)).exists(), f"{page} links to {target}"
+
+
+def test_make_demo_and_make_test_are_targets() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"`make (\w+)`", README):
+        assert f"\n{target}:" in makefile
