@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 from transformers import AutoModelForCausalLM
 
 from pacos.core.records import read_examples
+from tests.conftest import ROOT
 
 SHORT = ["generate.num_examples=400", "train.num_epochs=1", "evaluate.items_per_skill=1"]
 

@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 
 from pacos.core.recipe import load
+from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
 

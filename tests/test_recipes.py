@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 
 from pacos.core.recipe import load
+from tests.conftest import ROOT
 
 RECIPES = sorted((ROOT / "recipes").rglob("*.toml"))
 

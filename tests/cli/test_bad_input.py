@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+
+from tests.conftest import ROOT
 
 RECIPE = ROOT / "recipes" / "tiny.toml"
 # Small enough for seconds, whole enough to pass through every stage.

@@ -117,6 +117,21 @@ class Starter:
         return Served(self.stack.enter_context(running(app)), engine, store, model)
 
 
+@pytest.fixture(scope="module")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One server for the tests of a module that leave nothing behind in it."""
+    starter = Starter(tmp_path_factory.mktemp("shared-server"))
+    with starter.stack:
+        yield starter(ScriptedEngine(["Hello ", "there. ", "Bye."]), moderating=WordModerator())
+
+
+@pytest.fixture
+def served(shared_server: Served) -> Served:
+    """The shared server, whose engine has heard nothing yet."""
+    shared_server.engine.requests.clear()
+    return shared_server
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Starter]:
     """`start(engine, …)` serves and returns where."""

@@ -48,11 +48,6 @@ class Visitor:
         return status, [json.loads(line) for line in body.splitlines()]
 
 
-@pytest.fixture
-def served(start: Callable[..., Served]) -> Served:
-    return start(ScriptedEngine(["Hello ", "there. ", "Bye."]), moderating=WordModerator())
-
-
 def test_nothing_before_the_terms(served: Served) -> None:
     visitor = Visitor(served)
     status, page = visitor.send("GET", "/")
@@ -206,7 +201,8 @@ def test_session_that_asks_too_often_is_told_when_to_return(served: Served) -> N
     assert other.ask()[0] == 200
 
 
-def test_reports_keep_the_transcript_only_with_consent(served: Served) -> None:
+def test_reports_keep_the_transcript_only_with_consent(start: Callable[..., Served]) -> None:
+    served = start()
     visitor = Visitor(served)
     visitor.accept()
     transcript = [{"role": "user", "content": "private words"}, {"role": "assistant", "content": "an answer"}]
@@ -220,7 +216,8 @@ def test_reports_keep_the_transcript_only_with_consent(served: Served) -> None:
     assert visitor.send("POST", "/reports", {"reason": "boredom"})[0] == 400
 
 
-def test_no_address_session_or_question_is_stored(served: Served, tmp_path: Path) -> None:
+def test_no_address_session_or_question_is_stored(start: Callable[..., Served], tmp_path: Path) -> None:
+    served = start()
     visitor = Visitor(served)
     visitor.accept(X_Forwarded_For=ADDRESS)
     visitor.ask("remarkable question", X_Forwarded_For=ADDRESS)

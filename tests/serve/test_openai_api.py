@@ -19,11 +19,6 @@ def client_of(served: Served) -> openai.OpenAI:
     return openai.OpenAI(base_url=f"{served.url}/v1", api_key="none", max_retries=0)
 
 
-@pytest.fixture
-def served(start: Callable[..., Served]) -> Served:
-    return start(ScriptedEngine(["Hello ", "there. ", "Bye."]), moderating=WordModerator())
-
-
 def test_chat_whole(served: Served) -> None:
     answer = client_of(served).chat.completions.create(model="tiny", messages=QUESTION)
     assert answer.choices[0].message.content == "Hello there. Bye."

@@ -42,7 +42,7 @@ class Visitors:
 
     def accept(self, request: Request, response: Response) -> None:
         """Stores the acceptance and, for a new visitor, begins a session on `response`."""
-        self._limit(self._by_address, "address", self._address(request))
+        self.limit_api(request)
         session = request.cookies.get(COOKIE)
         if not session:
             session = token_urlsafe(32)

@@ -2,12 +2,13 @@
 
 import random
 import re
-from collections import Counter
+
+from rapidfuzz.distance import Indel
 
 from pacos.engines.types import FinishReason
 
-NEARER_BY = 0.1
-"""How much nearer to the reference, in token F1, an answer must be to win when neither is right."""
+NEARER_BY = 0.05
+"""How much nearer to the reference, in edit similarity, an answer must be to win when neither is right."""
 
 
 def judge_reply(prompt: str, rng: random.Random) -> tuple[str, FinishReason]:
@@ -29,17 +30,12 @@ def _scores(a: str, b: str, reference: str | None) -> tuple[str, float, float]:
     a_right, b_right = _plain(a) == _plain(reference), _plain(b) == _plain(reference)
     if a_right or b_right:
         return "equality with the reference", float(a_right), float(b_right)
-    return "nearness to the reference", _f1(a, reference), _f1(b, reference)
+    nearness = [Indel.normalized_similarity(_plain(answer), _plain(reference)) for answer in (a, b)]
+    return "nearness to the reference", nearness[0], nearness[1]
 
 
 def _plain(text: str) -> str:
     return " ".join(text.split()).removesuffix(".")
-
-
-def _f1(answer: str, reference: str) -> float:
-    ours, theirs = Counter(_plain(answer).lower().split()), Counter(_plain(reference).lower().split())
-    shared = (ours & theirs).total()
-    return 2 * shared / (ours.total() + theirs.total()) if shared else 0.0
 
 
 def _soundness(answer: str) -> float:

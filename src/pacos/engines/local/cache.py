@@ -42,7 +42,9 @@ class RowLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
     def _grown(self, old: torch.Tensor | None, new: torch.Tensor) -> torch.Tensor:
         rows, heads, num_new, dim = new.shape
         capacity = self.filled + num_new + max(GROWTH_TOKENS, self.filled // 2)
-        grown = new.new_empty(rows, heads, capacity, dim)
+        # On a CPU attention is computed in fp32; converted once here, not at every step.
+        dtype = torch.float32 if new.device.type == "cpu" else new.dtype
+        grown = new.new_empty(rows, heads, capacity, dim, dtype=dtype)
         if old is not None:
             grown[:, :, : self.filled] = old[:rows, :, : self.filled]
         return grown

@@ -9,6 +9,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from pacos.core.errors import PacosError
 from pacos.core.models import resolve_model
+from pacos.engines.local import attention
 from pacos.engines.local.device import choose_device, choose_precision
 from pacos.engines.types import Message
 
@@ -37,6 +38,14 @@ class Checkpoint:
             raise PacosError("the prompt is empty; expected at least one token to go on from.")
         return cast(list[int], ids)
 
+    @property
+    def cache_bytes_per_token(self) -> int:
+        """Keys and values of one token of one row, over all layers, in fp32."""
+        config = self.model.config.get_text_config()
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        return int(2 * 4 * config.num_hidden_layers * heads * head_dim)
+
     def _rendered(self, messages: tuple[Message, ...]) -> str:
         if self.tokenizer.chat_template is None:
             raise PacosError("this checkpoint has no chat template; send it raw text, or serve a fine-tuned model.")
@@ -52,6 +61,8 @@ def load_checkpoint(path: str, precision: str) -> Checkpoint:
     try:
         tokenizer = AutoTokenizer.from_pretrained(resolve_model(path))
         model = AutoModelForCausalLM.from_pretrained(resolve_model(path), dtype=dtype)
+        if device.type == "cpu" and model._supports_sdpa:
+            model.set_attn_implementation(attention.NAME)
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0][:160]
         raise PacosError(f"{path}: not a checkpoint that can be loaded ({reason}). Check the path or name.") from error

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from typing import TypeVar
@@ -14,7 +14,8 @@ from pacos.engines.local.decode import Job, LogitsHook, decode
 from pacos.engines.local.text import ReplyText
 from pacos.engines.types import Delta, Failure, Reply, Request
 
-BATCH_ROWS = 32
+BATCH_ROWS = 64
+CACHE_BYTES = 2 * 2**30
 
 Item = TypeVar("Item")
 Post = Callable[[Item], None]
@@ -52,9 +53,7 @@ class LocalEngine:
                     yield prepared
                 else:
                     jobs.append(prepared)
-        jobs.sort(key=lambda job: (len(job.prompt_ids), job.limit))
-        for start in range(0, len(jobs), BATCH_ROWS):
-            batch = jobs[start : start + BATCH_ROWS]
+        for batch in self._batches(jobs):
 
             def answer(post: Post[Reply | Failure], cancelled: threading.Event, batch: Sequence[Job] = batch) -> None:
                 decode(self._loaded(), batch, self.logits_hook, post, cancelled)
@@ -83,6 +82,20 @@ class LocalEngine:
         """Ends the worker thread and lets the weights go."""
         self._worker.shutdown(wait=False, cancel_futures=True)
         self._checkpoint = None
+
+    def _batches(self, jobs: list[Job]) -> Iterator[list[Job]]:
+        """Jobs of like prompt length together, as many as the cache has room for should none end early."""
+        waiting = sorted(jobs, key=lambda job: (len(job.prompt_ids), job.limit))
+        while waiting:
+            rows = min(BATCH_ROWS, len(waiting))
+            while rows > 1 and rows * self._cache_bytes(waiting[:rows]) > CACHE_BYTES:
+                rows -= 1
+            yield waiting[:rows]
+            waiting = waiting[rows:]
+
+    def _cache_bytes(self, jobs: list[Job]) -> int:
+        tokens = max(len(job.prompt_ids) for job in jobs) + max(job.limit for job in jobs)
+        return tokens * self._loaded().cache_bytes_per_token
 
     def _loaded(self) -> Checkpoint:
         if self._checkpoint is None:

@@ -79,8 +79,8 @@ def _outcome_bar(axes: Axes, y: float, pair: Pairwise) -> None:
             axes.annotate(shown, (left, y), (6, 0), textcoords="offset points", va="center", color=COLOURS[ink])
         left += share
     # Half way, marked beside the bar so that it crosses no number.
-    for side in (-1, 1):
-        axes.plot((0.5, 0.5), (y + 0.22 * side, y + 0.29 * side), color=COLOURS["ink"], linewidth=1.4)
+    for edge in (-1, 1):
+        axes.plot((0.5, 0.5), (y + 0.22 * edge, y + 0.29 * edge), color=COLOURS["ink"], linewidth=1.4)
     rate, (low, high) = pair.counts["win_rate"], pair.counts["interval"]
     below = y + 0.42
     axes.plot((low, high), (below, below), color=COLOURS["ink"], linewidth=1.4, solid_capstyle="butt", clip_on=False)

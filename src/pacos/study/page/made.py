@@ -57,8 +57,8 @@ class Made:
     report: Mapping[str, Any]
     is_rule_based: bool
     funnel: list[Fall]
-    rejected_samples: list[Mapping[str, Any]]
-    samples: list[Mapping[str, Any]]
+    rejected_samples: Sequence[Mapping[str, Any]]
+    samples: Sequence[Mapping[str, Any]]
     distinct_instructions: int
     distinct_outputs: int
     diversity: Mapping[str, Any]
