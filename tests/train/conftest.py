@@ -12,7 +12,7 @@ from pacos.core.recipe import Recipe, load
 WORDS = "the quick brown fox jumps over lazy dog and reads a response".split()
 
 
-def records(count: int, seed: int = 0) -> list[dict[str, str]]:
+def make_records(count: int, seed: int = 0) -> list[dict[str, str]]:
     """Instructions of mixed lengths whose answer is their first word: something a small model can learn."""
     rng = random.Random(seed)
     made = []
@@ -24,9 +24,14 @@ def records(count: int, seed: int = 0) -> list[dict[str, str]]:
 
 
 @pytest.fixture
+def records() -> Callable[..., list[dict[str, str]]]:
+    return make_records
+
+
+@pytest.fixture
 def dataset(tmp_path: Path) -> Path:
     path = tmp_path / "data.json"
-    path.write_text(json.dumps(records(40)))
+    path.write_text(json.dumps(make_records(40)))
     return path
 
 

@@ -1,7 +1,6 @@
 """Encoding: what is masked, what is cut, what is told before the first step."""
 
 import json
-import random
 from pathlib import Path
 
 import pytest
@@ -95,11 +94,8 @@ def test_held_back_records_are_never_trained_on(count: int, most: int | None) ->
 def test_the_released_alpaca_data_is_read_whole(shared_data: Path, tokenizer: PreTrainedTokenizerBase) -> None:
     table = TrainTable(max_length=512, max_examples=300, batch_size=32, num_epochs=1)
     data = load_data(shared_data / "alpaca" / "alpaca_data.json", table, tokenizer)
-    assert (data.report.records, data.report.heldout + data.report.examples) == (52_002, 500 - data.report.wholly_masked)
+    assert (data.report.records, data.report.heldout + data.report.examples) == (
+        52_002,
+        500 - data.report.wholly_masked,
+    )
     assert data.report.truncated > 0
-    assert random.Random(0).choice(data.documents).id
-
-
-def test_the_52k_report_of_the_2023_mode_with_llamas_tokenizer(shared_data: Path) -> None:
-    model = shared_data / "llama" / "tokenizer.model"
-    assert model.exists()

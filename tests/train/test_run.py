@@ -1,0 +1,239 @@
+"""The stage through its door: it learns, resumes to the bit wherever it was killed, and says what is wrong."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from pacos.core.errors import PacosError
+from pacos.core.prompts import render_prompt
+from pacos.core.recipe import Recipe
+from pacos.core.run_folder import RunFolder
+from pacos.train.checkpoint import StepLog
+from pacos.train.optimizer import scheduled_rate
+from pacos.train.run import TrainReport, run
+
+MakeRecipe = Callable[..., Recipe]
+Records = Callable[..., list[dict[str, str]]]
+
+
+def train(recipe: Recipe, folder: Path) -> TrainReport:
+    with RunFolder(folder, recipe) as opened:
+        return run(recipe, opened)
+
+
+def test_it_learns_reports_and_leaves_a_model_that_loads(
+    short_recipe: MakeRecipe,
+    records: Records,
+    dataset: Path,
+    tmp_path: Path,
+    tiny_model: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    dataset.write_text(json.dumps(records(120)))
+    recipe = short_recipe(num_epochs=4, max_examples=100)
+    report = train(recipe, tmp_path / "run")
+    lines = [json.loads(line) for line in (tmp_path / "run/train/steps.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(1, 53))
+    assert (report.steps, report.examples, report.counts["heldout"]) == (52, 100, 20)
+    assert report.real_tokens == sum(line["real_tokens"] for line in lines) == 4 * report.counts["tokens"]
+    assert report.final_loss == pytest.approx(sum(line["loss"] for line in lines[-10:]) / 10)
+    assert lines[0]["loss"] > 2 * report.final_loss
+    assert report.heldout_loss_before is not None
+    assert report.heldout_loss_after is not None
+    assert report.heldout_loss_after < report.heldout_loss_before / 2
+    assert asdict(report) == json.loads((tmp_path / "run/train/report.json").read_text())
+    assert "planned steps" in capsys.readouterr().out
+
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "run/train/model")
+    assert model.dtype == torch.float32
+    before = load_file(tiny_model / "model.safetensors")
+    assert all(not torch.equal(before[name], tensor) for name, tensor in model.state_dict().items() if name in before)
+    assert train(recipe, tmp_path / "run") == report
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from pacos.core.recipe import load
+from pacos.core.run_folder import RunFolder
+from pacos.train.run import run
+recipe = load(sys.argv[1], sys.argv[3:])
+with RunFolder(Path(sys.argv[2]), recipe) as opened:
+    run(recipe, opened)
+"""
+
+
+def start(recipe: Recipe, tmp_path: Path, folder: Path) -> subprocess.Popen[bytes]:
+    (tmp_path / "again.toml").write_text(recipe.text)
+    keys = [f"train.{key}={value}" for key, value in recipe.table("train").items() if value is not None]
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "again.toml"), str(folder), *keys]
+    return subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())})
+
+
+def wait_for_step(folder: Path, step: int, process: subprocess.Popen[bytes]) -> None:
+    log = folder / "train/steps.jsonl"
+    while process.poll() is None and not (log.exists() and log.read_bytes().count(b"\n") >= step):
+        time.sleep(0.002)
+    assert process.poll() is None, "it ended before it could be killed"
+
+
+def test_killed_runs_end_in_the_same_weights_to_the_bit(short_recipe: MakeRecipe, tmp_path: Path) -> None:
+    recipe = short_recipe(num_epochs=40, checkpoint_every=3)
+    unbroken = train(recipe, tmp_path / "unbroken")
+
+    folder = tmp_path / "killed"
+    process = start(recipe, tmp_path, folder)
+    wait_for_step(folder, 8, process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (folder / "train/done.json").exists()
+    assert len([path for path in (folder / "train/checkpoints").iterdir() if path.suffix == ".pt"]) <= 3
+
+    resumed = train(recipe, folder)
+    assert resumed.weights_sha256 == unbroken.weights_sha256
+    same = ("steps", "real_tokens", "final_loss", "heldout_loss_before", "heldout_loss_after", "counts")
+    assert {key: asdict(resumed)[key] for key in same} == {key: asdict(unbroken)[key] for key in same}
+    losses = [
+        [json.loads(line)["loss"] for line in (run / "train/steps.jsonl").read_text().splitlines()]
+        for run in (folder, tmp_path / "unbroken")
+    ]
+    assert losses[0] == losses[1]
+
+
+def test_ctrl_c_saves_and_the_same_command_goes_on_from_that_very_step(
+    short_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    recipe = short_recipe(num_epochs=40, checkpoint_every=1000)
+    folder = tmp_path / "stopped"
+    process = start(recipe, tmp_path, folder)
+    wait_for_step(folder, 5, process)
+    process.send_signal(signal.SIGINT)
+    assert process.wait() not in (0, -signal.SIGKILL)
+    (checkpoint,) = (folder / "train/checkpoints").iterdir()
+    steps = (folder / "train/steps.jsonl").read_text().splitlines()
+    assert int(checkpoint.stem.split("-")[1]) == len(steps) >= 5
+    assert train(recipe, folder).weights_sha256 == train(recipe, tmp_path / "unbroken").weights_sha256
+
+
+def test_the_step_log_drops_lines_past_the_checkpoint_and_a_torn_one(tmp_path: Path) -> None:
+    path = tmp_path / "steps.jsonl"
+    path.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"ste')
+    with StepLog(path, 2) as log:
+        log.write({"step": 3, "again": True})
+    assert path.read_text() == '{"step": 1}\n{"step": 2}\n{"step": 3, "again": true}\n'
+
+
+def test_the_chat_template_renders_alpacas_prompt(short_recipe: MakeRecipe, tmp_path: Path) -> None:
+    train(short_recipe(num_epochs=1), tmp_path / "run")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "run/train/model")
+
+    def render(*turns: str, **options: bool) -> str:
+        messages = [{"role": role, "content": text} for role, _, text in (turn.partition(":") for turn in turns)]
+        return tokenizer.apply_chat_template(messages, tokenize=False, **{"add_generation_prompt": True, **options})
+
+    for text in ("What is 1+1?", " {{ braces }} {instruction}\n\n### Response: ", "é🦙'\"\\n"):
+        assert render(f"user:{text}") == render_prompt(text)
+    several = render("system:Be brief.", "user:Hello", "assistant:Hi!", "user:Bye")
+    block = "### Instruction:\n{}\n\n### Response:"
+    preamble = render_prompt("").partition("###")[0]
+    assert several == preamble + block.format("Be brief.\n\nHello") + "Hi!\n\n" + block.format("Bye")
+    trained = render("user:Hello", "assistant:Hi!", add_generation_prompt=False)
+    assert trained == render_prompt("Hello") + "Hi!" + tokenizer.eos_token
+    assert ImmutableSandboxedEnvironment().from_string(tokenizer.chat_template)
+
+
+def test_its_own_generated_data_is_the_default(short_recipe: MakeRecipe, tmp_path: Path, dataset: Path) -> None:
+    recipe = short_recipe(dataset="")
+    with pytest.raises(PacosError, match="generate stage is not finished"):
+        train(recipe, tmp_path / "run")
+    with RunFolder(tmp_path / "run", recipe) as opened, opened.stage("generate", ("generate",)) as stage:
+        stage.folder.joinpath("dataset.json").write_bytes(dataset.read_bytes())
+        stage.finish({}, ("dataset.json",))
+    assert train(recipe, tmp_path / "run").dataset == str(tmp_path / "run/generate/dataset.json")
+
+
+def test_a_loss_that_is_no_number_stops_at_once_and_names_the_records(
+    short_recipe: MakeRecipe, tmp_path: Path, tiny_model: Path
+) -> None:
+    broken = tmp_path / "broken"
+    AutoTokenizer.from_pretrained(tiny_model).save_pretrained(broken)
+    model = AutoModelForCausalLM.from_pretrained(tiny_model)
+    model.model.layers[1].mlp.down_proj.weight.data[0, 0] = float("nan")
+    model.save_pretrained(broken)
+    with pytest.raises(PacosError, match=r"step 1 has loss nan.*Records: [0-9a-f]{16}"):
+        train(short_recipe(base=broken), tmp_path / "run")
+
+
+def edited_base(tiny_model: Path, folder: Path, name: str, **values: object) -> Path:
+    folder.mkdir()
+    for path in tiny_model.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    config = json.loads((folder / name).read_text())
+    (folder / name).write_text(json.dumps({**config, **values}))
+    return folder
+
+
+def test_a_base_that_cannot_be_trained_is_one_line(
+    short_recipe: MakeRecipe, tmp_path: Path, tiny_model: Path, dataset: Path
+) -> None:
+    endless = edited_base(tiny_model, tmp_path / "endless", "tokenizer_config.json", eos_token=None)
+    with pytest.raises(PacosError, match="no end-of-text token"):
+        train(short_recipe(base=endless), tmp_path / "a")
+
+    small = edited_base(tiny_model, tmp_path / "small", "config.json", vocab_size=200)
+    tensors = load_file(small / "model.safetensors")
+    cut = {name: t[:200].clone() if "embed" in name else t for name, t in tensors.items()}
+    save_file(cut, small / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(PacosError, match="at least as many embeddings as tokens"):
+        train(short_recipe(base=small), tmp_path / "b")
+
+    with pytest.raises(PacosError, match="no such model folder"):
+        train(short_recipe(base=tmp_path / "nowhere"), tmp_path / "c")
+    hollow = tmp_path / "hollow"
+    hollow.mkdir()
+    (hollow / "config.json").write_text('{"model_type": "llama"}')
+    with pytest.raises(PacosError, match="cannot be loaded"):
+        train(short_recipe(base=hollow), tmp_path / "d")
+    with pytest.raises(PacosError, match="no such file"):
+        train(short_recipe(dataset=tmp_path / "none.json"), tmp_path / "e")
+    dataset.write_text("[]")
+    with pytest.raises(PacosError, match="empty"):
+        train(short_recipe(), tmp_path / "f")
+
+
+def test_a_damaged_or_foreign_checkpoint_is_named(
+    short_recipe: MakeRecipe, records: Records, tmp_path: Path, dataset: Path
+) -> None:
+    recipe = short_recipe(checkpoint_every=2)
+    folder = tmp_path / "run"
+    train(recipe, folder)
+    (folder / "train/done.json").unlink()
+    newest = max((folder / "train/checkpoints").iterdir())
+    whole = newest.read_bytes()
+    newest.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(PacosError, match="damaged.*remove it"):
+        train(recipe, folder)
+    newest.write_bytes(whole)
+    dataset.write_text(json.dumps(records(40, seed=5)))
+    with pytest.raises(PacosError, match="another dataset"):
+        train(recipe, folder)
+
+
+def test_the_schedule_rises_to_its_peak_and_never_stands_at_zero() -> None:
+    rates = [scheduled_rate(step, 100, 1.0, 0.03) for step in range(1, 101)]
+    assert rates[:4] == pytest.approx([1 / 3, 2 / 3, 1.0, 1.0])
+    assert all(a >= b > 0 for a, b in zip(rates[2:], rates[3:], strict=False))
+    assert rates[-1] < 0.001
+    assert scheduled_rate(1, 1, 1.0, 0.0) == scheduled_rate(1, 1, 1.0, 0.03) == 1.0
