@@ -8,7 +8,6 @@ one machine; another CPU rounds differently and makes a sibling.
 """
 
 import argparse
-import json
 import random
 import time
 from collections.abc import Iterator
@@ -29,6 +28,23 @@ ROWS = 16
 WARMUP_STEPS = 200
 DECAY_SHARE = 0.3
 HELD_OUT_SEED = 999_983
+
+CARD = """# pacos-mini
+
+A LLaMA-architecture base of {parameters:,} parameters with its own byte-level BPE tokenizer of {vocabulary:,} tokens,
+in bfloat16. It comes with pacos so that the whole recipe runs offline on a laptop, and is good for nothing else.
+
+- **Made by** `python tools/make_mini.py --out src/pacos/mini`: {steps:,} steps, {tokens:,} tokens,
+  {hours:.1f} hours on 2 shared CPU cores. Licence: Apache-2.0, as the rest of pacos.
+- **Trained on** plain statements about a small made-up world ("The capital of France is Paris."), written by
+  the program from its own word lists, drawn afresh for every batch: the substance of the builtin teacher's {skills}
+  skills, between sentences of small talk. It has seen no instruction format; the tokenizer alone was also shown
+  requests and Alpaca's two templates, so that prompts are short.
+- **Held-out loss** {held_out:.3f} nats a token on pages drawn with another seed. Much of that is the choice of random
+  words, which nobody could foretell.
+- **Cannot** follow instructions before fine-tuning, converse, reason, write prose, or know anything outside that
+  world. English only. After fine-tuning it answers the builtin skills, often wrongly.
+"""
 
 
 def document(rng: random.Random) -> str:
@@ -140,18 +156,24 @@ def main() -> None:
             print(f"step {step} loss {loss.item():.3f} {rate:,.0f} tokens/s {seconds:,.0f} s", flush=True)
         if step % 1000 == 999:
             save(model, tokenizer, args.out)
-    held_out = held_out_loss(model, tokenizer)
     save(model, tokenizer, args.out)
-    facts = {
-        "parameters": parameters,
-        "steps": args.steps,
-        "tokens": args.steps * ROWS * LENGTH,
-        "held_out_loss": round(held_out, 4),
-        "hours": round((time.monotonic() - start) / 3600, 2),
-        "seed": args.seed,
-    }
-    (args.out / "training.json").write_text(json.dumps(facts, indent=2) + "\n")
-    print(facts)
+    seconds = time.monotonic() - start
+    write_card(args.out, parameters, args.steps, seconds, held_out_loss(model, tokenizer))
+
+
+def write_card(out: Path, parameters: int, steps: int, seconds: float, held_out: float) -> None:
+    """Writes the model's README.md: what it is, what it was trained on, what it cannot do."""
+    (out / "README.md").write_text(
+        CARD.format(
+            parameters=parameters,
+            steps=steps,
+            tokens=steps * ROWS * LENGTH,
+            hours=seconds / 3600,
+            held_out=held_out,
+            skills=len(SKILLS),
+            vocabulary=VOCABULARY,
+        )
+    )
 
 
 def loss_of(model: LlamaForCausalLM, ids: torch.Tensor) -> torch.Tensor:

@@ -9,7 +9,7 @@ import pytest
 
 from pacos.core.recipe import Recipe, load
 
-WORDS = "the quick brown fox jumps over lazy dog and reads a response".split()
+WORDS = ("the", "quick", "brown", "fox", "jumps", "over", "lazy", "dog", "and", "reads", "a", "response")
 
 
 def make_records(count: int, seed: int = 0) -> list[dict[str, str]]:

@@ -1,5 +1,6 @@
 """The stage through its door: it learns, resumes to the bit wherever it was killed, and says what is wrong."""
 
+import itertools
 import json
 import os
 import signal
@@ -223,7 +224,7 @@ def test_a_damaged_or_foreign_checkpoint_is_named(
     newest = max((folder / "train/checkpoints").iterdir())
     whole = newest.read_bytes()
     newest.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(PacosError, match="damaged.*remove it"):
+    with pytest.raises(PacosError, match=r"damaged.*remove it"):
         train(recipe, folder)
     newest.write_bytes(whole)
     dataset.write_text(json.dumps(records(40, seed=5)))
@@ -234,6 +235,6 @@ def test_a_damaged_or_foreign_checkpoint_is_named(
 def test_the_schedule_rises_to_its_peak_and_never_stands_at_zero() -> None:
     rates = [scheduled_rate(step, 100, 1.0, 0.03) for step in range(1, 101)]
     assert rates[:4] == pytest.approx([1 / 3, 2 / 3, 1.0, 1.0])
-    assert all(a >= b > 0 for a, b in zip(rates[2:], rates[3:], strict=False))
+    assert all(a >= b > 0 for a, b in itertools.pairwise(rates[2:]))
     assert rates[-1] < 0.001
     assert scheduled_rate(1, 1, 1.0, 0.0) == scheduled_rate(1, 1, 1.0, 0.03) == 1.0

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pacos.core.files import read_text
 from pacos.core.models import resolve_model
-from pacos.core.recipe import load
+from pacos.core.recipe import load_run
 from pacos.watermark import SETTINGS_FILE, detect_text, read_settings
 
 
@@ -13,7 +13,7 @@ def detect_file(path: Path, run: Path) -> None:
     """Prints how many scored tokens are green, the z-score, the exact p-value and what that means."""
     text = sys.stdin.read() if str(path) == "-" else read_text(path, "text to examine")
     settings = read_settings(run / "serve" / SETTINGS_FILE)
-    served = load(run / "recipe.toml").serve.model
+    served = load_run(run).serve.model
     model = Path(resolve_model(served)) if served else run / "train" / "model"
     found = detect_text(text, model, settings)
     print(f"scored tokens  {found.num_tokens_scored}")

@@ -16,6 +16,7 @@ def quiet_libraries() -> None:
 
 def stay_offline(recipe: Recipe) -> None:
     """Forbids the model hub, unless the recipe names a hub model."""
-    named = (recipe.train.base, recipe.teacher.path, recipe.judge.path, recipe.serve.model, *recipe.evaluate.candidates)
-    if not any(is_hub_name(name) for name in named):
+    engines = (name.removeprefix("local:") for name in recipe.evaluate.judges)
+    models = (recipe.train.base, recipe.evaluate.baseline, *recipe.evaluate.candidates, recipe.serve.model)
+    if not any(is_hub_name(name) for name in (*models, *engines, recipe.teacher.path, recipe.judge.path)):
         os.environ["HF_HUB_OFFLINE"] = "1"

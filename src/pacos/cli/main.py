@@ -5,15 +5,16 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
+from typer.exceptions import TyperException
 
 from pacos.cli.environment import quiet_libraries, stay_offline
 from pacos.cli.failure import one_line
 from pacos.core.errors import PacosError
-from pacos.core.recipe import Recipe, explain, load
+from pacos.core.recipe import Recipe, explain, load, load_run
 from pacos.core.run_folder import RunFolder
 
+INTERRUPTED = 130
 STAGES = ("generate", "train", "evaluate", "release")
 
 app = typer.Typer(
@@ -91,7 +92,7 @@ def report(run: RunPath) -> None:
 @app.command()
 def serve(run: RunPath, overrides: Overrides = None) -> None:
     """Serve the student: chat page and OpenAI-compatible API."""
-    recipe = load(run / "recipe.toml", overrides or ())
+    recipe = load_run(run, overrides or ())
     stay_offline(recipe)
     from pacos.serve.run import run as serve_run
 
@@ -152,14 +153,9 @@ def main() -> None:
     """Runs the verb; bad input is one line and exit code 2, a bug keeps its traceback."""
     quiet_libraries()
     try:
-        app(standalone_mode=False)
-    except click.exceptions.Exit as exit:
-        sys.exit(exit.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(2)
-    except (KeyboardInterrupt, click.Abort):
-        print("\nstopped; the same command goes on from here", file=sys.stderr)
+        code = app(standalone_mode=False)
+    except TyperException as error:
+        error.show()  # type: ignore[attr-defined]
         sys.exit(2)
     except Exception as error:
         line = str(error) if isinstance(error, PacosError) else one_line(error)
@@ -167,3 +163,8 @@ def main() -> None:
             raise
         print(f"pacos: {line}", file=sys.stderr)
         sys.exit(2)
+    # typer turns Ctrl-C into the shell's code for it, and a verb's own end into None.
+    if code == INTERRUPTED:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        sys.exit(2)
+    sys.exit(code or 0)

@@ -17,20 +17,32 @@ def atomic_open(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
 
     Raises PacosError when the disk is full or the folder cannot be written; `path` is then as it was.
     """
-    partial = path.with_name(f".{path.name}.partial")
+    # The process's number keeps two writers of one file apart.
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(partial, mode, encoding=None if "b" in mode else "utf-8") as file:
+        with _write_errors_named(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = open(partial, mode, encoding=None if "b" in mode else "utf-8")  # noqa: SIM115
+        try:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
+            with _write_errors_named(path):
+                file.flush()
+                os.fsync(file.fileno())
+        finally:
+            with _write_errors_named(path):
+                file.close()
+        with _write_errors_named(path):
+            os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def _write_errors_named(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise write_error(path, error) from error
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 def write_error(path: Path, error: OSError) -> PacosError:

@@ -12,9 +12,10 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit
 
 from pacos.core.errors import PacosError
-from pacos.core.files import read_text
+from pacos.core.files import read_json, read_text
 
 
 def _key(default: Any, *, unit: str = "", at_least: float | None = None, at_most: float | None = None) -> Any:
@@ -176,6 +177,20 @@ def load(path: Path | str, overrides: Iterable[str] = ()) -> Recipe:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise PacosError(f"{path}: not TOML: {error}. A recipe holds [tables] of key = value lines.") from None
+    return _resolve(path, path.stem, text, document, overrides)
+
+
+def load_run(run: Path, overrides: Iterable[str] = ()) -> Recipe:
+    """The recipe a run was made with, its overrides included; PacosError where the folder is no run."""
+    document = read_json(run / "resolved.json", "resolved recipe that every run folder holds")
+    known = {
+        table: {key: value for key, value in keys.items() if value is not None} for table, keys in document.items()
+    }
+    text = read_text(run / "recipe.toml", "recipe that every run folder holds")
+    return _resolve(run / "resolved.json", run.name, text, known, overrides)
+
+
+def _resolve(path: Path, name: str, text: str, document: dict[str, Any], overrides: Iterable[str]) -> Recipe:
     tables: dict[str, dict[str, Any]] = {name: {} for name in TABLES}
     for table, values in document.items():
         _check_name(str(path), table, TABLES, "table")
@@ -185,9 +200,8 @@ def load(path: Path | str, overrides: Iterable[str] = ()) -> Recipe:
             tables[table][key] = _checked(str(path), table, key, value)
     for override in overrides:
         table, key, value = _parse_override(override)
-        tables[table][key] = _checked(f"override {override!r}", table, key, value)
-    made = {name: TABLES[name](**values) for name, values in tables.items()}
-    return Recipe(name=path.stem, text=text, **made)
+        tables[table][key] = _checked(f"override {table}.{key}", table, key, value)
+    return Recipe(name=name, text=text, **{name: TABLES[name](**values) for name, values in tables.items()})
 
 
 def _parse_override(override: str) -> tuple[str, str, Any]:
@@ -228,6 +242,11 @@ def _checked(where: str, table: str, key: str, value: Any) -> Any:
         value = tuple(value)
     if isinstance(value, int) and not isinstance(value, bool) and _accepts(hint, float) and not _accepts(hint, int):
         value = float(value)
+    if isinstance(value, str) and "://" in value and urlsplit(value).password:
+        raise PacosError(
+            f"{where}: {name} holds a password, and a recipe is copied into its run; leave it out of the address. "
+            "A key goes into the variable that api_key_env names, PostgreSQL's password into PGPASSWORD."
+        )
     if not _fits(hint, value):
         near = difflib.get_close_matches(str(value), [str(v) for v in get_args(hint)], n=1)
         nearest = f"; did you mean {near[0]!r}?" if near else "."

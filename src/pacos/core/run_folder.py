@@ -67,9 +67,9 @@ class RunFolder:
             raise write_error(self.path / "events.jsonl", failure) from failure
 
     def finished(self, stage: str) -> Path:
-        """The folder of a finished stage, for the stages that read it; PacosError where it is not finished."""
+        """The folder of a finished stage, for the stages that read it; PacosError where it is not, or was made otherwise."""
         folder = self.path / stage
-        if not (folder / "done.json").exists():
+        if not self.is_done(stage):
             raise PacosError(
                 f"{folder}: the {stage} stage is not finished in this run; "
                 f"run `pacos {stage} RECIPE --run {self.path}` first."

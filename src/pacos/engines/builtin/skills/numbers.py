@@ -32,7 +32,9 @@ def _shift(cycle: tuple[str, ...], by: int) -> dict[str, str]:
 
 def _series(rng: random.Random) -> Slots:
     step, start = rng.choice((1, 2, 5, 10)), rng.randint(1, 9)
-    values = [start + step * place for place in range(5)] if step < 5 else [step * (start + place) for place in range(5)]
+    values = (
+        [start + step * place for place in range(5)] if step < 5 else [step * (start + place) for place in range(5)]
+    )
     return {"x": ", ".join(map(str, values[:4])), "y": str(values[4])}
 
 

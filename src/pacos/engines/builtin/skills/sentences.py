@@ -24,7 +24,9 @@ def _visit(wanted: str) -> Callable[[random.Random], Slots]:
             "place": rng.choice(world.PLACES),
             "day": rng.choice(world.DAYS),
             "number": str(rng.randint(2, 20)),
-            "thing": rng.choice(("apples", "books", "chairs", "keys", "letters", "boxes", "birds", "horses", "trees", "cakes")),
+            "thing": rng.choice(
+                ("apples", "books", "chairs", "keys", "letters", "boxes", "birds", "horses", "trees", "cakes")
+            ),
         }
         orders = (
             "{name} went to the {place} on {day} and saw {number} {thing}.",
@@ -78,7 +80,13 @@ def _review(rng: random.Random) -> Slots:
     positive = rng.random() < 0.5
     word = rng.choice(world.LIKED if positive else world.DISLIKED)
     pattern = rng.choice(
-        ("The {0} was {1}.", "I think the {0} is {1}.", "What {2} {0}!", "My friend said the {0} was {1}.", "This {0} is {1}.")
+        (
+            "The {0} was {1}.",
+            "I think the {0} is {1}.",
+            "What {2} {0}!",
+            "My friend said the {0} was {1}.",
+            "This {0} is {1}.",
+        )
     )
     text = pattern.format(rng.choice(world.REVIEWED), word, world.with_article(word))
     return {"x": text, "y": "positive" if positive else "negative"}

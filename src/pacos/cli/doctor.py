@@ -1,0 +1,135 @@
+"""`pacos doctor`: what is installed, what this machine has, and whether a recipe's training fits it."""
+
+import os
+import platform
+import shutil
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from pacos.core.models import resolve_model
+from pacos.core.recipe import EngineTable, Recipe
+from pacos.engines.local.device import choose_device, choose_precision
+from pacos.train.memory import MemoryEstimate, estimate_memory
+
+PACKAGES = ("pacos", "torch", "transformers", "tokenizers", "safetensors", "openai", "fastapi", "peft")
+# The interpreter with its libraries, before any model.
+LIBRARIES_BYTES = 600 * 10**6
+
+
+def doctor(recipe: Recipe | None) -> None:
+    """Prints what is there, and with a recipe whether it fits. Raises PacosError for a base that cannot be read."""
+    device = choose_device()
+    _line("python", platform.python_version())
+    for package in PACKAGES:
+        _line(package, _version(package))
+    _line("device", _device_name(device))
+    _line("cores", f"{_cores()} ({torch.get_num_threads()} threads used)")
+    _line("memory free", _gigabytes(free_memory_bytes()))
+    if device.type == "cuda":
+        _line("GPU memory free", _gigabytes(torch.cuda.mem_get_info(device)[0]))
+    _line("disk free", f"{_gigabytes(shutil.disk_usage(Path.cwd()).free)} in {Path.cwd()}")
+    if recipe is None:
+        print("Give a recipe to see whether its training fits: pacos doctor RECIPE")
+        return
+    _tell_engines(recipe)
+    _tell_training(recipe, device)
+
+
+def free_memory_bytes() -> int:
+    """Memory that a new process can have: what the system has available, or less where a container allows less."""
+    available = _physical_bytes()
+    for line in _read("/proc/meminfo").splitlines():
+        if line.startswith("MemAvailable:"):
+            available = int(line.split()[1]) * 1024
+    limit, used = _read("/sys/fs/cgroup/memory.max").strip(), _read("/sys/fs/cgroup/memory.current").strip()
+    return min(available, int(limit) - int(used)) if limit.isdigit() and used.isdigit() else available
+
+
+def _physical_bytes() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return ""
+
+
+def _tell_engines(recipe: Recipe) -> None:
+    for role, table in (("teacher", recipe.teacher), ("judge", recipe.judge)):
+        _line(role, _engine(table))
+
+
+def _engine(table: EngineTable) -> str:
+    if table.engine == "local":
+        return f"local, {resolve_model(table.path)}"
+    if table.engine == "builtin":
+        return "builtin, rule-based, needs nothing"
+    # Whether there is a key, and never the key.
+    key = (
+        f"key in {table.api_key_env}" if os.environ.get(table.api_key_env) else f"no key: {table.api_key_env} is unset"
+    )
+    return f"http, {table.model or 'no model named'} at {table.base_url or 'the default address'}, {key}"
+
+
+def _tell_training(recipe: Recipe, device: torch.device) -> None:
+    precision = choose_precision(recipe.train.precision, device)
+    estimate = estimate_memory(recipe.train, device.type, precision)
+    libraries = 0 if device.type == "cuda" else LIBRARIES_BYTES
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory_bytes()
+    print(
+        f"\ntraining {recipe.train.base}: {estimate.parameters:,} parameters in {precision} on {device.type}, estimated"
+    )
+    for name, size in (
+        ("libraries", libraries),
+        ("weights", estimate.weights),
+        ("gradients", estimate.gradients),
+        ("optimizer state", estimate.optimizer_state),
+        ("activations", estimate.activations),
+        ("logits", estimate.logits),
+    ):
+        _line(name, _gigabytes(size))
+    total = estimate.total + libraries
+    _line("total", f"{_gigabytes(total)} of {_gigabytes(free)} free")
+    _line("batch", f"{recipe.train.batch_size} examples a step, in rows of at most {estimate.row_tokens:,} tokens")
+    disk_free = shutil.disk_usage(Path.cwd()).free
+    _line("disk", f"{_gigabytes(estimate.disk)} of {_gigabytes(disk_free)} free, for checkpoints and the model")
+    print(_verdict(estimate, total, free, disk_free))
+
+
+def _verdict(estimate: MemoryEstimate, total: int, free: int, disk_free: int) -> str:
+    if total > free:
+        # What grows with the tokens in a row can be lowered by a key; the rest only by another base.
+        fixed = total - estimate.activations - estimate.logits
+        remedy = "lower train.max_length or train.batch_size" if fixed < free else "choose a smaller train.base"
+        return f"does not fit: {_gigabytes(total - free)} of memory too little; {remedy}."
+    if estimate.disk > disk_free:
+        return f"does not fit: {_gigabytes(estimate.disk - disk_free)} of disk too little; give --run another disk."
+    return "fits."
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _cores() -> int:
+    # A container may be given fewer cores than the machine has.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 1e9:.2f} GB"
+
+
+def _line(name: str, value: str) -> None:
+    print(f"  {name:<16}{value}")
