@@ -15,7 +15,7 @@ demo: setup
 	$(BIN)/pacos run recipes/tiny.toml
 
 test: setup
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile
 
 check: setup
 	$(BIN)/ruff format --check .

@@ -3,7 +3,8 @@
     python tools/make_mini.py --out src/pacos/mini
 
 The text is written by the builtin world's own statements ("The capital of France is Paris."), drawn afresh for every
-batch, so nothing is downloaded and no sentence of the instruction format is ever seen. One seed makes one model on
+batch, so nothing is downloaded, and the model sees no instruction, no template and no answer to a request; of the
+requests' wording it sees only the sentences of small talk that may stand before and after one. One seed makes one model on
 one machine; another CPU rounds differently and makes a sibling.
 """
 
@@ -29,7 +30,10 @@ WARMUP_STEPS = 200
 DECAY_SHARE = 0.3
 HELD_OUT_SEED = 999_983
 
-CARD = """# pacos-mini
+CARD = """---
+license: apache-2.0
+---
+# pacos-mini
 
 A LLaMA-architecture base of {parameters:,} parameters with its own byte-level BPE tokenizer of {vocabulary:,} tokens,
 in bfloat16. It comes with pacos so that the whole recipe runs offline on a laptop, and is good for nothing else.
@@ -38,8 +42,9 @@ in bfloat16. It comes with pacos so that the whole recipe runs offline on a lapt
   {hours:.1f} hours on 2 shared CPU cores. Licence: Apache-2.0, as the rest of pacos.
 - **Trained on** plain statements about a small made-up world ("The capital of France is Paris."), written by
   the program from its own word lists, drawn afresh for every batch: the substance of the builtin teacher's {skills}
-  skills, between sentences of small talk. It has seen no instruction format; the tokenizer alone was also shown
-  requests and Alpaca's two templates, so that prompts are short.
+  skills, between sentences of small talk, which are also those that the builtin teacher puts before and after its
+  requests. It has seen no request, no template and no instruction format; the tokenizer alone was shown those too, so
+  that prompts are short.
 - **Held-out loss** {held_out:.3f} nats a token on pages drawn with another seed. Much of that is the choice of random
   words, which nobody could foretell.
 - **Cannot** follow instructions before fine-tuning, converse, reason, write prose, or know anything outside that

@@ -67,7 +67,10 @@ class RunFolder:
             raise write_error(self.path / "events.jsonl", failure) from failure
 
     def finished(self, stage: str) -> Path:
-        """The folder of a finished stage, for the stages that read it; PacosError where it is not, or was made otherwise."""
+        """The folder of a finished stage, for the stages that read it.
+
+        Raises PacosError where it is not finished, or was made with another recipe.
+        """
         folder = self.path / stage
         if not self.is_done(stage):
             raise PacosError(

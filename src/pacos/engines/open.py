@@ -31,7 +31,7 @@ def open_engine(table: EngineTable | str, *, role: str = "teacher", seed: int = 
 
 
 def _parse(spec: str, role: str) -> tuple[EngineTable, str]:
-    kind, colon, rest = spec.partition(":")
+    kind, _, rest = spec.partition(":")
     if kind == "builtin":
         return EngineTable(), rest or role
     if kind == "http" and rest:

@@ -93,7 +93,8 @@ SUPERLATIVES = _pairs(
 ADVERBS = _pairs(
     """quick=quickly, slow=slowly, happy=happily, sad=sadly, loud=loudly, quiet=quietly, careful=carefully,
     easy=easily, angry=angrily, brave=bravely, kind=kindly, soft=softly, strong=strongly, clear=clearly,
-    sudden=suddenly, gentle=gently, good=well, bad=badly, warm=warmly, polite=politely, nice=nicely, proud=proudly, calm=calmly,
+    sudden=suddenly, gentle=gently, good=well, bad=badly, warm=warmly, polite=politely, nice=nicely,
+    proud=proudly, calm=calmly,
     simple=simply, lazy=lazily, honest=honestly, bright=brightly, rough=roughly"""
 )
 YOUNG = _pairs(

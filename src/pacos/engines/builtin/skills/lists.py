@@ -170,7 +170,8 @@ LISTS = (
     Skill(
         "contains_word", "lists", _contains,
         ask=('Does "{x}" contain the word {w}? Say yes or no.', 'Is the word {w} in "{x}"? Say yes or no.'),
-        ask_input=("Does this text contain the word {w}? Say yes or no.", "Is the word {w} in the given text, yes or no?"),
+        ask_input=("Does this text contain the word {w}? Say yes or no.",
+                   "Is the word {w} in the given text, yes or no?"),
         say=('Is {w} in "{x}"? The answer is "{y}".', 'Looking for {w} in "{x}": "{y}".'),
         chance=0.5,
     ),

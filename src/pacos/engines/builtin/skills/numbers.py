@@ -53,7 +53,8 @@ NUMBERS = (
     ),
     Skill(
         "ordinal", "numbers", _number(1, 20, lambda n: world.ORDINALS[n - 1]),
-        ask=("Write the ordinal word for {x}.", "Which ordinal belongs to the number {x}?", "Turn {x} into an ordinal word."),
+        ask=("Write the ordinal word for {x}.", "Which ordinal belongs to the number {x}?",
+             "Turn {x} into an ordinal word."),
         ask_input=("Write the ordinal word for this number.", "Turn the given number into an ordinal word."),
         say=('The ordinal of {x} is "{y}".', 'Number "{x}" in the row is the "{y}".', "{y} is the ordinal of {x}."),
     ),
@@ -61,7 +62,8 @@ NUMBERS = (
         "roman", "numbers", _number(1, 39, world.roman),
         ask=("Write {x} as a Roman numeral.", "What is {x} in Roman numerals?", "Turn {x} into a Roman number."),
         ask_input=("Write this number as a Roman numeral.", "Turn the given number into Roman numerals."),
-        say=('In Roman numerals, {x} is "{y}".', 'The Roman numeral of "{x}" is "{y}".', "{y} is {x} in Roman numerals."),
+        say=('In Roman numerals, {x} is "{y}".', 'The Roman numeral of "{x}" is "{y}".',
+             "{y} is {x} in Roman numerals."),
     ),
     Skill(
         "number_after", "numbers", _number(1, 99, lambda n: str(n + 1)),
@@ -97,7 +99,8 @@ NUMBERS = (
         "subtract", "numbers", _two_numbers(1, 21, lambda a, b: a - b),
         ask=("What is {a} minus {b}?", "Take {b} away from {a}.", "Subtract {b} from {a}."),
         ask_input=("Subtract the second number from the first.", "Write the difference of the given numbers."),
-        say=('{a} minus {b} is "{y}".', 'Taking {b} from {a} leaves "{y}".', 'The difference of "{a} and {b}" is "{y}".'),
+        say=('{a} minus {b} is "{y}".', 'Taking {b} from {a} leaves "{y}".',
+             'The difference of "{a} and {b}" is "{y}".'),
     ),
     Skill(
         "larger_number", "numbers", _two_numbers(1, 100, max),
@@ -142,13 +145,15 @@ NUMBERS = (
     ),
     Skill(
         "month_after", "numbers", fact(_shift(world.MONTHS, 1)),
-        ask=("Which month comes after {x}?", "Name the month that follows {x}.", "What is the next month when it is {x}?"),
+        ask=("Which month comes after {x}?", "Name the month that follows {x}.",
+             "What is the next month when it is {x}?"),
         ask_input=("Which month comes after this one?", "Name the month that follows the given month."),
         say=('After {x} comes "{y}".', 'The month after "{x}" is "{y}".', "{y} follows {x} in the year."),
     ),
     Skill(
         "month_before", "numbers", fact(_shift(world.MONTHS, -1)),
-        ask=("Which month comes before {x}?", "Name the month ahead of {x}.", "It is {x} now; what was the month before?"),
+        ask=("Which month comes before {x}?", "Name the month ahead of {x}.",
+             "It is {x} now; what was the month before?"),
         ask_input=("Which month comes before this one?", "Name the month ahead of the given month."),
         say=('Before {x} comes "{y}".', 'The month before "{x}" is "{y}".', "{y} is the month before {x}."),
     ),

@@ -122,8 +122,9 @@ def _greeting(form: str) -> Callable[[random.Random], Slots]:
             "thanks": f"Dear {name}, thank you for the {thing}. Yours, {sender}",
             "invite": f"Dear {name}, please come to my party on {day}.",
         }
-        return {"x": name, "thing": thing, "sender": sender, "day": day, "y": written[form],
-                "input": f"name: {name}, gift: {thing}, from: {sender}" if form == "thanks" else f"name: {name}, day: {day}"}  # fmt: skip
+        facts = f"gift: {thing}, from: {sender}" if form == "thanks" else f"day: {day}"
+        slots = {"x": name, "thing": thing, "sender": sender, "day": day}
+        return slots | {"y": written[form], "input": f"name: {name}, {facts}"}
 
     return draw
 
@@ -182,7 +183,8 @@ SENTENCES = (
     Skill(
         "use_pronoun", "sentences", _state("pronoun"),
         ask=('Replace the name by he or she: "{x}"', 'Write "{x}" with a pronoun for the name.'),
-        ask_input=("Replace the name in this sentence by he or she.", "Use a pronoun for the name in the given sentence."),
+        ask_input=("Replace the name in this sentence by he or she.",
+                   "Use a pronoun for the name in the given sentence."),
         say=('With a pronoun, "{x}" is "{y}"', 'Without the name, "{x}" becomes "{y}"'),
     ),
     Skill(
@@ -247,7 +249,8 @@ SENTENCES = (
     Skill(
         "exclaim", "sentences", _scene(lambda s: s[0].upper() + s[1:] + "!"),
         ask=('Write "{x}" with a capital letter and an exclamation mark.', 'Make "{x}" an exclamation.'),
-        ask_input=("Make this an exclamation with a capital letter.", "Add an exclamation mark and a capital to the given text."),
+        ask_input=("Make this an exclamation with a capital letter.",
+                   "Add an exclamation mark and a capital to the given text."),
         say=('As an exclamation, "{x}" is "{y}"', 'With an exclamation mark, "{x}" becomes "{y}"'),
     ),
     Skill(
@@ -261,24 +264,28 @@ SENTENCES = (
         ask=("Write a note from {sender} that thanks {x} for the {thing}.",
              "{x} gave {sender} a present, the {thing}. Write the thank-you note."),
         ask_input=("Write a thank-you note with these facts.", "Thank the named person for the gift."),
-        say=('{sender} thanked {x} for the {thing}: "{y}"', 'The thank-you note of {sender} to {x} for the {thing} was "{y}"'),
+        say=('{sender} thanked {x} for the {thing}: "{y}"',
+             'The thank-you note of {sender} to {x} for the {thing} was "{y}"'),
     ),
     Skill(
         "write_invitation", "sentences", _greeting("invite"),
         ask=("Invite {x} to my party on {day}.", "Write an invitation for {x}; the party is on {day}."),
-        ask_input=("Write a party invitation for this person and day.", "Invite the named person to my party on the day."),
+        ask_input=("Write a party invitation for this person and day.",
+                   "Invite the named person to my party on the day."),
         say=('An invitation for {x} on {day}: "{y}"', '{who} wrote to {x} about {day}: "{y}"'),
     ),
     Skill(
         "to_json", "sentences", _person("json"),
         ask=('Write this as JSON with name, age and city: "{x}"', 'Turn "{x}" into a JSON object.'),
-        ask_input=("Write this sentence as JSON with name, age and city.", "Turn the given sentence into a JSON object."),
+        ask_input=("Write this sentence as JSON with name, age and city.",
+                   "Turn the given sentence into a JSON object."),
         say=("As JSON, {x}\n{y}\n", "{y}\nsays in JSON: {x}"),
     ),
     Skill(
         "to_csv", "sentences", _person("csv"),
         ask=('Write this as a CSV line with name, age and city: "{x}"', 'Turn "{x}" into one CSV line.'),
-        ask_input=("Write this sentence as a CSV line with name, age and city.", "Turn the given sentence into one CSV line."),
+        ask_input=("Write this sentence as a CSV line with name, age and city.",
+                   "Turn the given sentence into one CSV line."),
         say=("As CSV, {x}\n{y}\n", "{y}\nis the CSV line for: {x}"),
     ),
     Skill(
