@@ -154,6 +154,33 @@ def test_one_bad_request_is_no_reason_to_stop() -> None:
     assert len(server.bodies) == 3
 
 
+@pytest.mark.parametrize("usage", [{}, [], "none", {"cached_tokens": "9"}], ids=str)
+def test_content_in_parts_and_strange_usage_are_read(usage: object) -> None:
+    def rewrite(answer: dict) -> None:
+        said = answer["choices"][0]["message"]["content"]
+        parts = [{"type": "text", "text": said[:5]}, {"type": "image"}, {"type": "text", "text": said[5:]}]
+        answer["choices"][0]["message"]["content"] = parts
+        answer["usage"]["prompt_tokens_details"] = usage
+
+    with OpenAIServer(text_of=echo, rewrite=rewrite) as server:
+        answer = ask(server, input_usd_per_mtok=1.0)["r0"]
+    assert isinstance(answer, Reply)
+    assert answer.text == "You said: prompt 0"
+    assert answer.usd == pytest.approx(answer.usage.prompt_tokens / 1e6)
+
+
+@pytest.mark.parametrize("content", [[{"type": "image"}], {"text": "x"}, 7], ids=str)
+def test_content_without_text_is_a_failure(content: object) -> None:
+    def rewrite(answer: dict) -> None:
+        answer["choices"][0]["message"]["content"] = content
+
+    with OpenAIServer(text_of=echo, rewrite=rewrite) as server:
+        failure = ask(server)["r0"]
+    assert isinstance(failure, Failure)
+    assert (failure.kind, failure.fatal) == ("server", True)
+    assert "no text in its content" in failure.message
+
+
 def test_a_server_that_is_not_there_is_given_up_soon() -> None:
     with OpenAIServer() as server:
         gone = table(server)

@@ -48,6 +48,16 @@ def test_what_was_made_is_read_back(tmp_path: Path) -> None:
     assert read_or_make_items(tmp_path / "items.jsonl", iter(())) == made
 
 
+@pytest.mark.parametrize("damage", ['{"id": "1"}', "[]", '"text"', "whole"])
+def test_a_damaged_item_is_named(damage: str, tmp_path: Path) -> None:
+    path = tmp_path / "items.jsonl"
+    made = read_or_make_items(path, builtin_items([], 1, SEED))
+    damage = json.dumps({**vars(made[0]), "reference": None}) if damage == "whole" else damage
+    path.write_text("\n".join([path.read_text().splitlines()[0], damage]))
+    with pytest.raises(PacosError, match=r"items\.jsonl:2: not an item"):
+        read_or_make_items(path, iter(()))
+
+
 def test_no_items_at_all_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(PacosError, match="no item"):
         read_or_make_items(tmp_path / "items.jsonl", iter(()))

@@ -211,6 +211,25 @@ def test_a_finished_stage_asks_nothing(
     again = engines(knows(), knows(), fair_judge).install(monkeypatch)
     assert evaluate_in(recipe).exact_match == report.exact_match
     assert not again.opened
+    written = trained / "evaluate" / "report.json"
+    written.write_text(json.dumps({key: value for key, value in vars(report).items() if key != "usd"}))
+    with pytest.raises(PacosError, match=r"report\.json: not an evaluate report of this version"):
+        evaluate_in(recipe)
+
+
+def test_seconds_add_up_over_processes(
+    items_file: Path, engines: Any, recipe_for: Any, evaluate_in: Any, trained: Path, fair_judge: Any, monkeypatch: Any
+) -> None:
+    recipe = recipe_for(f"evaluate.instructions={items_file}")
+    engines(knows(0), knows(), lambda prompt: Failure("", "server", "down")).install(monkeypatch)
+    with pytest.raises(PacosError):
+        evaluate_in(recipe)
+    seconds = trained / "evaluate" / "seconds.json"
+    first = json.loads(seconds.read_text())
+    assert first > 0
+    seconds.write_text(json.dumps(first + 1000))
+    engines(knows(0), knows(), fair_judge).install(monkeypatch)
+    assert evaluate_in(recipe).seconds > first + 1000
 
 
 def test_builtin_items_end_to_end(

@@ -3,7 +3,7 @@
 import pytest
 
 from pacos.core.records import Example
-from pacos.generate.figures import diversity, lengths, verb_and_object, yield_over_time
+from pacos.generate.figures import diversity, verb_and_object, yield_over_time
 
 
 @pytest.mark.parametrize(
@@ -14,6 +14,11 @@ from pacos.generate.figures import diversity, lengths, verb_and_object, yield_ov
         ("Can you translate this sentence?", ("translate", "sentence")),
         ("What is the capital of France?", None),
         ("Listen!", None),
+        ("I am learning English. Name a fruit that is red.", ("name", "fruit")),
+        ("Tokyo is large. Thank you. Compare it with a village.", ("compare", "village")),
+        ("My son asks this. Which city is larger? Name the city.", None),
+        ("Do not explain. Translate the word.", ("translate", "word")),
+        ("A poem would be nice", None),
         ("", None),
     ],
 )
@@ -27,15 +32,9 @@ def test_diversity_counts_every_instruction_once() -> None:
     assert figures["instructions"] == 5
     assert figures["questions"] == 1
     assert figures["with_verb_and_object"] == 4
+    assert diversity([Example("We are curious. What is rain?", "", "x")])["questions"] == 1
     assert figures["verbs"][0]["verb"] == "write"
     assert figures["verbs"][0]["objects"] == [{"object": "poem", "count": 2}, {"object": "essay", "count": 1}]
-
-
-def test_lengths_leave_empty_inputs_out() -> None:
-    figures = lengths([Example("one two", "", "a b c"), Example("one", "x", "a")])
-    assert figures["input"]["count"] == 1
-    assert figures["output"]["max"] == 3
-    assert sum(figures["instruction"]["histogram"]["counts"]) == 2
 
 
 def test_yield_ends_with_the_last_reply() -> None:

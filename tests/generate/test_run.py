@@ -157,6 +157,8 @@ def test_a_stopped_run_loses_no_reply_and_goes_on(recipe_path: Path, tmp_path: P
         assert not (folder / "generate" / "dataset.json").exists()
         if sent == signal.SIGINT:
             assert "KeyboardInterrupt" in errors
+            # What was under way when it was stopped has arrived.
+            assert stored(folder) == len(server.bodies)
             assert '"interrupted"' in (folder / "events.jsonl").read_text()
         before = stored(folder)
         generate(recipe_path, folder, settings)
@@ -193,9 +195,36 @@ def test_a_budget_too_small_for_one_request_sends_none(recipe_path: Path, tmp_pa
         assert server.bodies == []
 
 
-def test_a_limit_without_prices_is_refused(recipe_path: Path, tmp_path: Path) -> None:
-    with OpenAIServer() as server, pytest.raises(PacosError, match="no price"):
-        generate(recipe_path, tmp_path / "run", overrides(server, teacher__max_usd=1))
+def test_a_limit_without_prices_is_refused_but_on_this_machine(
+    recipe_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with OpenAIServer() as server:
+        report = generate(recipe_path, tmp_path / "here", overrides(server, teacher__max_usd=0))
+        assert (report.kept, report.usd) == (60, 0)
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+        for host in ("teacher.example", "localhost.example", "127.0.0.1.example"):
+            away = overrides(server, teacher__max_usd=1, teacher__base_url=f"https://{host}/v1")
+            with pytest.raises(PacosError, match=r"set teacher\.input_usd_per_mtok and teacher\.output_usd_per_mtok"):
+                generate(recipe_path, tmp_path / "away", away)
+
+
+def test_a_fatal_failure_among_others_loses_no_reply(recipe_path: Path, tmp_path: Path) -> None:
+    quota_at_the_fourth = lambda n: "quota" if n == 3 else None  # noqa: E731
+    with OpenAIServer(quota_at_the_fourth, latency_seconds=lambda n: 0.0 if n == 3 else 0.7) as server:
+        settings = overrides(server, generate__num_examples=500)
+        with pytest.raises(PacosError, match="no quota"):
+            generate(recipe_path, tmp_path / "run", settings)
+        # The eight of the first round; the other seven were answered after the failure.
+        assert (len(server.bodies), stored(tmp_path / "run")) == (8, 7)
+
+
+def test_a_report_of_another_version_is_one_line(recipe_path: Path, tmp_path: Path) -> None:
+    with OpenAIServer() as server:
+        generate(recipe_path, tmp_path / "run", overrides(server))
+        report = tmp_path / "run" / "generate" / "report.json"
+        report.write_text(json.dumps(json.loads(report.read_text()) | {"unheard_of": 1}))
+        with pytest.raises(PacosError, match=r"report\.json: not a generate report of this version"):
+            generate(recipe_path, tmp_path / "run", overrides(server))
 
 
 @pytest.mark.parametrize(

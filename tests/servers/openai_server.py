@@ -47,7 +47,10 @@ def always(kind: str) -> Faults:
 
 
 class OpenAIServer:
-    """`text_of(prompt, seed)` writes the replies; `key` is required of clients where it is set."""
+    """`text_of(prompt, seed)` writes the replies; `key` is required of clients where it is set.
+
+    `rewrite(answer)` may change an answer's JSON before it is sent, as servers with habits of their own do.
+    """
 
     def __init__(
         self,
@@ -59,11 +62,13 @@ class OpenAIServer:
         retry_after_seconds: int = 1,
         refused_parameters: tuple[str, ...] = (),
         usage: bool = True,
+        rewrite: Callable[[dict[str, Any]], object] = lambda answer: None,
         port: int = 0,
     ) -> None:
         self.faults, self.text_of, self.key = faults, text_of, key
         self.latency_seconds, self.stall_seconds = latency_seconds, stall_seconds
         self.retry_after_seconds, self.refused_parameters, self.usage = retry_after_seconds, refused_parameters, usage
+        self.rewrite = rewrite
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.arrivals: list[float] = []
@@ -169,6 +174,7 @@ class Handler(BaseHTTPRequestHandler):
         }
         if self.owner.usage:
             answer["usage"] = self.usage_of(text, body)
+        self.owner.rewrite(answer)
         return answer
 
     def usage_of(self, text: str, body: dict[str, Any]) -> dict[str, int]:

@@ -65,8 +65,6 @@ def make_generate(folder: Path, hostile: str, seed: int) -> None:
     refused = [{"rule": rule, "request": 1, "index": 1, **records[0]} for rule in REJECTED if rule != "malformed"]
     refused[0] |= {"similarity": 0.8124, "nearest": "Count the words." + hostile}
     write_lines(folder / "rejected.jsonl", [broken, *refused])
-    histogram = {"edges": [0.0, 5.0, 10.0, 15.0, 20.0], "counts": [3, 40, 12, 5]}
-    field = {"count": 60, "mean": 9.1, "median": 9.0, "p95": 17.0, "max": 20, "histogram": histogram}
     verb = {"verb": "write" + hostile, "count": 17, "objects": [{"object": "word" + hostile, "count": 9}]}
     diversity = {
         "instructions": 60, "questions": 12, "with_verb_and_object": 44, "distinct_verbs": 21, "distinct_pairs": 39,
@@ -77,7 +75,6 @@ def make_generate(folder: Path, hostile: str, seed: int) -> None:
         "asked": 102, "parsed": 101, "kept": 60, "rejected": REJECTED, "usd": 0.0342, "seconds": 12.4, "requests": 6,
         "prompt_tokens": 4210, "completion_tokens": 3999, "teacher": "builtin:teacher", "mode": "alpaca-fixed",
         "seed_tasks": 175, "with_input": 24, "yield_over_time": [[1, 12], [3, 33], [6, 60]],
-        "lengths": {"instruction": field, "input": {"count": 0}, "output": field},
         "similarities": {"edges": [n / 20 for n in range(21)], **scores},
         "diversity": diversity,
     }  # fmt: skip

@@ -1,8 +1,10 @@
-"""Where a model's folder is: a name in a recipe becomes a path, or stays a hub name."""
+"""Where a model's folder is, and which weights lie in it: a name in a recipe becomes a path, or stays a hub name."""
 
+from hashlib import sha256
 from pathlib import Path
 
 from pacos.core.errors import PacosError
+from pacos.core.files import sha256_file
 
 MINI = Path(__file__).parent.parent / "mini"
 
@@ -27,3 +29,17 @@ def resolve_model(name: str) -> str:
 def is_hub_name(name: str) -> bool:
     """True for exactly owner/name where no such folder exists; anything that looks more like a path is one."""
     return name.count("/") == 1 and not name.startswith((".", "/", "~")) and not Path(name).is_dir()
+
+
+def weights_sha256(folder: Path) -> str:
+    """SHA-256 of model.safetensors; of a sharded model, of its shards' hex digests joined in order of file name.
+
+    A checkpoint from before safetensors counts by its pytorch_model*.bin. PacosError where there are no weights.
+    """
+    whole = folder / "model.safetensors"
+    files = [whole] if whole.is_file() else sorted(folder.glob("model-*.safetensors"))
+    files = files or sorted(folder.glob("pytorch_model*.bin"))
+    if not files:
+        raise PacosError(f"{folder}: no weights there; expected model.safetensors.")
+    digests = [sha256_file(file) for file in files]
+    return digests[0] if len(digests) == 1 else sha256("".join(digests).encode()).hexdigest()

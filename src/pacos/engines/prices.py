@@ -1,5 +1,6 @@
 """What a reply costs: the recipe's prices first, then the published price of a known model, else nothing."""
 
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from genai_prices import Usage as PricedUsage
@@ -8,7 +9,6 @@ from genai_prices import calc_price
 from pacos.core.recipe import EngineTable
 from pacos.engines.types import Request
 
-_LOOPBACK = ("localhost", "127.", "::1", "[::1]")
 _MTOK = 1_000_000
 # Tokens that a chat template may add around a prompt.
 _TEMPLATE_TOKENS = 64
@@ -16,7 +16,11 @@ _TEMPLATE_TOKENS = 64
 
 def is_loopback(base_url: str) -> bool:
     """Whether the address is this machine's own."""
-    return (urlsplit(base_url).hostname or "").startswith(_LOOPBACK)
+    host = urlsplit(base_url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class Prices:

@@ -13,7 +13,9 @@ from transformers import AutoTokenizer
 from pacos.core.errors import PacosError
 from pacos.core.files import read_json_lines, write_error
 from pacos.core.prompts import render_prompt
+from pacos.core.recipe import EngineTable
 from pacos.engines import Failure, Reply, Request, Sampling, open_engine
+from pacos.engines.budget import Budget
 from pacos.evaluate.asking import ask_all
 from pacos.evaluate.candidates import Candidate, weights_sha256
 from pacos.evaluate.items import Item
@@ -53,7 +55,8 @@ def answer_items(candidate: Candidate, items: Sequence[Item], path: Path) -> dic
                 file.flush()
                 answers[answer.item] = answer
 
-            ask_all(open_engine(f"local:{candidate.path}"), requests, keep, f"answers of {candidate.label}")
+            engine, free = open_engine(f"local:{candidate.path}"), Budget(candidate.label, EngineTable("local"), 0.0)
+            ask_all(engine, requests, keep, f"answers of {candidate.label}", free)
     return {item.id: answers[item.id] for item in items}
 
 

@@ -1,12 +1,11 @@
 """Who answers: `student`, `base` or a checkpoint folder, each with a label and a path; and the hash of weights."""
 
-import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from pacos.core import models
 from pacos.core.errors import PacosError
-from pacos.core.files import sha256_file
 from pacos.core.models import resolve_model
 from pacos.core.recipe import Recipe
 from pacos.core.run_folder import RunFolder
@@ -45,8 +44,5 @@ def _find(name: str, recipe: Recipe, run: RunFolder) -> Candidate:
 
 
 def weights_sha256(path: str) -> str:
-    """A hash of the weight files in a checkpoint folder; a hub name stands for itself."""
-    files = sorted(file for pattern in ("*.safetensors", "*.bin") for file in Path(path).glob(pattern))
-    if not files:
-        return path
-    return hashlib.sha256("".join(sha256_file(file) for file in files).encode()).hexdigest()
+    """The SHA-256 of the weights in a checkpoint folder; a hub name stands for itself."""
+    return models.weights_sha256(Path(path)) if Path(path).is_dir() else path

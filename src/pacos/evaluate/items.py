@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pacos.core.errors import PacosError
 from pacos.core.files import atomic_open, read_json_lines
@@ -38,10 +38,24 @@ def read_or_make_items(path: Path, make: Iterable[Item]) -> list[Item]:
     if not path.exists():
         with atomic_open(path) as file:
             file.writelines(json.dumps(asdict(item), ensure_ascii=False) + "\n" for item in make)
-    items = [Item(**value) for _, value in read_json_lines(path, "evaluation items")]
+    items = [_read_item(value, f"{path}:{number}") for number, value in read_json_lines(path, "evaluation items")]
     if not any(item.set == "main" for item in items):
         raise PacosError(f"{path}: no item is left that was not trained on. Give evaluate.instructions a file of them.")
     return items
+
+
+def _read_item(value: Any, where: str) -> Item:
+    try:
+        item = Item(**value)
+    except TypeError:
+        item = None
+    is_text = item is not None and all(isinstance(field, str) for field in asdict(item).values())
+    if item is None or not is_text or item.set not in ("main", "harder"):
+        raise PacosError(
+            f"{where}: not an item as pacos writes it; expected an object with the texts id, set, skill, instruction, "
+            "input and reference. Put the file back as it was, or give --run another folder."
+        )
+    return item
 
 
 def builtin_items(training: Iterable[Example], items_per_skill: int, seed: int) -> Iterator[Item]:

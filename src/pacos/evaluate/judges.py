@@ -8,6 +8,7 @@ from pathlib import Path
 from pacos.core.files import atomic_open
 from pacos.core.recipe import EngineTable, Recipe
 from pacos.engines import Message, Request, Sampling, open_engine
+from pacos.engines.budget import Budget
 from pacos.evaluate.asking import ask_all
 from pacos.evaluate.ballots import Ballot, BallotBox, Pair, Vote, answer_id
 from pacos.evaluate.exact_match import Answers
@@ -25,6 +26,11 @@ class Judge:
     name: str
     engine: EngineTable | str
     sampling: Sampling
+
+    @property
+    def table(self) -> EngineTable:
+        """The engine's table; a judge named in `evaluate.judges` has none, and so neither prices nor a limit."""
+        return self.engine if isinstance(self.engine, EngineTable) else EngineTable()
 
 
 def judges_of(recipe: Recipe) -> list[Judge]:
@@ -79,7 +85,10 @@ def _vote(box: BallotBox, judge: Judge, ballots: Sequence[Ballot], seed: int) ->
     missing = [ballot for ballot in ballots if ballot.judge == judge.name and ballot.id not in voted]
     if missing:
         requests = [Request(ballot.id, (Message("user", ballot.prompt),), judge.sampling) for ballot in missing]
-        ask_all(open_engine(judge.engine, role="judge", seed=seed), requests, box.record, f"votes of {judge.name}")
+        spent = sum(voted[ballot.id].usd for ballot in ballots if ballot.judge == judge.name and ballot.id in voted)
+        budget = Budget("judge", judge.table, spent)
+        engine = open_engine(judge.engine, role="judge", seed=seed)
+        ask_all(engine, requests, box.record, f"votes of {judge.name}", budget)
 
 
 def write_verdicts(path: Path, verdicts: Sequence[Verdict]) -> None:

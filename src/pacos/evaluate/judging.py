@@ -5,7 +5,8 @@ from typing import Literal
 
 from pacos.evaluate.items import Item
 
-Verdict = Literal["A", "B", "tie", "unparsable"]
+Choice = Literal["A", "B", "tie", "unparsable"]
+"""What one vote says; a verdict needs the votes in both orders."""
 
 PREAMBLE = """\
 Two assistants were given the same task. Decide which of the two answers carries it out better. What counts is that
@@ -42,7 +43,7 @@ def judging_prompt(item: Item, answer_a: str, answer_b: str) -> str:
     return "\n\n".join([PREAMBLE, *note, *shown, QUESTION])
 
 
-def parse_verdict(reply: str) -> Verdict:
+def parse_verdict(reply: str) -> Choice:
     """The verdict on the last line that has one; anything unclear is "unparsable", never a guess."""
     lines = VERDICT_LINE.findall(reply)
     match = VERDICT.fullmatch(lines[-1]) if lines else None

@@ -1,20 +1,21 @@
 """The stage: the same held-out items for every model, exact match, and judges who see nothing but answers."""
 
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pacos.core.errors import PacosError
 from pacos.core.recipe import Recipe
 from pacos.core.records import read_examples
-from pacos.core.run_folder import RunFolder
+from pacos.core.run_folder import RunFolder, Stage
 from pacos.evaluate.answers import answer_items
 from pacos.evaluate.candidates import Candidate, find_candidates
 from pacos.evaluate.exact_match import Answers, exact_match
 from pacos.evaluate.examples import pick_examples
 from pacos.evaluate.items import Item, builtin_items, file_items, read_or_make_items
 from pacos.evaluate.judges import Judgment, judge_answers, judges_of, write_verdicts
+from pacos.evaluate.stopwatch import Stopwatch
 from pacos.evaluate.tables import print_report
 from pacos.evaluate.verdicts import judge_agreement, pairwise, slot_effect
 
@@ -24,7 +25,8 @@ class EvaluateReport:
     """What was measured. `exact_match` and its kin are shares by model label; intervals are 95%.
 
     `pairwise` is the first candidate against the baseline on the main items, ties as half; `comparisons` has every
-    candidate, and the harder items apart. `slot_effect` is by judge.
+    candidate, and the harder items apart. `slot_effect` is by judge. `seconds` adds up all processes that
+    worked on the stage; one that was killed counts up to the last model whose answers it finished.
     """
 
     items: int
@@ -51,23 +53,34 @@ class EvaluateReport:
 
 def run(recipe: Recipe, run: RunFolder) -> EvaluateReport:
     """Compares the recipe's candidates with its baseline and writes evaluate/; a finished stage is only read."""
-    table, started = recipe.evaluate, time.monotonic()
     models, to_ask = find_candidates(recipe, run), _items(recipe, run)
     with run.stage("evaluate", ("train", "evaluate", "judge"), _inputs(recipe, run)) as stage:
         if stage.done:
             print(f"evaluate: done before, see {stage.folder}")
-            return EvaluateReport(**stage.report())
+            return _finished(stage)
         items = read_or_make_items(stage.folder / "items.jsonl", to_ask)
-        answers = {m.label: answer_items(m, items, stage.folder / f"answers/{m.label}.jsonl") for m in models}
-        judges = judges_of(recipe)
-        judgment = judge_answers(
-            stage.folder / "ballots.sqlite", judges, items, answers, baseline=models[0].label, seed=table.seed
-        )
-        write_verdicts(stage.folder / "verdicts.jsonl", judgment.verdicts)
-        report = _report(items, answers, models, judgment, table.seed, started)
+        with Stopwatch(stage.folder / "seconds.json") as watch:
+            answers = {}
+            for model in models:
+                answers[model.label] = answer_items(model, items, stage.folder / f"answers/{model.label}.jsonl")
+                watch.save()
+            judges, seed = judges_of(recipe), recipe.evaluate.seed
+            judgment = judge_answers(stage.folder / "ballots.sqlite", judges, items, answers, models[0].label, seed)
+            write_verdicts(stage.folder / "verdicts.jsonl", judgment.verdicts)
+            report = _report(items, answers, models, judgment, seed, watch)
         stage.finish(asdict(report), ("items.jsonl", "answers", "ballots.sqlite", "verdicts.jsonl"))
         print_report(report.__dict__, stage.folder)
         return report
+
+
+def _finished(stage: Stage) -> EvaluateReport:
+    try:
+        return EvaluateReport(**stage.report())
+    except TypeError:
+        raise PacosError(
+            f"{stage.folder / 'report.json'}: not an evaluate report of this version of pacos; what lies beside it is "
+            "as it was. Give --run another folder, or use the version that made it."
+        ) from None
 
 
 def _inputs(recipe: Recipe, run: RunFolder) -> tuple[Path, ...]:
@@ -98,7 +111,7 @@ def _report(
     models: Sequence[Candidate],
     judgment: Judgment,
     seed: int,
-    started: float,
+    watch: Stopwatch,
 ) -> EvaluateReport:
     main = [item for item in items if item.set == "main"]
     harder = [item for item in items if item.set == "harder"]
@@ -129,7 +142,7 @@ def _report(
         judge_agreement=judge_agreement(judgment.verdicts),
         examples=pick_examples(main, answers, first, seed),
         usd=round(sum(judgment.votes[ballot.id].usd for ballot in judgment.ballots), 6),
-        seconds=round(time.monotonic() - started, 2),
+        seconds=round(watch.seconds, 2),
     )
 
 

@@ -1,4 +1,4 @@
-"""Figures of a data set for its report: verbs and objects, lengths, similarity, yield."""
+"""Figures of a data set for its report: verbs and objects, similarity, yield."""
 
 import re
 from collections import Counter
@@ -21,17 +21,55 @@ _SKIPPED = frozenset(
 )
 _POLITE = re.compile(r"^(?:please|kindly|can you|could you|would you|you are asked to)[,\s]+", re.I)
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 _QUESTION = frozenset(re.findall(r"\w+", "what which who whom whose where when why how is are was were do does did"))
+_FINITE = frozenset(
+    re.findall(
+        r"\w+", "am is are was were be has have had do does did can could will would shall should may might must"
+    )
+)
+_NO_VERB = (
+    _SKIPPED
+    | _QUESTION
+    | _FINITE
+    | frozenset(
+        re.findall(
+            r"\w+",
+            """i we they he she who there here nothing something everything someone everyone today now then so but yes
+            because although while after before""",
+        )
+    )
+)
 
 
 def verb_and_object(instruction: str) -> tuple[str, str] | None:
-    """The instruction's first word and the first content word after it, such as ("write", "poem").
+    """The verb a command begins with and the first content word after it, such as ("write", "poem").
 
-    A rule of thumb that stands in for a parser: it takes commands at their word, and gives None for questions
-    and for instructions that do not begin with a word.
+    A rule of thumb that stands in for a parser: sentences before the one that asks for something are passed over, as
+    in "I am learning English. Name a fruit."; a question has no such pair.
     """
-    words = [word.lower() for word in _WORD.findall(_POLITE.sub("", instruction.strip()))[:12]]
-    if not words or words[0] in _QUESTION or words[0] in _SKIPPED:
+    return _command(_request(instruction))
+
+
+def _request(instruction: str) -> str:
+    """The first sentence that commands or asks; "" where there is none."""
+    sentences = _SENTENCE_END.split(instruction.strip())
+    return next((sentence for sentence in sentences if _command(sentence) or _is_question(sentence)), "")
+
+
+def _is_question(sentence: str) -> bool:
+    words = _WORD.findall(sentence.lower())
+    unmarked = bool(words) and words[0] in _QUESTION and not sentence.endswith((".", "!"))
+    return _command(sentence) is None and (sentence.endswith("?") or unmarked)
+
+
+def _command(sentence: str) -> tuple[str, str] | None:
+    asked = _POLITE.sub("", sentence)
+    words = [word.lower() for word in _WORD.findall(asked)[:12]]
+    if len(words) < 2 or words[0] in _NO_VERB or (asked == sentence and sentence.endswith("?")):
+        return None
+    # "Biology is hard." and "Thank you." tell something: nobody is commanded to do a thing to "you".
+    if words[1] in _FINITE or words[1] == "you":
         return None
     object_ = next((word for word in words[1:] if word not in _SKIPPED), None)
     return (words[0], object_) if object_ else None
@@ -43,8 +81,7 @@ def diversity(examples: Iterable[Example], num_verbs: int = 20, num_objects: int
     questions = total = 0
     for example in examples:
         total += 1
-        first = _WORD.match(example.instruction.strip())
-        questions += bool(first and first[0].lower() in _QUESTION)
+        questions += _is_question(_request(example.instruction))
         if pair := verb_and_object(example.instruction):
             pairs[pair] += 1
     verbs: Counter[str] = Counter()
@@ -67,30 +104,6 @@ def diversity(examples: Iterable[Example], num_verbs: int = 20, num_objects: int
 def _top_objects(pairs: Counter[tuple[str, str]], verb: str, number: int) -> list[dict[str, Any]]:
     of_verb = Counter({object_: count for (v, object_), count in pairs.items() if v == verb})
     return [{"object": object_, "count": count} for object_, count in of_verb.most_common(number)]
-
-
-def lengths(examples: Sequence[Example]) -> dict[str, Any]:
-    """For each field: mean, median, 95th percentile and longest in words, and a histogram (empty inputs left out)."""
-    fields = {
-        "instruction": [len(e.instruction.split()) for e in examples],
-        "input": [len(e.input.split()) for e in examples if e.input],
-        "output": [len(e.output.split()) for e in examples],
-    }
-    return {name: _summary(values) for name, values in fields.items()}
-
-
-def _summary(values: list[int]) -> dict[str, Any]:
-    if not values:
-        return {"count": 0}
-    counts, edges = np.histogram(values, bins=min(30, max(values) + 1))
-    return {
-        "count": len(values),
-        "mean": round(float(np.mean(values)), 2),
-        "median": float(np.median(values)),
-        "p95": float(np.percentile(values, 95)),
-        "max": max(values),
-        "histogram": {"edges": [round(float(edge), 2) for edge in edges], "counts": counts.tolist()},
-    }
 
 
 def similarities(kept: Sequence[Kept]) -> dict[str, Any]:

@@ -13,10 +13,10 @@ from pacos.core.recipe import Recipe
 from pacos.core.records import SeedTask, read_seed_tasks
 from pacos.core.run_folder import RunFolder, Stage
 from pacos.engines import Engine, open_engine
+from pacos.engines.budget import Budget
 from pacos.generate.asking import Asking
-from pacos.generate.budget import Budget
 from pacos.generate.datasheet import write_datasheet
-from pacos.generate.figures import diversity, lengths, similarities, yield_over_time
+from pacos.generate.figures import diversity, similarities, yield_over_time
 from pacos.generate.ledger import Ledger, Totals
 from pacos.generate.modes import MODES
 from pacos.generate.outputs import OUTPUTS, write_dataset, write_rejected
@@ -47,7 +47,6 @@ class GenerateReport:
     seed_tasks: int
     with_input: int
     yield_over_time: list[list[int]]
-    lengths: dict[str, Any]
     similarities: dict[str, Any]
     diversity: dict[str, Any]
 
@@ -61,7 +60,7 @@ def run(recipe: Recipe, run: RunFolder) -> GenerateReport:
     seed_path = Path(recipe.generate.seed_tasks or OWN_SEED_TASKS)
     with run.stage("generate", ("teacher", "generate"), (seed_path,)) as stage:
         if stage.done:
-            report = GenerateReport(**stage.report())
+            report = _finished(stage)
             print(f"generate: all is done: {report.kept:,} examples in {stage.folder / 'dataset.json'}")
             return report
         seed_tasks = read_seed_tasks(seed_path)
@@ -78,8 +77,18 @@ def run(recipe: Recipe, run: RunFolder) -> GenerateReport:
         return report
 
 
+def _finished(stage: Stage) -> GenerateReport:
+    try:
+        return GenerateReport(**stage.report())
+    except TypeError:
+        raise PacosError(
+            f"{stage.folder / 'report.json'}: not a generate report of this version of pacos; the data beside it is as "
+            "it was. Give --run another folder, or use the version that made it."
+        ) from None
+
+
 def _fill(recipe: Recipe, stage: Stage, teacher: Engine, plan: Plan, pool: Pool, ledger: Ledger) -> None:
-    budget = Budget(recipe.teacher, ledger.totals().usd)
+    budget = Budget("teacher", recipe.teacher, ledger.totals().usd)
     with ProgressBar("generate", recipe.generate.num_examples, "examples") as bar:
 
         def on_reply(num_kept: int) -> None:
@@ -126,7 +135,6 @@ def _report(recipe: Recipe, teacher: str, seed_tasks: list[SeedTask], pool: Pool
         seed_tasks=len(seed_tasks),
         with_input=sum(bool(example.input) for example in examples),
         yield_over_time=yield_over_time(pool.kept_after_reply),
-        lengths=lengths(examples),
         similarities=similarities(pool.kept),
         diversity=diversity(examples),
     )

@@ -3,24 +3,24 @@
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import cast
 
 from pacos.core.errors import PacosError
-from pacos.engines import Delta, Engine, Message, Request, Sampling, Usage
+from pacos.engines import Delta, Engine, Request, Sampling, Usage
 from pacos.engines.types import FinishReason
 from pacos.guard import Moderator
+from pacos.serve.model import Prompt, ServedModel
 from pacos.serve.sentences import SentenceBuffer
 
+# One is being answered, the others wait in line: the local engine decodes one stream to its end before the next.
 MAX_IN_FLIGHT = 64
 MAX_PROMPT_CHARACTERS = 32_000
 # A listed phrase may begin in what was shown and end in what is held; this much is checked again.
 CONTEXT_CHARACTERS = 400
 NOTICE = "[The rest of this answer was withheld by this server's content filter.]"
-
-Prompt = str | tuple[Message, ...]
 
 
 class RefusalError(Exception):
@@ -41,7 +41,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How the answer ended. After a withheld part the usage counts the pieces that the engine had made."""
+    """How the answer ended. After a withheld part the usage is of the prompt and of all that the engine had made."""
 
     finish_reason: FinishReason
     usage: Usage
@@ -50,24 +50,33 @@ class End:
 
 @dataclass
 class Answers:
-    """Questions in, checked text out; `holds_back` is off where nothing is checked, and then text flows at once."""
+    """Questions in, checked text out; `holds_back` is off where nothing is checked, and then text flows at once.
+
+    `usage_of(prompt, text)` counts the tokens of an answer that the engine was not let finish.
+    """
 
     engine: Engine
+    model: ServedModel
     moderator: Moderator
     holds_back: bool
+    usage_of: Callable[[Prompt, str], Usage]
     _in_flight: int = field(default=0, init=False)
 
-    async def answer(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[Piece | End, None]:
+    async def answer(self, question: Prompt, sampling: Sampling) -> AsyncGenerator[Piece | End, None]:
         """Yields an empty Piece, then checked Pieces, then one End; closing the generator frees the engine.
 
+        A question of messages is put into the model's own form here, after it was checked as its author wrote it.
         Raises RefusalError where the question is too long, is flagged, does not fit the model or finds the server full.
         """
-        await self._admit(prompt)
+        said = (question,) if isinstance(question, str) else tuple(m.content for m in self.model.heard(question))
+        self._admit(sum(map(len, said)))
         self._in_flight += 1
         try:
+            await self._refuse_flagged(said)
+            prompt = question if isinstance(question, str) else self.model.prompt(question)
             request = Request(f"serve-{uuid.uuid4().hex}", prompt, sampling)
             stream = cast(AsyncGenerator[Delta, None], self.engine.stream(request))
-            async with aclosing(stream) as deltas, aclosing(self._checked(deltas)) as pieces:
+            async with aclosing(stream) as deltas, aclosing(self._checked(prompt, deltas)) as pieces:
                 async for piece in pieces:
                     yield piece
         except PacosError as error:
@@ -75,19 +84,22 @@ class Answers:
         finally:
             self._in_flight -= 1
 
-    async def _admit(self, prompt: Prompt) -> None:
-        text = prompt if isinstance(prompt, str) else "\n".join(message.content for message in prompt)
-        if len(text) > MAX_PROMPT_CHARACTERS:
+    def _admit(self, num_characters: int) -> None:
+        if num_characters > MAX_PROMPT_CHARACTERS:
             raise RefusalError(
                 400,
                 "context_length_exceeded",
-                f"The prompt has {len(text):,} characters; this server takes at most {MAX_PROMPT_CHARACTERS:,}.",
+                f"The prompt has {num_characters:,} characters; this server takes at most {MAX_PROMPT_CHARACTERS:,}.",
             )
         if self._in_flight >= MAX_IN_FLIGHT:
             raise RefusalError(
-                503, "overloaded", "The server is answering as many questions as it can; try again soon.", 5
+                503, "overloaded", "As many questions are waiting as this server takes; try again soon.", 5
             )
-        if await self._is_flagged(text):
+
+    async def _refuse_flagged(self, said: tuple[str, ...]) -> None:
+        # Each alone, so that a message's beginning is a beginning; and all in one, for a question spread over messages.
+        texts = said if len(said) == 1 else (*said, "\n".join(said))
+        if any([await self._is_flagged(text) for text in texts]):
             raise RefusalError(
                 400, "content_filter", "This request was refused by the server's content filter. Please rephrase it."
             )
@@ -96,19 +108,21 @@ class Answers:
         # In a thread: a moderation model must not stop the other answers.
         return (await asyncio.to_thread(self.moderator.check, text)).flagged if self.holds_back else False
 
-    async def _checked(self, deltas: AsyncIterator[Delta]) -> AsyncGenerator[Piece | End, None]:
+    async def _checked(self, prompt: Prompt, deltas: AsyncIterator[Delta]) -> AsyncGenerator[Piece | End, None]:
         started = time.perf_counter()
-        buffer, shown, num_deltas = SentenceBuffer(), "", 0
+        buffer, shown, made, begun = SentenceBuffer(), "", "", False
         async for delta in deltas:
-            if num_deltas == 0:
+            if not begun:
                 yield Piece("")
-            num_deltas += 1
+            begun = True
+            made += delta.text
             ready = buffer.add(delta.text) if self.holds_back else delta.text
             if delta.reply:
                 ready += buffer.rest()
             if ready and await self._is_flagged(shown[-CONTEXT_CHARACTERS:] + ready):
                 yield Piece(f"\n\n{NOTICE}" if shown else NOTICE)
-                yield End("content_filter", _usage(delta, num_deltas), time.perf_counter() - started)
+                usage = delta.reply.usage if delta.reply else self.usage_of(prompt, made)
+                yield End("content_filter", usage, time.perf_counter() - started)
                 return
             if ready:
                 shown += ready
@@ -117,7 +131,3 @@ class Answers:
                 yield End(delta.reply.finish_reason, delta.reply.usage, time.perf_counter() - started)
                 return
         raise RuntimeError(f"engine {self.engine.name} ended a stream without its reply")
-
-
-def _usage(delta: Delta, num_deltas: int) -> Usage:
-    return delta.reply.usage if delta.reply else Usage(completion_tokens=num_deltas)

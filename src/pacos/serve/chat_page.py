@@ -9,7 +9,8 @@ from contextlib import aclosing
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 from starlette.responses import RedirectResponse, Response
 
 from pacos.engines import Message, Sampling
@@ -45,6 +46,17 @@ class Turn(BaseModel):
 
     role: Literal["user", "assistant"]
     content: str = Field(max_length=20_000)
+
+    @field_validator("content")
+    @classmethod
+    def _as_the_box_allows(cls, content: str, info: ValidationInfo) -> str:
+        # Answers come back in a conversation too, and may be longer than what a person may ask.
+        if info.data.get("role") == "user" and len(content) > MAX_QUESTION_CHARACTERS:
+            most = f"{MAX_QUESTION_CHARACTERS:,}"
+            raise PydanticCustomError(
+                "question_too_long", "expected a question of at most {most} characters", {"most": most}
+            )
+        return content
 
 
 class ChatQuestion(BaseModel):
@@ -112,8 +124,8 @@ class ChatPage:
         """Streams the answer as one JSON object a line: pieces, then the end."""
         await asyncio.to_thread(self.visitors.require_terms, request)
         self.visitors.limit_page(request)
-        prompt = self.model.prompt(tuple(Message(turn.role, turn.content) for turn in question.messages))
-        answer = self.answers.answer(prompt, PAGE_SAMPLING)
+        messages = tuple(Message(turn.role, turn.content) for turn in question.messages)
+        answer = self.answers.answer(messages, PAGE_SAMPLING)
         await while_connected(request.receive, anext(answer))
         return PieceResponse(self._lines(answer), "application/x-ndjson")
 

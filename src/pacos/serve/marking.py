@@ -1,9 +1,9 @@
-"""The watermark on every answer, and the settings beside the run by which `pacos detect` finds it."""
+"""The watermark on every answer, and the settings in the run's serve folder by which `pacos detect` finds it."""
 
-from dataclasses import replace
 from pathlib import Path
 from secrets import randbits
 
+from pacos.core.errors import PacosError
 from pacos.watermark import SETTINGS_FILE, WatermarkSettings, read_settings
 
 # lefthash looks at one token back: an edit spoils two scored pairs instead of selfhash's four, so the mark survives
@@ -15,17 +15,17 @@ SCHEME = "lefthash"
 def watermark_settings(folder: Path, vocab_size: int) -> WatermarkSettings:
     """The settings in `folder`, made with a key of its own at the first start and the same ever after.
 
-    Another vocabulary keeps the key. PacosError where the file is broken or cannot be written.
+    PacosError where the file is broken, cannot be written, or is of a model with another vocabulary: rewriting it
+    would make every answer given before undetectable.
     """
     path = folder / SETTINGS_FILE
-    if path.exists():
-        before = read_settings(path)
-        if before.vocab_size == vocab_size:
-            return before
-        settings = replace(before, vocab_size=vocab_size)
-    else:
+    if not path.exists():
         # Odd, so that every token keeps a seed of its own modulo 2**32, which is what the published scheme draws from.
-        settings = WatermarkSettings(scheme=SCHEME, vocab_size=vocab_size, key=randbits(62) | 1)
-    settings.write(path)
-    path.chmod(0o600)
+        WatermarkSettings(scheme=SCHEME, vocab_size=vocab_size, key=randbits(62) | 1).write(path)
+    settings = read_settings(path)
+    if settings.vocab_size != vocab_size:
+        raise PacosError(
+            f"{path}: marks a vocabulary of {settings.vocab_size:,} tokens and this model has {vocab_size:,}; "
+            "remove serve/watermark.json to start a new key (answers marked before are then no longer detected)."
+        )
     return settings

@@ -1,6 +1,7 @@
 """The model that is served: where it is, what it is called, and how a conversation becomes its prompt."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -8,12 +9,11 @@ from pathlib import Path
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 
 from pacos.core.errors import PacosError
-from pacos.core.files import sha256_file
-from pacos.core.models import resolve_model
+from pacos.core.models import resolve_model, weights_sha256
 from pacos.core.prompts import render_prompt
-from pacos.engines import Message
+from pacos.engines import Message, Usage
 
-WEIGHTS = ("*.safetensors", "*.bin")
+Prompt = str | tuple[Message, ...]
 
 
 @dataclass(frozen=True)
@@ -36,15 +36,20 @@ class ServedModel:
         """What answers carry as system_fingerprint."""
         return f"pacos-{self.sha256[:12]}"
 
-    def prompt(self, messages: tuple[Message, ...]) -> str | tuple[Message, ...]:
+    def heard(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+        """The messages that reach the model: all, or the last where there is no chat template to put more into."""
+        return messages if self.takes_conversation or self.has_template else messages[-1:]
+
+    def prompt(self, messages: tuple[Message, ...]) -> Prompt:
         """A chat model gets the conversation; a student gets a single message in the form it was trained on.
 
         An empty line in that message parts the instruction from its input, as Alpaca's examples have both. More than
         one message goes through the checkpoint's chat template; where there is none, the last message stands alone.
         """
-        if self.takes_conversation or (self.has_template and len(messages) > 1):
-            return messages
-        instruction, _, input = messages[-1].content.strip().partition("\n\n")
+        heard = self.heard(messages)
+        if self.takes_conversation or len(heard) > 1:
+            return heard
+        instruction, _, input = heard[0].content.strip().partition("\n\n")
         return render_prompt(instruction.strip(), input.strip())
 
 
@@ -63,7 +68,7 @@ def find_model(run_path: Path, model: str) -> ServedModel:
     return ServedModel(
         name=(folder.name if model else run_path.resolve().name) if folder.is_dir() else path,
         path=path,
-        sha256=_weights_sha256(folder) if folder.is_dir() else sha256(path.encode()).hexdigest(),
+        sha256=weights_sha256(folder) if folder.is_dir() else sha256(path.encode()).hexdigest(),
         vocab_size=vocab_size,
         has_template=bool(tokenizer.chat_template),
         takes_conversation=bool(tokenizer.chat_template) and not _is_student(tokenizer),
@@ -95,9 +100,19 @@ def _student(run_path: Path) -> Path:
     return folder
 
 
-def _weights_sha256(folder: Path) -> str:
-    """The hash of the one weights file, or of the list of all of them."""
-    hashes = [sha256_file(file) for pattern in WEIGHTS for file in sorted(folder.glob(pattern))]
-    if not hashes:
-        raise PacosError(f"{folder}: no weights there; expected model.safetensors.")
-    return hashes[0] if len(hashes) == 1 else sha256("\n".join(hashes).encode()).hexdigest()
+def usage_counter(path: str) -> Callable[[Prompt, str], Usage]:
+    """Counts (prompt, answer) in tokens of the checkpoint, the prompt as the local engine puts it to the model."""
+    # A tokenizer of its own: the engine's is at work in another thread.
+    tokenizer = AutoTokenizer.from_pretrained(path)
+
+    def count(prompt: Prompt, text: str) -> Usage:
+        if isinstance(prompt, str):
+            ids = tokenizer(prompt)["input_ids"]
+            num_prompt = len(ids) - (len(ids) > 1 and ids[-1] == tokenizer.eos_token_id)
+        else:
+            turns = [{"role": message.role, "content": message.content} for message in prompt]
+            rendered = str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+            num_prompt = len(tokenizer(rendered, add_special_tokens=False)["input_ids"])
+        return Usage(num_prompt, len(tokenizer(text, add_special_tokens=False)["input_ids"]))
+
+    return count

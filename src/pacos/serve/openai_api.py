@@ -12,8 +12,8 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from pacos.engines import Sampling
-from pacos.serve.answers import Answers, End, Piece, Prompt, RefusalError
-from pacos.serve.model import ServedModel
+from pacos.serve.answers import Answers, End, Piece, RefusalError
+from pacos.serve.model import Prompt, ServedModel
 from pacos.serve.shapes import LEGACY_DEFAULT_MAX_TOKENS, MAX_TOKENS, ChatBody, CompletionBody, SamplingBody, Shape
 from pacos.serve.visitors import Visitors
 from pacos.web.streams import PieceResponse, while_connected
@@ -47,25 +47,25 @@ class OpenAiApi:
 
     async def chat(self, body: ChatBody, request: Request) -> Response:
         """Answers a conversation."""
-        prompt = self.model.prompt(tuple(message.message() for message in body.messages))
+        question = tuple(message.message() for message in body.messages)
         shape = Shape("chat", self.model.name, self.model.fingerprint)
-        return await self._respond(request, body, shape, prompt, body.sampling(MAX_TOKENS))
+        return await self._respond(request, body, shape, question, body.sampling(MAX_TOKENS))
 
     async def complete(self, body: CompletionBody, request: Request) -> Response:
         """Completes raw text."""
         shape = Shape("completions", self.model.name, self.model.fingerprint)
-        prompt = str(body.prompt)
-        return await self._respond(request, body, shape, prompt, body.sampling(LEGACY_DEFAULT_MAX_TOKENS))
+        question = str(body.prompt)
+        return await self._respond(request, body, shape, question, body.sampling(LEGACY_DEFAULT_MAX_TOKENS))
 
     async def _respond(
-        self, request: Request, body: SamplingBody, shape: Shape, prompt: Prompt, sampling: Sampling
+        self, request: Request, body: SamplingBody, shape: Shape, question: Prompt, sampling: Sampling
     ) -> Response:
         self._require_model(body.model)
         self.visitors.limit_api(request)
         # A browser names the page that asks. Its reader has to have accepted the terms; programs have none to show.
         if "origin" in request.headers or "sec-fetch-site" in request.headers:
             await asyncio.to_thread(self.visitors.require_terms, request)
-        answer = self.answers.answer(prompt, sampling)
+        answer = self.answers.answer(question, sampling)
         if body.stream:
             first = await while_connected(request.receive, anext(answer))
             return PieceResponse(_events(answer, first, shape, body.wants_usage_chunk), "text/event-stream")

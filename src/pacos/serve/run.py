@@ -1,12 +1,14 @@
 """`pacos serve`: from a finished run to a page in the browser."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+import fcntl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 
 from fastapi import FastAPI
 
+from pacos.core.errors import PacosError
 from pacos.core.recipe import ServeTable
 from pacos.engines import Engine, Request, Sampling
 from pacos.engines.local import LocalEngine
@@ -14,7 +16,7 @@ from pacos.guard import moderator
 from pacos.serve.answers import Answers
 from pacos.serve.app import Lifespan, Parts, make_app
 from pacos.serve.marking import watermark_settings
-from pacos.serve.model import ServedModel, find_model
+from pacos.serve.model import ServedModel, find_model, usage_counter
 from pacos.serve.store import Store
 from pacos.serve.terms import load_terms
 from pacos.web.database import sqlite_url
@@ -24,25 +26,44 @@ from pacos.web.server import address_of, bind, make_server
 def run(run_path: Path, table: ServeTable) -> None:
     """Serves the run's student (or `table.model`) until Ctrl-C; says on one line where, once it answers.
 
-    Raises PacosError where the model, the terms, the database or the port cannot be had.
+    Raises PacosError where the model, the terms, the database or the port cannot be had, or another server has the run.
     """
     folder = run_path / "serve"
     model = find_model(run_path, table.model)
     terms = load_terms(table.terms)
-    with closing(bind(table.host, table.port)) as bound:
-        folder.mkdir(parents=True, exist_ok=True)
-        store = Store(table.database or sqlite_url(folder / "store.sqlite"))
+    with closing(bind(table.host, table.port)) as bound, _held(folder):
         engine = LocalEngine(model.path)
         if table.watermark:
             engine.logits_hook = watermark_settings(folder, model.vocab_size).watermark().apply
+        store = Store(table.database or sqlite_url(folder / "store.sqlite"))
         asyncio.run(_warm_up(engine))
-        answers = Answers(engine, moderator(table.moderation), holds_back=table.moderation != "off")
+        checks = table.moderation != "off"
+        answers = Answers(engine, model, moderator(table.moderation), checks, usage_counter(model.path))
         app = make_app(Parts(answers, model, store, terms, table.watermark), _lifespan(engine, store))
         server = make_server(app, lambda: print(_ready_line(address_of(bound), model, table), flush=True))
         try:
             server.run(sockets=[bound])
         except KeyboardInterrupt:
             print("pacos serve: stopped.")
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Makes the folder and keeps other servers out of it: two first starts would draw two watermark keys."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = open(folder / ".lock", "a")
+    except OSError as error:
+        raise PacosError(
+            f"{folder}: cannot be written ({error.strerror}); expected a folder for the watermark's key and the reports."
+        ) from None
+    with lock:
+        try:
+            # The kernel drops the lock with the process, however it ends.
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise PacosError(f"{folder}: another pacos serve is at work on this run; stop that one first.") from None
+        yield
 
 
 async def _warm_up(engine: Engine) -> None:

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from secrets import token_urlsafe
 
 from starlette.requests import Request
@@ -11,6 +10,7 @@ from starlette.responses import Response
 from pacos.serve.answers import RefusalError
 from pacos.serve.store import Store
 from pacos.serve.terms import Terms
+from pacos.web.guards import is_loopback
 from pacos.web.limits import AddressKeys, TokenBuckets
 
 COOKIE = "pacos_session"
@@ -18,6 +18,7 @@ COOKIE_SECONDS = 180 * 24 * 3600
 SESSION_BURST, SESSION_PER_MINUTE = 20, 20
 ADDRESS_BURST, ADDRESS_PER_MINUTE = 60, 60
 REPORT_BURST, REPORT_PER_MINUTE = 5, 2
+ADDRESS_REPORT_BURST, ADDRESS_REPORT_PER_MINUTE = 15, 6
 
 
 @dataclass
@@ -30,6 +31,9 @@ class Visitors:
     _by_session: TokenBuckets = field(default_factory=lambda: TokenBuckets(SESSION_BURST, SESSION_PER_MINUTE))
     _by_address: TokenBuckets = field(default_factory=lambda: TokenBuckets(ADDRESS_BURST, ADDRESS_PER_MINUTE))
     _reports: TokenBuckets = field(default_factory=lambda: TokenBuckets(REPORT_BURST, REPORT_PER_MINUTE))
+    _reports_by_address: TokenBuckets = field(
+        default_factory=lambda: TokenBuckets(ADDRESS_REPORT_BURST, ADDRESS_REPORT_PER_MINUTE)
+    )
 
     def has_accepted(self, request: Request) -> bool:
         """Whether this visitor accepted the terms as they are today."""
@@ -64,17 +68,18 @@ class Visitors:
 
     def limit_api(self, request: Request) -> None:
         """Takes one request from the address; programs on this machine are its owner's and are not counted."""
-        address = self._address(request)
-        if not _is_loopback(address):
-            self._limit(self._by_address, "address", address)
+        self._limit_address(self._by_address, request)
 
     def limit_reports(self, request: Request) -> None:
-        """Takes one report from the session."""
+        """Takes one report from the session and the address, since whoever floods may accept the terms anew."""
         self._limit(self._reports, "session", request.cookies.get(COOKIE, ""))
+        self._limit_address(self._reports_by_address, request)
 
-    def _address(self, request: Request) -> str:
+    def _limit_address(self, buckets: TokenBuckets, request: Request) -> None:
         # uvicorn has put a local proxy's X-Forwarded-For here, and nobody else's.
-        return request.client.host if request.client else ""
+        address = request.client.host if request.client else ""
+        if not is_loopback(address):
+            self._limit(buckets, "address", address)
 
     def _limit(self, buckets: TokenBuckets, whose: str, key: str) -> None:
         seconds = buckets.take(self._addresses.key(key) if whose == "address" else key)
@@ -83,10 +88,3 @@ class Visitors:
             raise RefusalError(
                 429, "rate_limit_exceeded", f"Too many requests from this {whose}; try again in {wait} s.", wait
             )
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        return ip_address(address).is_loopback
-    except ValueError:
-        return False

@@ -40,6 +40,7 @@ class DataReport:
 
     records: int
     heldout: int
+    heldout_wholly_masked: int
     examples: int
     truncated: int
     empty_outputs: int
@@ -55,7 +56,7 @@ class DataReport:
         """The report as an aligned table."""
         rows = [
             ("records read", self.records, ""),
-            ("held back", self.heldout, "never trained on; their loss is taken before and after"),
+            ("held back", self.heldout, f"never trained on; {self.heldout_wholly_masked:,} of them wholly masked"),
             ("trained on", self.examples, ""),
             ("truncated", self.truncated, "longer than train.max_length; these lose their end"),
             ("empty outputs", self.empty_outputs, "these teach the end-of-text token alone"),
@@ -142,14 +143,14 @@ def load_data(path: Path, table: TrainTable, tokenizer: PreTrainedTokenizerBase)
     trained, held_back = split_heldout(records, table.max_examples)
     encoded = list(encode(trained, tokenizer, table.mode, table.max_length))
     documents = [document for document in encoded if document.num_labels > 0]
-    heldout = [d for d in encode(held_back, tokenizer, table.mode, table.max_length) if d.num_labels > 0]
+    heldout = list(encode(held_back, tokenizer, table.mode, table.max_length))
     if not documents:
         raise PacosError(
             f"{path}: no record has a label within {table.max_length} tokens, so a batch would teach nothing; "
             "raise train.max_length."
         )
     report = _report(records, trained, encoded, heldout, documents, table)
-    return TrainingData(documents, heldout, report)
+    return TrainingData(documents, [document for document in heldout if document.num_labels > 0], report)
 
 
 def _report(
@@ -164,6 +165,7 @@ def _report(
     return DataReport(
         records=len(records),
         heldout=len(heldout),
+        heldout_wholly_masked=sum(document.num_labels <= 0 for document in heldout),
         examples=len(documents),
         truncated=sum(document.truncated for document in encoded),
         empty_outputs=sum(not example.output for example in trained),

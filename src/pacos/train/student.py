@@ -11,8 +11,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from transformers.utils.logging import disable_progress_bar
 
 from pacos.core.errors import PacosError
-from pacos.core.files import sha256_file, write_error
-from pacos.core.models import resolve_model
+from pacos.core.files import write_error
+from pacos.core.models import resolve_model, weights_sha256
 from pacos.core.prompts import WITHOUT_INPUT
 from pacos.train import attention
 
@@ -44,12 +44,6 @@ def load_base(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
             "expected at least as many embeddings as tokens. Give the tokenizer the model was made with."
         )
     return model, tokenizer
-
-
-def weights_sha256(folder: Path) -> str:
-    """SHA-256 of model.safetensors; of a sharded model, of its shards' sorted hashes written one after another."""
-    hashes = sorted(sha256_file(path) for path in folder.glob("model*.safetensors"))
-    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
 def base_sha256(name: str, model: PreTrainedModel) -> str:

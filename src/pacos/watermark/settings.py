@@ -1,12 +1,14 @@
-"""The settings a detector needs, as the server that marks leaves them beside its model."""
+"""The settings a detector needs, as the server that marks leaves them in its run: RUN/serve/watermark.json."""
 
+import json
 import math
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import get_type_hints
 
 from pacos.core.errors import PacosError
-from pacos.core.files import read_json, write_json
+from pacos.core.files import read_json, write_error
 from pacos.watermark.watermark import DEFAULT_KEY, Watermark
 
 SETTINGS_FILE = "watermark.json"
@@ -27,8 +29,22 @@ class WatermarkSettings:
         return Watermark(self.scheme, self.vocab_size, self.gamma, self.delta, self.key)
 
     def write(self, path: Path) -> None:
-        """Writes the settings as JSON, atomically."""
-        write_json(path, asdict(self))
+        """Writes the settings as JSON, whole or not at all, readable by their owner only from the first byte on."""
+        partial = path.with_name(f".{path.name}.partial")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial.unlink(missing_ok=True)
+            with open(partial, "x", encoding="utf-8", opener=_private) as file:
+                file.write(json.dumps(asdict(self), indent=2) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        except OSError as error:
+            raise write_error(path, error) from error
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def read_settings(path: Path) -> WatermarkSettings:

@@ -1,4 +1,4 @@
-"""Detection in text: what `pacos detect` and the server's detector page call."""
+"""Detection in text: what `pacos detect` calls."""
 
 from pathlib import Path
 

@@ -1,8 +1,9 @@
-"""What every request and response passes: size, origin, and the headers that bind the browser.
+"""What every request and response passes: host, origin, size, and the headers that bind the browser.
 
-Not covered: TLS (a proxy's work), DNS rebinding of a loopback server, and floods below HTTP.
+Not covered: TLS (a proxy's work) and floods below HTTP.
 """
 
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -35,16 +36,34 @@ def error_response(
     return JSONResponse({"error": error}, status)
 
 
+def is_loopback(address: str) -> bool:
+    """Whether this is an IP address of the machine itself."""
+    try:
+        return ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+def is_local_host(host: str) -> bool:
+    """Whether a Host header names this machine: localhost or a loopback address, with any port."""
+    name = host.removeprefix("[").partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    return name.lower() == "localhost" or is_loopback(name)
+
+
 def is_own_origin(headers: Headers) -> bool:
-    """False where a browser says that another site's page sent this; programs send no Origin and pass."""
+    """False where a browser says that another site's page sent this; programs send no Origin and pass.
+
+    A proxy names the site's own host in X-Forwarded-Host, a header that no other site's page can send unasked.
+    """
     origin = headers.get("origin")
     if origin is None:
         return headers.get("sec-fetch-site", "none") in {"none", "same-origin"}
-    return urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
+    own = {headers.get("host", "").lower(), headers.get("x-forwarded-host", "").lower()} - {""}
+    return urlsplit(origin).netloc.lower() in own
 
 
 class RequestGuards:
-    """ASGI middleware: refuses other sites' posts and oversized bodies, and sets the security headers."""
+    """ASGI middleware: refuses foreign hosts, other sites' posts and oversized bodies, and sets the security headers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -62,7 +81,12 @@ class RequestGuards:
             await send(message)
 
         headers = Headers(scope=scope)
-        if scope["method"] not in SAFE_METHODS and not is_own_origin(headers):
+        reached_at = (scope.get("server") or ("",))[0]
+        # A site whose name was pointed at 127.0.0.1 (DNS rebinding) is, to the browser, this server's own origin.
+        if is_loopback(reached_at) and not is_local_host(headers.get("host", "")):
+            line = "This server answers to localhost only; a proxy in front of it must send Host: localhost."
+            await error_response(403, line, "foreign_host")(scope, receive, send_with_headers)
+        elif scope["method"] not in SAFE_METHODS and not is_own_origin(headers):
             refusal = error_response(403, "Requests from another site's page are refused.", "cross_origin")
             await refusal(scope, receive, send_with_headers)
         elif (body := await _read_body(headers, receive)) is None:

@@ -5,26 +5,32 @@ from collections.abc import Callable
 from hashlib import blake2b
 from ipaddress import IPv6Address, ip_address
 from secrets import token_bytes
+from threading import Lock
 
 MAX_BUCKETS = 20_000
 
 
 class TokenBuckets:
-    """One bucket a key: `burst` requests at once, `per_minute` in the long run. `clock` is in seconds."""
+    """One bucket a key: `burst` requests at once, `per_minute` in the long run. `clock` is in seconds.
+
+    Any thread may take: routes run in the event loop and in threads beside it.
+    """
 
     def __init__(self, burst: int, per_minute: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.burst, self.per_second = burst, per_minute / 60
         self._clock = clock
         self._buckets: dict[str, tuple[float, float]] = {}
+        self._lock = Lock()
 
     def take(self, key: str) -> float:
         """Takes one token; 0.0 when there was one, else the seconds until there will be."""
-        now = self._clock()
-        tokens, then = self._buckets.pop(key, (float(self.burst), now))
-        tokens = min(self.burst, tokens + (now - then) * self.per_second)
-        allowed = tokens >= 1
-        self._buckets[key] = (tokens - 1 if allowed else tokens, now)
-        self._forget_oldest()
+        with self._lock:
+            now = self._clock()
+            tokens, then = self._buckets.pop(key, (float(self.burst), now))
+            tokens = min(self.burst, tokens + (now - then) * self.per_second)
+            allowed = tokens >= 1
+            self._buckets[key] = (tokens - 1 if allowed else tokens, now)
+            self._forget_oldest()
         return 0.0 if allowed else (1 - tokens) / self.per_second
 
     def _forget_oldest(self) -> None:

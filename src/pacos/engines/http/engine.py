@@ -84,11 +84,11 @@ class HttpEngine:
                 usage = event.get("usage") or usage
                 for choice in event.get("choices") or ():
                     reason = choice.get("finish_reason") or reason
-                    piece = (choice.get("delta") or {}).get("content") or choice.get("text") or ""
+                    piece = protocol.plain_text((choice.get("delta") or {}).get("content") or choice.get("text"))
                     if piece:
                         text += piece
                         yield Delta(piece)
-        except (openai.OpenAIError, httpx2.HTTPError) as error:
+        except (openai.OpenAIError, NotOpenAIError, httpx2.HTTPError) as error:
             raise PacosError(self._line(self._trouble(error))) from None
         counts = protocol.read_counts(usage, request, text)
         usd = self._prices.usd(counts.prompt, counts.completion, counts.cached)
@@ -163,8 +163,7 @@ class HttpEngine:
     def _failure(self, request: Request, trouble: Trouble) -> Failure:
         # A server that never answered one request will not answer the others either.
         fatal = trouble.fatal or (trouble.retry and not self._pace.ever_answered)
-        kind = trouble.kind
-        return Failure(request.id, kind, self._line(trouble), fatal)
+        return Failure(request.id, trouble.kind, self._line(trouble), fatal)
 
     def _line(self, trouble: Trouble) -> str:
         advice = {

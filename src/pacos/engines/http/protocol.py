@@ -73,14 +73,24 @@ def read_reply(body: dict[str, Any]) -> tuple[str, FinishReason]:
     try:
         choice = body["choices"][0]
         text = choice["message"]["content"] if "message" in choice else choice["text"]
-        reason = choice.get("finish_reason")
+        text, reason = plain_text(text), choice.get("finish_reason")
     except (KeyError, IndexError, TypeError, AttributeError):
         detail = body.get("error") or f"keys {', '.join(body) or 'none'}"
         raise NotOpenAIError(
             f"not an OpenAI-compatible answer: no choices in it ({one_line(str(detail), 120)})"
         ) from None
     # Half a surrogate pair is legal in JSON and in no file.
-    return (text or "").encode("utf-8", "replace").decode(), finish_reason(reason)
+    return text.encode("utf-8", "replace").decode(), finish_reason(reason)
+
+
+def plain_text(content: Any) -> str:
+    """A message's content as text: a string, nothing, or a list of parts, whose texts are joined."""
+    if isinstance(content, list) and content:
+        texts = [part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str)]
+        content = "".join(texts) if texts else content
+    if content and not isinstance(content, str):
+        raise NotOpenAIError(f"not an OpenAI-compatible answer: no text in its content ({one_line(str(content), 120)})")
+    return content or ""
 
 
 def finish_reason(reason: str | None) -> FinishReason:
@@ -91,9 +101,14 @@ def finish_reason(reason: str | None) -> FinishReason:
 def read_counts(usage: Any, request: Request, text: str) -> Counts:
     """The server's `usage`, or an estimate from the texts where it sends none."""
     if isinstance(usage, dict) and isinstance(usage.get("prompt_tokens"), int):
-        details = usage.get("prompt_tokens_details") or {}
-        return Counts(usage["prompt_tokens"], usage.get("completion_tokens") or 0, details.get("cached_tokens") or 0)
+        details = usage.get("prompt_tokens_details")
+        cached = details.get("cached_tokens") if isinstance(details, dict) else 0
+        return Counts(usage["prompt_tokens"], _whole(usage.get("completion_tokens")), _whole(cached))
     return Counts(len(_text(request).encode()) // _BYTES_PER_TOKEN, len(text.encode()) // _BYTES_PER_TOKEN)
+
+
+def _whole(count: Any) -> int:
+    return count if isinstance(count, int) else 0
 
 
 def cut_at_stop(text: str, reason: FinishReason, request: Request) -> tuple[str, FinishReason]:

@@ -1,4 +1,4 @@
-"""Prints what docs/watermark.md reports: `python tests/watermark/measure.py [ALPACA_DATA.json LLAMA_TOKENIZER.model]`.
+"""Prints what docs/watermark.md reports: `python benchmarks/watermark_cost.py [ALPACA_DATA.json LLAMA_TOKENIZER.model]`.
 
 The cost of a marked row and of a detection, in process time on one thread; and, given real text that nobody marked, how
 often it looks marked.

@@ -1,4 +1,4 @@
-"""Prints what docs/guard.md reports: `python tests/guard/measure.py ALPACA_DATA.json` lists what is flagged in it."""
+"""Prints what docs/guard.md reports: `python benchmarks/guard_false_alarms.py ALPACA_DATA.json` lists what is flagged."""
 
 import json
 import sys

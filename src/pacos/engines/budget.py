@@ -1,0 +1,48 @@
+"""Money: what is spent, and what the requests in flight may cost at worst."""
+
+from pacos.core.errors import PacosError
+from pacos.core.recipe import EngineTable
+from pacos.engines.prices import Prices, is_loopback
+from pacos.engines.types import Failure, Reply, Request
+
+
+class Budget:
+    """Never overshoots `max_usd`: a request's worst case is reserved before it is sent.
+
+    `name` is the recipe table's, "teacher" or "judge". Raises PacosError where a limit is set and no price is known,
+    so that nothing could be counted; a server on this machine costs nothing unless the recipe says so.
+    """
+
+    def __init__(self, name: str, table: EngineTable, spent_usd: float) -> None:
+        self.spent_usd = spent_usd
+        self._name = name
+        self._max_usd = table.max_usd
+        self._prices = Prices(table)
+        self._reserved: dict[str, float] = {}
+        is_free = table.engine != "http" or is_loopback(table.base_url)
+        if self._max_usd is not None and not is_free and not self._prices.known:
+            raise PacosError(
+                f"{name}.max_usd is {self._max_usd:g}, but no price of {table.model or 'this model'!r} is known; "
+                f"set {name}.input_usd_per_mtok and {name}.output_usd_per_mtok, or leave {name}.max_usd unset."
+            )
+
+    def reserve(self, request: Request) -> bool:
+        """Sets the request's worst case aside; False where the limit leaves no room for it."""
+        worst = self._prices.worst_case_usd(request)
+        if self._max_usd is not None and self.spent_usd + sum(self._reserved.values()) + worst > self._max_usd:
+            return False
+        self._reserved[request.id] = worst
+        return True
+
+    def settle(self, answer: Reply | Failure) -> None:
+        """The request is over: its reservation becomes what it really cost."""
+        self._reserved.pop(answer.id)
+        self.spent_usd += answer.usd if isinstance(answer, Reply) else 0.0
+
+    def exhausted(self, request: Request) -> PacosError:
+        """The line that stops a run whose next request does not fit."""
+        worst = self._prices.worst_case_usd(request)
+        return PacosError(
+            f"{self._name}.max_usd is {self._max_usd:g}: {self.spent_usd:.4f} is spent and the next request may cost "
+            f"up to {worst:.4f}. Raise {self._name}.max_usd and repeat the same command: it goes on from here."
+        )

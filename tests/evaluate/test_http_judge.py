@@ -1,0 +1,96 @@
+"""The stage with a judge on a real server, opened by the real open_engine; only the models under test are scripted."""
+
+import json
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pacos.core.errors import PacosError
+from tests.servers.openai_server import OpenAIServer
+
+
+@pytest.fixture(autouse=True)
+def models(engines: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A student that knows the numbers under three, and a base that knows three."""
+
+    def knows(*numbers: int) -> Callable[[str], str]:
+        return lambda prompt: next((f"{n}" for n in numbers if f"number {n}." in prompt), "no idea")
+
+    scripted = engines(knows(0, 1, 2), knows(3), lambda prompt: "")
+    monkeypatch.setattr("pacos.evaluate.answers.open_engine", scripted.open)
+
+
+@pytest.fixture
+def judged_by(recipe_for: Any, tmp_path: Path) -> Callable[..., Any]:
+    """A recipe of eight items whose [judge] table names the server."""
+    path = tmp_path / "items.json"
+    path.write_text(json.dumps([{"instruction": f"Say number {n}.", "input": "", "output": f"{n}"} for n in range(8)]))
+
+    def make(server: OpenAIServer, **keys: object) -> Any:
+        table = {"engine": "http", "base_url": server.base_url, "concurrency": 4, **keys}
+        return recipe_for(f"evaluate.instructions={path}", *(f"judge.{key}={value}" for key, value in table.items()))
+
+    return make
+
+
+@pytest.fixture
+def server_judge(fair_judge: Any) -> Callable[[str, int | None], str]:
+    return lambda prompt, seed: fair_judge(prompt)
+
+
+def votes(run: Path) -> list[float]:
+    with closing(sqlite3.connect(run / "evaluate" / "ballots.sqlite")) as box:
+        return [usd for (usd,) in box.execute("select usd from votes")]
+
+
+def test_an_http_judge_counts_wins_in_both_orders(judged_by: Any, evaluate_in: Any, server_judge: Any) -> None:
+    with OpenAIServer(text_of=server_judge) as server:
+        report = evaluate_in(judged_by(server))
+        assert len(server.bodies) == 16
+    assert [report.pairwise[key] for key in ("wins", "losses", "ties", "unparsable")] == [3, 1, 4, 0]
+    effect = report.slot_effect["http:judge"]
+    assert (effect["votes"], effect["first_shown_win_rate"]) == (8, 0.5)
+
+
+def test_a_refused_key_stops_at_once_and_is_not_shown(
+    judged_by: Any, evaluate_in: Any, trained: Path, server_judge: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-wrong")
+    with OpenAIServer(text_of=server_judge, key="sk-right") as server:
+        with pytest.raises(PacosError, match="refuses the key") as caught:
+            evaluate_in(judged_by(server))
+        assert len(server.bodies) <= 4
+        assert "\n" not in str(caught.value)
+        assert "sk-wrong" not in str(caught.value)
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-right")
+        assert evaluate_in(judged_by(server)).pairwise["wins"] == 3
+
+
+def test_an_empty_quota_keeps_every_vote_that_arrived(
+    judged_by: Any, evaluate_in: Any, trained: Path, server_judge: Any
+) -> None:
+    empty_at_the_sixth = lambda n: "quota" if n == 5 else None  # noqa: E731
+    with OpenAIServer(empty_at_the_sixth, server_judge, latency_seconds=lambda n: 0.0 if n == 5 else 0.3) as server:
+        with pytest.raises(PacosError, match="no quota"):
+            evaluate_in(judged_by(server))
+        assert len(server.bodies) < 16
+        assert len(votes(trained)) == len(server.bodies) - 1
+        assert evaluate_in(judged_by(server)).pairwise["wins"] == 3
+        assert len(server.bodies) == 17
+
+
+def test_a_judges_money_is_never_overshot_and_a_raised_limit_goes_on(
+    judged_by: Any, evaluate_in: Any, trained: Path, server_judge: Any
+) -> None:
+    prices = {"input_usd_per_mtok": 1, "output_usd_per_mtok": 10, "max_tokens": 100}
+    with OpenAIServer(text_of=server_judge) as server:
+        with pytest.raises(PacosError, match=r"judge\.max_usd is 0\.004: .* Raise judge\.max_usd"):
+            evaluate_in(judged_by(server, max_usd=0.004, **prices))
+        assert 0 < len(votes(trained)) == len(server.bodies) < 16
+        assert sum(votes(trained)) <= 0.004
+        assert evaluate_in(judged_by(server, max_usd=1, **prices)).pairwise["wins"] == 3
+        assert len(server.bodies) == 16
