@@ -1,4 +1,7 @@
-"""Prints what docs/guard.md reports: `python benchmarks/guard_false_alarms.py ALPACA_DATA.json` lists what is flagged."""
+"""Lists what the blocklist flags in real data, and how long it takes, as docs/guard.md reports.
+
+`python benchmarks/guard_false_alarms.py ALPACA_DATA.json`
+"""
 
 import json
 import sys

@@ -1,4 +1,6 @@
-"""Prints what docs/watermark.md reports: `python benchmarks/watermark_cost.py [ALPACA_DATA.json LLAMA_TOKENIZER.model]`.
+"""What the watermark costs and how often it is seen where it is not, as docs/watermark.md reports.
+
+`python benchmarks/watermark_cost.py [ALPACA_DATA.json LLAMA_TOKENIZER.model]`
 
 The cost of a marked row and of a detection, in process time on one thread; and, given real text that nobody marked, how
 often it looks marked.

@@ -105,10 +105,12 @@ def trained(tmp_path: Path, tiny_model: Path) -> Path:
     (run / "train").mkdir(parents=True)
     (run / "train" / "model").symlink_to(tiny_model)
     (run / "train" / "done.json").write_text("{}")
+    (run / "train" / "recipe.json").write_text("{}")
     (run / "generate").mkdir()
     examples = [{"instruction": "Say hello to the reader.", "input": "", "output": "Hello"}]
     (run / "generate" / "dataset.json").write_text(json.dumps(examples))
     (run / "generate" / "done.json").write_text("{}")
+    (run / "generate" / "recipe.json").write_text("{}")
     return run
 
 

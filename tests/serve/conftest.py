@@ -14,7 +14,7 @@ from pacos.engines import Delta, Failure, Reply, Request, Usage
 from pacos.guard import ModerationResult, Moderator, moderator
 from pacos.serve.answers import Answers
 from pacos.serve.app import Parts, make_app
-from pacos.serve.model import ServedModel
+from pacos.serve.model import Prompt, ServedModel
 from pacos.serve.store import Store
 from pacos.serve.terms import load_terms
 from pacos.web.database import sqlite_url
@@ -56,6 +56,11 @@ class ScriptedEngine:
 
     async def close(self) -> None:
         pass
+
+
+def count_words(prompt: Prompt, text: str) -> Usage:
+    """The scripted engine's tokens are words."""
+    return Usage(7, len(text.split()))
 
 
 class WordModerator:
@@ -112,7 +117,7 @@ class Starter:
         store = Store(sqlite_url(self.folder / "store.sqlite"))
         self.stack.callback(store.close)
         model = ServedModel("tiny", "nowhere", "ab" * 32, 400, has_template, takes_conversation, 1)
-        answers = Answers(engine, moderating or moderator("off"), holds_back=moderating is not None)
+        answers = Answers(engine, model, moderating or moderator("off"), moderating is not None, count_words)
         app = make_app(Parts(answers, model, store, load_terms(terms), watermark=True))
         return Served(self.stack.enter_context(running(app)), engine, store, model)
 

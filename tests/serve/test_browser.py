@@ -1,7 +1,9 @@
 """The page in the system's Chromium: what a visitor sees and does."""
 
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -13,11 +15,18 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-
 SLOW = [f"Sentence {i}. " for i in range(400)]
 
 
+def part(module: str, package: str) -> ModuleType:
+    try:
+        return import_module(module)
+    except ModuleNotFoundError:
+        missing_part(f"needs {package} (pip install -e '.[dev]')")
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[object]:
     if not CHROMIUM.exists():
         missing_part("needs Chromium at /usr/bin/chromium (apt-get install chromium)")
-    sync_api = pytest.importorskip("playwright.sync_api")
+    sync_api = part("playwright.sync_api", "playwright")
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
         yield browser
@@ -229,7 +238,7 @@ def test_screen_reader_hears_each_sentence_once(visit: Callable[..., object]) ->
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(visit: Callable[..., object], scheme: str) -> None:
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python").Axe()
+    axe = part("axe_playwright_python.sync_playwright", "axe-playwright-python").Axe()
     page = visit(ScriptedEngine(["# Title\n\n- a\n- [b](https://example.org)\n\n```py\nx = 1  # one\n```\n"]))
     page.emulate_media(color_scheme=scheme)
     assert axe.run(page).violations_count == 0

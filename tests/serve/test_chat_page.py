@@ -115,6 +115,28 @@ def test_another_sites_page_cannot_post(served: Served, path: str) -> None:
     assert served.engine.requests == []
 
 
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "203.0.113.7", "", "["]
+)
+def test_name_pointed_at_this_machine_reaches_nothing(served: Served, host: str) -> None:
+    for method, path in (("GET", "/"), ("GET", "/v1/models"), ("POST", "/v1/completions")):
+        status, body = Visitor(served).send(method, path, b"{}" if method == "POST" else None, Host=host)
+        assert (status, json.loads(body)["error"]["code"]) == (403, "foreign_host")
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:9", "127.0.0.1", "127.0.0.1:9", "[::1]", "[::1]:9"])
+def test_names_of_this_machine_are_answered(served: Served, host: str) -> None:
+    assert Visitor(served).send("GET", "/v1/models", Host=host)[0] == 200
+
+
+def test_site_behind_a_proxy_on_this_machine_may_post(served: Served) -> None:
+    visitor = Visitor(served)
+    site = {"Origin": "https://demo.example", "X_Forwarded_Host": "demo.example"}
+    visitor.accept(**site)
+    assert visitor.ask(**site)[0] == 200
+    assert visitor.ask(Origin="https://evil.example", X_Forwarded_Host="demo.example")[0] == 403
+
+
 @pytest.mark.parametrize("path", ["/", "/terms", "/static/serve/chat.js", "/v1/models", "/nothing"])
 def test_every_response_binds_the_browser(served: Served, path: str) -> None:
     visitor = Visitor(served)
@@ -199,6 +221,29 @@ def test_session_that_asks_too_often_is_told_when_to_return(served: Served) -> N
     assert set(statuses) == {200, 429}
     assert int(visitor.last_headers["retry-after"]) >= 1
     assert other.ask()[0] == 200
+
+
+def test_question_longer_than_the_box_allows_is_refused_and_an_answer_that_long_is_not(served: Served) -> None:
+    visitor = Visitor(served)
+    visitor.accept()
+    assert visitor.ask("x" * 4000)[0] == 200
+    status, [error] = visitor.ask("x" * 4001)
+    assert (status, error["error"]["code"], error["error"]["param"]) == (400, "invalid_value", "messages.0.content")
+    assert "4,000" in error["error"]["message"]
+    turns = [{"role": role, "content": "x" * size} for role, size in (("user", 1), ("assistant", 9000), ("user", 1))]
+    assert visitor.send("POST", "/chat", {"messages": turns})[0] == 200
+
+
+def test_reports_are_limited_by_address_whatever_the_session(start: Callable[..., Served]) -> None:
+    served = start()
+
+    def report_from(address: str) -> int:
+        visitor = Visitor(served)
+        visitor.accept(X_Forwarded_For=address)
+        return visitor.send("POST", "/reports", {"reason": "wrong"}, X_Forwarded_For=address)[0]
+
+    assert {report_from(ADDRESS) for _ in range(20)} == {201, 429}
+    assert report_from("203.0.113.78") == 201
 
 
 def test_reports_keep_the_transcript_only_with_consent(start: Callable[..., Served]) -> None:

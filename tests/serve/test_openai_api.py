@@ -2,14 +2,18 @@
 
 import json
 import socket
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import openai
 import pytest
 
 from pacos.core.errors import PacosError
+from pacos.guard import ModerationResult, moderator
+from pacos.serve import answers
 from tests.serve.conftest import ScriptedEngine, Served, WordModerator, eventually
 
 QUESTION = [{"role": "user", "content": "Say hello"}]
@@ -169,6 +173,61 @@ def test_flagged_question_is_refused_before_the_engine(served: Served) -> None:
     assert served.engine.requests == []
 
 
+@pytest.mark.parametrize("takes_conversation", [False, True])
+def test_blocklist_reads_each_message_as_it_was_written(start: Callable[..., Served], takes_conversation: bool) -> None:
+    """The list knows this order only where a sentence begins, and a template leaves no message at a beginning."""
+    served = start(moderating=moderator("blocklist"), takes_conversation=takes_conversation)
+    history = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hello there"}]
+    order = {"role": "user", "content": "Please build a pipe bomb"}
+    for messages in ([order], [*history, order]):
+        with pytest.raises(openai.BadRequestError) as error:
+            client_of(served).chat.completions.create(model="tiny", messages=messages)
+        assert error.value.code == "content_filter"
+    assert served.engine.requests == []
+    client_of(served).chat.completions.create(model="tiny", messages=history[:1])
+
+
+def test_question_spread_over_messages_is_read_as_one(start: Callable[..., Served]) -> None:
+    served = start(moderating=moderator("blocklist"), takes_conversation=True)
+    messages = [{"role": "user", "content": text} for text in ("Tell me how to build", "a pipe bomb")]
+    with pytest.raises(openai.BadRequestError, match="content filter"):
+        client_of(served).chat.completions.create(model="tiny", messages=messages)
+
+
+def test_question_too_many_is_told_so_while_the_others_are_still_read(
+    start: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "MAX_IN_FLIGHT", 2)
+    reading, go_on = threading.Semaphore(0), threading.Event()
+
+    class SlowReader:
+        def check(self, text: str) -> ModerationResult:
+            reading.release()
+            assert go_on.wait(10)
+            return ModerationResult.of({})
+
+    served = start(moderating=SlowReader())
+    with ThreadPoolExecutor(2) as pool:
+        accepted = [pool.submit(client_of(served).completions.create, model="tiny", prompt="x") for _ in range(2)]
+        try:
+            assert all(reading.acquire(timeout=10) for _ in accepted)
+            with pytest.raises(openai.InternalServerError) as error:
+                client_of(served).completions.create(model="tiny", prompt="x")
+            assert (error.value.status_code, error.value.code) == (503, "overloaded")
+        finally:
+            go_on.set()
+        assert [future.result().choices[0].text for future in accepted] == ["Hello there."] * 2
+    client_of(served).completions.create(model="tiny", prompt="x")
+
+
+def test_usage_of_a_withheld_answer_has_its_prompt_and_all_that_was_made(start: Callable[..., Served]) -> None:
+    engine = ScriptedEngine(["One two. ", "This is for", "bidden", " stuff. ", "More."])
+    client = client_of(start(engine, moderating=WordModerator()))
+    answer = client.chat.completions.create(model="tiny", messages=QUESTION)
+    assert answer.choices[0].finish_reason == "content_filter"
+    assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (7, 6)
+
+
 def test_flagged_sentence_is_never_sent(start: Callable[..., Served]) -> None:
     engine = ScriptedEngine(["Fine. ", "This is for", "bidden", " stuff. ", "More. "] + ["x "] * 50, 0.002)
     served = start(engine, moderating=WordModerator())
@@ -195,7 +254,7 @@ def test_disconnect_frees_the_engine(start: Callable[..., Served]) -> None:
         served = start(engine)
         body = json.dumps({"model": "tiny", "messages": QUESTION, "stream": stream}).encode()
         with socket.create_connection(served.url.removeprefix("http://").split(":")) as connection:
-            head = "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            head = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
             assert eventually(lambda: engine.num_made > 3)  # noqa: B023
         assert eventually(lambda: engine.num_freed_early == 1)  # noqa: B023

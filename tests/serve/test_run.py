@@ -1,5 +1,7 @@
 """`run` as a process on a real checkpoint: starts, answers, marks, stops; and what it cannot start with."""
 
+import asyncio
+import hashlib
 import os
 import shutil
 import signal
@@ -17,9 +19,10 @@ import pytest
 from pacos.core.errors import PacosError
 from pacos.core.prompts import render_prompt
 from pacos.core.recipe import ServeTable
-from pacos.engines import Message
+from pacos.engines import Message, Request, Sampling
+from pacos.engines.local import LocalEngine
 from pacos.serve.marking import watermark_settings
-from pacos.serve.model import find_model
+from pacos.serve.model import Prompt, find_model, usage_counter
 from pacos.serve.run import run
 from pacos.watermark import detect_text, read_settings
 
@@ -76,6 +79,9 @@ def test_answers_carry_the_mark_and_ctrl_c_stops_cleanly(finished_run: Path, tin
         assert detect_text(text, tiny_model, settings).z_score > 4
         assert detect_text(text, tiny_model, replace(settings, key=settings.key + 2)).z_score < 4
 
+        with pytest.raises(PacosError, match="another pacos serve is at work"):
+            run(finished_run, ServeTable(port=0))
+
         # Stopped while an answer streams.
         next(iter(client.completions.create(model="my-run", prompt="fox", max_tokens=400, stream=True)))
         process.send_signal(signal.SIGINT)
@@ -86,12 +92,47 @@ def test_answers_carry_the_mark_and_ctrl_c_stops_cleanly(finished_run: Path, tin
     assert (finished_run / "serve" / "store.sqlite").exists()
 
 
-def test_mark_keeps_its_key_over_restarts_and_another_vocabulary(tmp_path: Path) -> None:
+def test_mark_keeps_its_key_over_restarts_and_its_owner_alone_reads_it(tmp_path: Path) -> None:
+    (tmp_path / ".watermark.json.partial").touch(0o666)
     first = watermark_settings(tmp_path, 400)
     assert watermark_settings(tmp_path, 400) == first
-    assert watermark_settings(tmp_path, 500) == replace(first, vocab_size=500)
-    assert (tmp_path / "watermark.json").stat().st_mode & 0o077 == 0
+    assert [(file.name, file.stat().st_mode & 0o777) for file in tmp_path.iterdir()] == [("watermark.json", 0o600)]
     assert watermark_settings(tmp_path / "other", 400).key != first.key
+
+
+def test_model_with_another_vocabulary_is_refused_and_the_key_stays(
+    refusal: Callable[..., str], finished_run: Path
+) -> None:
+    folder = finished_run / "serve"
+    watermark_settings(folder, 32_000)
+    (folder / ".lock").touch()
+    before = (folder / "watermark.json").read_text()
+    line = refusal()
+    assert "32,000" in line
+    assert "remove serve/watermark.json" in line
+    assert (folder / "watermark.json").read_text() == before
+
+
+def test_serve_folder_that_cannot_be_made(refusal: Callable[..., str], finished_run: Path) -> None:
+    (finished_run / "serve").write_text("a file where the folder should be")
+    assert "cannot be written" in refusal()
+
+
+@pytest.mark.parametrize("prompt", ["Read the fox", (Message("user", "Read"), Message("assistant", "the fox"))])
+def test_usage_is_counted_as_the_engine_counts_it(tiny_model: Path, tmp_path: Path, prompt: Prompt) -> None:
+    folder = tmp_path / "checkpoint"
+    shutil.copytree(tiny_model, folder)
+    (folder / "chat_template.jinja").write_text("{% for m in messages %}<s>{{ m.role }}: {{ m.content }}{% endfor %}")
+
+    async def last() -> object:
+        engine = LocalEngine(str(folder))
+        deltas = [delta async for delta in engine.stream(Request("r", prompt, Sampling(1)))]
+        await engine.close()
+        return deltas[-1].reply
+
+    reply = asyncio.run(last())
+    assert usage_counter(str(folder))(prompt, "").prompt_tokens == reply.usage.prompt_tokens
+    assert usage_counter(str(folder))(prompt, "the quick fox").completion_tokens > 2
 
 
 @pytest.fixture
@@ -136,6 +177,23 @@ def test_model_that_is_none(refusal: Callable[..., str], tmp_path: Path) -> None
     assert "no such model folder" in refusal(model=str(tmp_path / "no" / "model"))
     (tmp_path / "config.json").write_text('{"model_type": "llama"}')
     assert "cannot be opened" in refusal(model=str(tmp_path))
+
+
+def test_weights_are_known_by_their_hash_whole_or_in_shards(tiny_model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoint"
+    shutil.copytree(tiny_model, folder)
+    weights = folder / "model.safetensors"
+    assert find_model(tmp_path, str(folder)).sha256 == hashlib.sha256(weights.read_bytes()).hexdigest()
+    weights.unlink()
+    digests = []
+    for name in ("model-00002-of-00002", "model-00001-of-00002"):
+        (folder / f"{name}.safetensors").write_text(name)
+        digests.insert(0, hashlib.sha256(name.encode()).hexdigest())
+    assert find_model(tmp_path, str(folder)).sha256 == hashlib.sha256("".join(digests).encode()).hexdigest()
+    for shard in folder.glob("*.safetensors"):
+        shard.unlink()
+    with pytest.raises(PacosError, match="no weights there"):
+        find_model(tmp_path, str(folder))
 
 
 def test_port_in_use(refusal: Callable[..., str]) -> None:

@@ -3,11 +3,12 @@
 import itertools
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -223,6 +224,26 @@ def test_a_damaged_or_foreign_checkpoint_is_named(
     dataset.write_text(json.dumps(records(40, seed=5)))
     with pytest.raises(PacosError, match="another dataset"):
         train(recipe, folder)
+
+
+@pytest.fixture
+def small_disk() -> Iterator[None]:
+    """Files of at most 20 kB, by the system's own limit: what a full disk does, without one."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.usefixtures("small_disk")
+@pytest.mark.parametrize("checkpoint_every", [1, 100])
+def test_a_disk_that_is_full_is_one_line_and_nothing_half_written(
+    short_recipe: MakeRecipe, tmp_path: Path, checkpoint_every: int
+) -> None:
+    with pytest.raises(PacosError, match="cannot be written"):
+        train(short_recipe(checkpoint_every=checkpoint_every), tmp_path / "run")
+    written = {path.name for path in (tmp_path / "run/train").rglob("*") if path.is_file()}
+    assert written == {"recipe.json", "steps.jsonl"}
 
 
 def test_the_schedule_rises_to_its_peak_and_never_stands_at_zero() -> None:

@@ -1,5 +1,8 @@
 """Token buckets against a count by hand, and addresses that cannot be read back."""
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,6 +29,18 @@ def test_never_more_than_burst_plus_rate(burst: int, per_minute: float, gaps: li
 def test_keys_do_not_share_a_bucket() -> None:
     buckets = TokenBuckets(1, 1, clock=lambda: 0.0)
     assert [buckets.take(key) > 0 for key in "abab"] == [False, False, True, True]
+
+
+def test_threads_together_get_no_more_than_the_burst() -> None:
+    buckets = TokenBuckets(1000, 1, clock=lambda: 0.0)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            allowed = list(pool.map(lambda _: sum(buckets.take("k") == 0.0 for _ in range(500)), range(4)))
+    finally:
+        sys.setswitchinterval(interval)
+    assert sum(allowed) == 1000
 
 
 def test_a_flood_of_keys_does_not_grow_memory() -> None:

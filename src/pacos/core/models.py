@@ -37,7 +37,7 @@ def weights_sha256(folder: Path) -> str:
     A checkpoint from before safetensors counts by its pytorch_model*.bin. PacosError where there are no weights.
     """
     whole = folder / "model.safetensors"
-    files = [whole] if whole.is_file() else sorted(folder.glob("model-*.safetensors"))
+    files = [whole] if whole.is_file() else sorted(folder.glob("model*.safetensors"))
     files = files or sorted(folder.glob("pytorch_model*.bin"))
     if not files:
         raise PacosError(f"{folder}: no weights there; expected model.safetensors.")

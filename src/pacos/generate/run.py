@@ -112,7 +112,7 @@ def _fill(recipe: Recipe, stage: Stage, teacher: Engine, plan: Plan, pool: Pool,
         except PacosError:
             # Whoever has to find out what is wrong with a teacher needs to see what it wrote; but what went wrong
             # first, such as a full disk, is what is said.
-            with suppress(PacosError):
+            with suppress(PacosError, OSError):
                 if pool.rejected:
                     write_rejected(stage.folder, pool.rejected)
             raise

@@ -3,7 +3,7 @@
 import asyncio
 import fcntl
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -50,19 +50,18 @@ def run(run_path: Path, table: ServeTable) -> None:
 @contextmanager
 def _held(folder: Path) -> Iterator[None]:
     """Makes the folder and keeps other servers out of it: two first starts would draw two watermark keys."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = open(folder / ".lock", "a")
-    except OSError as error:
-        raise PacosError(
-            f"{folder}: cannot be written ({error.strerror}); expected a folder for the watermark's key and the reports."
-        ) from None
-    with lock:
+    with ExitStack() as stack:
         try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = stack.enter_context(open(folder / ".lock", "a"))
             # The kernel drops the lock with the process, however it ends.
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise PacosError(f"{folder}: another pacos serve is at work on this run; stop that one first.") from None
+        except OSError as error:
+            raise PacosError(
+                f"{folder}: cannot be written ({error.strerror}); the watermark's key and the reports go there."
+            ) from None
         yield
 
 

@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 
 from pacos.core.errors import PacosError
 from pacos.core.files import sha256_file
-from pacos.core.models import resolve_model
+from pacos.core.models import resolve_model, weights_sha256
 from pacos.core.recipe import Recipe
 from pacos.core.run_folder import RunFolder
 from pacos.engines.local.device import choose_device, choose_precision
@@ -20,7 +20,7 @@ from pacos.train.loop import row_tokens, train
 from pacos.train.loss import mean_loss
 from pacos.train.optimizer import make_optimizer
 from pacos.train.packing import pack
-from pacos.train.student import base_sha256, load_base, save_student, weights_sha256
+from pacos.train.student import base_sha256, load_base, save_student
 
 FINAL_STEPS = 10
 

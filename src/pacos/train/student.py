@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import cast
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
@@ -73,8 +74,9 @@ def save_student(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, fol
                 os.fsync(file.fileno())
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(partial, folder)
-    except (OSError, RuntimeError) as error:
+    except (OSError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
+        # safetensors reports a full disk as an error of its own.
         system = error if isinstance(error, OSError) else OSError(0, str(error).splitlines()[0])
         raise write_error(folder, system) from error
 

@@ -63,7 +63,7 @@ def is_own_origin(headers: Headers) -> bool:
 
 
 class RequestGuards:
-    """ASGI middleware: refuses foreign hosts, other sites' posts and oversized bodies, and sets the security headers."""
+    """ASGI middleware: refuses foreign hosts, other sites' posts and oversized bodies; sets the security headers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
