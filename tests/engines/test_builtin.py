@@ -81,7 +81,8 @@ def test_a_short_limit_cuts_the_reply() -> None:
         ("Paris", "Rome", " Paris ", "B"),
         ("a b c d", "a b c x", "q r s t", "A"),
         ("Paris", "Paris", "Paris", "tie"),
-        ("Paris", "Rome", "Oslo", "tie"),
+        ("seventeen", "seventy", "four score", "A"),
+        ("yes", "no", "no, and so on, and on", "tie"),
     ],
 )
 def test_the_judge_prefers_the_right_answer_in_either_place(reference: str, a: str, b: str, verdict: str) -> None:

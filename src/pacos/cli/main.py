@@ -153,7 +153,7 @@ def main() -> None:
     """Runs the verb; bad input is one line and exit code 2, a bug keeps its traceback."""
     quiet_libraries()
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="pacos", standalone_mode=False)
     except TyperException as error:
         error.show()  # type: ignore[attr-defined]
         sys.exit(2)

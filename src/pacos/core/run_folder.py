@@ -100,10 +100,10 @@ class RunFolder:
     def is_done(self, name: str) -> bool:
         """Whether a stage is finished; PacosError where it was begun, finished or not, with another recipe."""
         folder = self.path / name
-        record = folder / "recipe.json"
+        record, done = folder / "recipe.json", folder / "done.json"
+        # Where nothing was made yet, nothing is made with another recipe: a mistyped path may be mended.
         if not record.exists() or all(path == record for path in folder.iterdir()):
-            # Where nothing was made yet, nothing is made with another recipe: a mistyped path may be mended.
-            return False
+            return done.exists()
         differences = []
         for table, was in read_json(record, "stage's recipe").items():
             now = self.recipe.table(table)
@@ -117,7 +117,7 @@ class RunFolder:
                 f"{folder}: made with another recipe: {'; '.join(differences)}. "
                 "Give the recipe it was made with, or --run another folder."
             )
-        return (folder / "done.json").exists()
+        return done.exists()
 
     def _record_recipe(self, folder: Path, tables: tuple[str, ...]) -> None:
         write_text(self.path / "recipe.toml", self.recipe.text)
