@@ -25,10 +25,10 @@ from pacos.web.streams import PieceResponse, while_connected
 MAX_QUESTION_CHARACTERS = 4000
 MAX_TURNS = 100
 # Cooler than the API's default: a small student answers better, and there is still choice for the watermark.
-PAGE_SAMPLING = Sampling(max_tokens=512, temperature=0.7, top_p=0.9)
+PAGE_SAMPLING = Sampling(max_tokens=512, temperature=0.3, top_p=0.9)
 EXAMPLES = (
     ("Facts", "What is the capital of Italy?"),
-    ("Lists", "Make a bullet list of bread, cheese and apples."),
+    ("Lists", "Make a bullet list of lamp, river, apple."),
     ("Writing", "Write an invitation for Anna; the party is on Friday."),
     ("Reading", 'Is this review positive or negative: "I think the soup is wonderful."'),
 )

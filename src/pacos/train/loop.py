@@ -96,7 +96,7 @@ def optimizer_step(
 
 def accumulate_gradients(model: PreTrainedModel, rows: Sequence[Row], autocast: torch.autocast) -> float:
     """Adds the gradients of the rows' token-mean loss to the model's; returns that loss."""
-    num_labels = sum(len(row.labels) for row in rows)
+    num_labels = sum(row.num_labels for row in rows)
     total = torch.zeros((), device=model.device)
     for row in rows:
         with autocast:

@@ -7,11 +7,11 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
-from pacos.train.packing import Row
+from pacos.train.packing import NO_LABEL, Row
 
 
 def row_logits(model: PreTrainedModel, row: Row) -> torch.Tensor:
-    """Logits [L, V] at the row's supervised predictors, in fp32."""
+    """Logits [L, V] at the row's predictors, in fp32; those past `row.num_labels` are filling."""
     options = {"position_ids": row.position_ids, "document_lengths": row.lengths, "use_cache": False}
     # Most models compute the LM head where they are told to; for the rest its other rows are thrown away.
     if "logits_to_keep" in inspect.signature(model.forward).parameters:
@@ -23,7 +23,7 @@ def row_logits(model: PreTrainedModel, row: Row) -> torch.Tensor:
 
 def summed_loss(model: PreTrainedModel, row: Row) -> torch.Tensor:
     """Cross-entropy in nats summed over the row's labels; divide by the whole step's labels for its token mean."""
-    return cross_entropy(row_logits(model, row), row.labels, reduction="sum")
+    return cross_entropy(row_logits(model, row), row.labels, ignore_index=NO_LABEL, reduction="sum")
 
 
 @torch.inference_mode()
@@ -33,4 +33,4 @@ def mean_loss(model: PreTrainedModel, rows: Sequence[Row], autocast: torch.autoc
     with autocast:
         total = sum(float(summed_loss(model, row.to(model.device))) for row in rows)
     model.train()
-    return total / sum(len(row.labels) for row in rows)
+    return total / sum(row.num_labels for row in rows)

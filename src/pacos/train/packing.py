@@ -1,4 +1,4 @@
-"""Batch-faithful packing: each optimizer step sees exactly its examples, laid end to end in rows without padding."""
+"""Batch-faithful packing: each optimizer step sees exactly its examples, laid end to end in rows."""
 
 import random
 from collections.abc import Sequence
@@ -8,6 +8,11 @@ from typing import Self
 import torch
 
 from pacos.train.data import Document
+
+# Rows and labels are filled up to a multiple of this, so that few shapes occur: the CPU's matrix library plans each
+# shape anew and keeps the plans, 10 MB a step.
+MULTIPLE = 64
+NO_LABEL = -100
 
 
 @dataclass(frozen=True)
@@ -19,17 +24,19 @@ class Row:
     position_ids: torch.Tensor
     """[1, T]."""
     lengths: tuple[int, ...]
-    """Of the documents; they sum to T."""
+    """Of the documents, the last of which may be filling; they sum to T."""
     predictors: torch.Tensor
     """[L]: positions whose next token is supervised, the only ones the LM head is computed at."""
     labels: torch.Tensor
-    """[L]: the tokens that follow them."""
+    """[L]: the tokens that follow them, then NO_LABEL as filling."""
+    num_labels: int
+    """How many of `labels` are labels."""
 
     def to(self, device: torch.device) -> Self:
         """The same row on a device."""
         tensors = (self.input_ids, self.position_ids, self.predictors, self.labels)
         ids, positions, predictors, labels = (tensor.to(device, non_blocking=True) for tensor in tensors)
-        return type(self)(ids, positions, self.lengths, predictors, labels)
+        return type(self)(ids, positions, self.lengths, predictors, labels, self.num_labels)
 
 
 def epoch_order(num_documents: int, seed: int, epoch: int) -> list[int]:
@@ -74,12 +81,15 @@ def _row(documents: list[Document]) -> Row:
         ids += document.input_ids
         positions += range(len(document.input_ids))
         predictors += range(start + max(document.num_masked, 1) - 1, len(ids) - 1)
-    input_ids_T = torch.tensor(ids)
-    predictors_L = torch.tensor(predictors, dtype=torch.long)
+    labels = [ids[predictor + 1] for predictor in predictors]
+    filling, label_filling = -len(ids) % MULTIPLE, -len(labels) % MULTIPLE
+    lengths = [len(document.input_ids) for document in documents]
     return Row(
-        input_ids=input_ids_T[None],
-        position_ids=torch.tensor(positions)[None],
-        lengths=tuple(len(document.input_ids) for document in documents),
-        predictors=predictors_L,
-        labels=input_ids_T[predictors_L + 1],
+        # The filling is a document of its own: nothing sees it and it has no labels.
+        input_ids=torch.tensor([ids + [0] * filling]),
+        position_ids=torch.tensor([positions + list(range(filling))]),
+        lengths=(*lengths, filling) if filling else tuple(lengths),
+        predictors=torch.tensor(predictors + [0] * label_filling, dtype=torch.long),
+        labels=torch.tensor(labels + [NO_LABEL] * label_filling, dtype=torch.long),
+        num_labels=len(labels),
     )

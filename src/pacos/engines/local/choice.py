@@ -35,12 +35,16 @@ class Chooser:
             if len(tensor):
                 tensor[target] = tensor[source]
 
+    def temper(self, logits_BV: torch.Tensor) -> torch.Tensor:
+        """Logits over each row's temperature; B may be fewer rows than at first."""
+        return logits_BV if self.all_greedy else logits_BV.float() / self.temperature_B1[: len(logits_BV)]
+
     def choose(self, logits_BV: torch.Tensor, step: int) -> torch.Tensor:
-        """The tokens [B] of step `step`, counted from 0; B may be fewer rows than at first."""
+        """The tokens [B] of step `step`, counted from 0, from tempered logits."""
         if self.all_greedy:
             return logits_BV.argmax(-1)
         rows = len(logits_BV)
-        probabilities_BV = torch.softmax(logits_BV.float() / self.temperature_B1[:rows], dim=-1)
+        probabilities_BV = torch.softmax(logits_BV, dim=-1)
         uniform_B1 = self.uniform_BS[:rows, step : step + 1]
         if self.any_nucleus:
             sampled_B1 = _from_nucleus(probabilities_BV, uniform_B1, self.top_p_B1[:rows])

@@ -67,6 +67,8 @@ class Batch:
         """Decodes one token for every row; returns the replies of those that ended with it."""
         logits_BV = self._prefill() if self.filled == self.prompt_width else self._next_logits()
         rows, step = len(self.jobs), self.filled - self.prompt_width
+        # Temperature first: a watermark's delta then weighs the same at every temperature.
+        logits_BV = self.chooser.temper(logits_BV)
         if self.logits_hook:
             logits_BV = self.logits_hook(self.ids_BT[:rows, : self.filled], logits_BV)
         token_B = self.chooser.choose(logits_BV, step)
