@@ -4,8 +4,8 @@
 
 The text is written by the builtin world's own statements ("The capital of France is Paris."), drawn afresh for every
 batch, so nothing is downloaded, and the model sees no instruction, no template and no answer to a request; of the
-requests' wording it sees only the sentences of small talk that may stand before and after one. One seed makes one model on
-one machine; another CPU rounds differently and makes a sibling.
+requests' wording it sees only the sentences of small talk that may stand before and after one. One seed makes one
+model on one machine; another CPU rounds differently and makes a sibling.
 """
 
 import argparse

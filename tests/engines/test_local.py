@@ -153,8 +153,19 @@ def test_sampling_follows_the_models_probabilities_within_the_nucleus(tiny_model
 
     assert shares(temperature=1.0) == pytest.approx([0.5, 0.3, 0.15, 0.05], abs=0.05)
     assert shares(temperature=1.0, top_p=0.7) == pytest.approx([0.625, 0.375, 0, 0], abs=0.05)
-    square = [0.25, 0.09, 0.0225, 0.0025]
-    assert shares(temperature=0.5) == pytest.approx([share / sum(square) for share in square], abs=0.05)
+
+
+def test_temperature_divides_the_logits_before_the_hook_sees_them(tiny_model: Path) -> None:
+    seen: list[torch.Tensor] = []
+
+    def watch(ids_BT: torch.Tensor, logits_BV: torch.Tensor) -> torch.Tensor:
+        seen.append(logits_BV.clone())
+        return logits_BV
+
+    engine = LocalEngine(str(tiny_model), logits_hook=watch, precision="fp32")
+    for temperature in (1.0, 0.5):
+        complete_all(engine, [Request("a", "the quick", Sampling(max_tokens=1, temperature=temperature))])
+    torch.testing.assert_close(seen[1], seen[0] * 2)
 
 
 def test_end_of_text_ends_a_reply_and_is_not_in_it(tiny_model: Path) -> None:
