@@ -36,7 +36,7 @@ _NO_VERB = (
         re.findall(
             r"\w+",
             """i we they he she who there here nothing something everything someone everyone today now then so but yes
-            because although while after before""",
+            because although while after before let""",
         )
     )
 )
