@@ -80,6 +80,7 @@ def test_terms_question_answer_and_note(visit: Callable[..., object]) -> None:
     page = visit(ScriptedEngine(["Hello **there**. ", "Bye."]), accept=False)
     assert page.get_by_label("Your message").count() == 0
     page.get_by_role("button", name="I accept").click()
+    page.get_by_label("Your message").wait_for()
     assert page.locator(".example").count() == 4
     ask(page)
     answer = finished(page)

@@ -23,6 +23,7 @@ from pacos.core.prompts import render_prompt
 from pacos.core.recipe import Recipe
 from pacos.core.run_folder import RunFolder
 from pacos.train.checkpoint import StepLog
+from pacos.train.device import memory_named
 from pacos.train.optimizer import scheduled_rate
 from pacos.train.run import TrainReport, run
 
@@ -252,3 +253,11 @@ def test_the_schedule_rises_to_its_peak_and_never_stands_at_zero() -> None:
     assert all(a >= b > 0 for a, b in itertools.pairwise(rates[2:]))
     assert rates[-1] < 0.001
     assert scheduled_rate(1, 1, 1.0, 0.0) == scheduled_rate(1, 1, 1.0, 0.03) == 1.0
+
+
+def test_out_of_memory_names_the_keys_to_lower_and_other_errors_pass() -> None:
+    device = torch.device("cpu")
+    with pytest.raises(PacosError, match=r"out of memory on cpu.*lower train\.max_length"), memory_named(device):
+        torch.empty(2**50)
+    with pytest.raises(RuntimeError, match="shape"), memory_named(device):
+        torch.empty(2) @ torch.empty(3, 4)

@@ -23,6 +23,8 @@ export class Composer {
     document.addEventListener("keydown", (event) => {
       if (event.key === "Escape" && this.busy && !document.querySelector("dialog[open]")) onStop();
     });
+    // Read-only until here: an Enter typed before this script had come would be lost.
+    this.box.readOnly = false;
     this.refresh();
   }
 
