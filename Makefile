@@ -7,6 +7,7 @@ BIN := .venv/bin
 setup: .venv/.done
 
 .venv/.done: pyproject.toml constraints.txt
+	@echo "Setting up .venv once: about 2 GB of packages, some minutes."
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,postgres]'
 	touch $@

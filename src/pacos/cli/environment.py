@@ -12,6 +12,8 @@ def quiet_libraries() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    # Threads that spin for long while they wait starve one another where other work shares the cores.
+    os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
 
 def stay_offline(recipe: Recipe) -> None:

@@ -94,6 +94,7 @@ def serve(run: RunPath, overrides: Overrides = None) -> None:
     """Serve the student: chat page and OpenAI-compatible API."""
     recipe = load_run(run, overrides or ())
     stay_offline(recipe)
+    print("serve: loading the model", flush=True)
     from pacos.serve.run import run as serve_run
 
     serve_run(run, recipe.serve)
@@ -101,7 +102,7 @@ def serve(run: RunPath, overrides: Overrides = None) -> None:
 
 @app.command()
 def detect(
-    text: Annotated[Path, typer.Argument(metavar="TEXT", help="A text file, or - for standard input.")],
+    text: Annotated[Path, typer.Argument(metavar="FILE", help="A text file, or - for standard input.")],
     run: Annotated[Path, typer.Option("--run", metavar="DIR", help="The run that served it.")],
 ) -> None:
     """Tell whether a text carries a run's watermark."""

@@ -12,11 +12,14 @@ PLAIN_LINE_EVERY_SECONDS = 10.0
 
 
 class ProgressBar:
-    """`with ProgressBar("train", total, "steps") as bar: bar.advance(1, "loss 1.2")`; writes to standard error."""
+    """`with ProgressBar("train", total, "steps") as bar: bar.advance(1, "loss 1.2")`; writes to standard error.
 
-    def __init__(self, title: str, total: int, unit: str) -> None:
-        self.title, self.total, self.unit = title, total, unit
-        self.count = 0
+    `already` were done by an earlier process; they count towards the total and not towards the rate.
+    """
+
+    def __init__(self, title: str, total: int, unit: str, already: int = 0) -> None:
+        self.title, self.total, self.unit, self.already = title, total, unit, already
+        self.count = already
         self._start = self._last_line = time.monotonic()
         self._bar: Progress | None = None
         if sys.stderr.isatty():
@@ -30,7 +33,7 @@ class ProgressBar:
                 TimeRemainingColumn(),
                 console=Console(stderr=True),
             )
-            self._task = self._bar.add_task(title, total=total, unit=unit, rate="", note="")
+            self._task = self._bar.add_task(title, total=total, completed=already, unit=unit, rate="", note="")
 
     def __enter__(self) -> Self:
         if self._bar:
@@ -47,7 +50,7 @@ class ProgressBar:
         """`count` more are done; `note` is shown beside the rate."""
         self.count += count
         now = time.monotonic()
-        rate = self.count / max(now - self._start, 1e-9)
+        rate = (self.count - self.already) / max(now - self._start, 1e-9)
         if self._bar:
             self._bar.update(self._task, completed=self.count, rate=f"{rate:,.1f}/s", note=note)
         elif now - self._last_line >= PLAIN_LINE_EVERY_SECONDS:

@@ -49,8 +49,7 @@ def train(
     Raises KeyboardInterrupt after the step that Ctrl-C fell into, and PacosError where the loss is no number.
     """
     model.train()
-    with ProgressBar("train", total_steps, "steps") as bar, interrupt_after_step() as interrupted:
-        bar.advance(progress.step)
+    with ProgressBar("train", total_steps, "steps", progress.step) as bar, interrupt_after_step() as interrupted:
         while progress.step < total_steps:
             start = time.perf_counter()
             batch = step_documents(documents, progress.step, table.batch_size, table.seed)

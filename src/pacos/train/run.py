@@ -74,7 +74,8 @@ def run(recipe: Recipe, run: RunFolder) -> TrainReport:
             progress = checkpoints.load(model, optimizer)
             stage.log("train", step=progress.step, device=device.type, precision=precision)
             compute = autocast(device, precision)
-            if progress.step == 0:
+            if progress.step == 0 and data.heldout:
+                print(f"train: measuring the loss on {len(data.heldout):,} held-out examples", flush=True)
                 progress.heldout_loss_before = _heldout_loss(model, data.heldout, compute)
             with StepLog(stage.folder / "steps.jsonl", progress.step) as log:
                 steps = data.report.planned_steps
