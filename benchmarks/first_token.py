@@ -26,7 +26,7 @@ def visit(browser: Browser, url: str) -> float:
     page.get_by_role("button", name="I accept").click()
     page.get_by_label("Your message").fill("What is the capital of France?")
     page.keyboard.press("Enter")
-    page.wait_for_function("document.querySelector('.answer')?.innerText.trim().length > 0")
+    page.locator(".answer .prose", has_text=re.compile(r"\S")).first.wait_for()
     seconds = time.perf_counter() - start
     page.context.close()
     return seconds

@@ -41,10 +41,10 @@ in bfloat16. It comes with pacos so that the whole recipe runs offline on a lapt
 - **Made by** `python tools/make_mini.py --out src/pacos/mini`: {steps:,} steps, {tokens:,} tokens,
   {hours:.1f} hours on 2 shared CPU cores. Licence: Apache-2.0, as the rest of pacos.
 - **Trained on** plain statements about a small world of everyday words and facts ("The capital of France is Paris."),
-  written by the program from its own word lists, drawn afresh for every batch: the substance of the builtin teacher's {skills}
-  skills, between sentences of small talk, which are also those that the builtin teacher puts before and after its
-  requests. It has seen no request, no template and no instruction format; the tokenizer alone was shown those too, so
-  that prompts are short.
+  written by the program from its own word lists, drawn afresh for every batch: the substance of the builtin
+  teacher's {skills} skills, between sentences of small talk, which are also those that the builtin teacher puts before
+  and after its requests. It has seen no request, no template and no instruction format; the tokenizer alone was shown
+  those too, so that prompts are short.
 - **Held-out loss** {held_out:.3f} nats a token on pages drawn with another seed. Much of that is the choice of random
   words, which nobody could foretell.
 - **Cannot** follow instructions before fine-tuning, converse, reason, write prose, or know anything outside that

@@ -1,6 +1,7 @@
 """Every bad input is one clear line and exit code 2; nothing is lost and nothing is half-written."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -81,6 +82,15 @@ def test_a_base_path_that_does_not_exist(tmp_path: Path) -> None:
     (tmp_path / "data.json").write_text(json.dumps([{"instruction": "Say a.", "input": "", "output": "a"}] * 9))
     done = pacos(tmp_path, "train", RECIPE, "train.dataset=data.json", "train.base=/no/such/base")
     assert_refused(done, "/no/such/base")
+
+
+def test_a_base_cut_in_half(tmp_path: Path, tiny_model: Path) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(tiny_model, base)
+    weights = base / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
+    (tmp_path / "data.json").write_text(json.dumps([{"instruction": "Say a.", "input": "", "output": "a"}] * 9))
+    assert_refused(pacos(tmp_path, "train", RECIPE, "train.dataset=data.json", "train.base=base"), "train.base base")
 
 
 def test_a_run_made_with_another_recipe_names_the_keys(tmp_path: Path) -> None:

@@ -34,6 +34,12 @@ def test_overrides_win_and_whole_numbers_serve_as_numbers(tmp_path: Path) -> Non
         ("[train]\nnum_epochs = 0", "", ["train.num_epochs", "0", "at least 1"]),
         ("[train]\nlearning_rate = nan", "", ["train.learning_rate", "nan"]),
         ("[teacher]\nengine = 'htpp'", "", ["teacher.engine", "htpp", "http"]),
+        ("[teacher]\napi_key_env = 'sk-secret'", "", ["teacher.api_key_env", "OPENAI_API_KEY"]),
+        ("[teacher]\nbase_url = 'http://[::1'", "", ["teacher.base_url", "no address"]),
+        ("[teacher]\nbase_url = 'http://h/v1?key=secret'", "", ["teacher.base_url", "api_key_env"]),
+        ('[generate]\nseed_tasks = "a\\u0000b"', "", ["generate.seed_tasks", "NUL"]),
+        ("[train]\nseed = " + "9" * 5000, "", ["recipe.toml", "number too long"]),
+        ("[train]\nseed = 99999999999999999999", "", ["train.seed", "at most"]),
         ("", "train.num_epoch=1", ["train.num_epoch", "train.num_epochs"]),
         ("", "num_epochs=1", ["num_epochs=1", "table.key=value"]),
         ("", "train.num_epochs", ["train.num_epochs", "table.key=value"]),
@@ -45,6 +51,7 @@ def test_a_bad_recipe_is_one_line_with_the_nearest_right_name(
     with pytest.raises(PacosError) as caught:
         load(write(tmp_path, text), [override] if override else [])
     assert "\n" not in str(caught.value)
+    assert "secret" not in str(caught.value)
     for part in said:
         assert part in str(caught.value)
 

@@ -32,7 +32,17 @@ def good() -> list[dict[str, object]]:
     return [{"instruction": f"Say {n}.", "input": "", "output": str(n)} for n in range(8)]
 
 
-@pytest.mark.parametrize("broken", [{"input": "", "output": "5"}, {"instruction": 5, "output": "5"}, None, "text", []])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"instruction": "\ud800", "output": "5"},
+        {"input": "", "output": "5"},
+        {"instruction": 5, "output": "5"},
+        None,
+        "text",
+        [],
+    ],
+)
 def test_a_bad_record_is_named_by_its_place(tmp_path: Path, broken: object) -> None:
     records: list[object] = list(good())
     records[4] = broken
@@ -42,7 +52,9 @@ def test_a_bad_record_is_named_by_its_place(tmp_path: Path, broken: object) -> N
         read_examples(path)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", "[1", "\x00", '{"instruction": "a"}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", "[1", "[" * 100_000, "[" + "9" * 5000, "\x00", '{"instruction": "a"}']
+)
 def test_a_file_that_is_no_dataset_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "dataset.json"
     path.write_text(text)

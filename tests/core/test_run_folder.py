@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,21 @@ def test_done_lists_the_hash_of_every_output_and_is_not_made_again(tmp_path: Pat
     assert json.loads(first)["outputs"]["out.txt"] == sha256_file(tmp_path / "run" / "train" / "out.txt")
     make(tmp_path)
     assert done.read_bytes() == first
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.write_text("edited"), Path.unlink])
+def test_a_finished_stage_that_was_changed_is_refused(tmp_path: Path, damage: Callable[[Path], object]) -> None:
+    make(tmp_path)
+    damage(tmp_path / "run" / "train" / "out.txt")
+    with pytest.raises(PacosError, match=r"train/out\.txt: (is missing|has changed)"):
+        make(tmp_path)
+
+
+def test_a_record_that_is_no_record_is_refused(tmp_path: Path) -> None:
+    make(tmp_path)
+    (tmp_path / "run" / "train" / "recipe.json").write_text("[]")
+    with pytest.raises(PacosError, match=r"recipe\.json"):
+        make(tmp_path)
 
 
 def test_another_recipe_is_refused_with_the_keys_that_differ(tmp_path: Path) -> None:

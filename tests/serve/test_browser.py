@@ -51,7 +51,7 @@ def visit(browser: object, start: Callable[..., Served]) -> Iterator[Callable[..
         page.goto(served.url)
         if accept:
             page.get_by_role("button", name="I accept").click()
-            page.get_by_label("Your message").wait_for()
+            page.locator("#question:not([readonly])").wait_for()
         return page
 
     yield open_page
@@ -80,7 +80,7 @@ def test_terms_question_answer_and_note(visit: Callable[..., object]) -> None:
     page = visit(ScriptedEngine(["Hello **there**. ", "Bye."]), accept=False)
     assert page.get_by_label("Your message").count() == 0
     page.get_by_role("button", name="I accept").click()
-    page.get_by_label("Your message").wait_for()
+    page.locator("#question:not([readonly])").wait_for()
     assert page.locator(".example").count() == 4
     ask(page)
     answer = finished(page)
@@ -210,7 +210,7 @@ def test_keyboard_alone_is_enough(visit: Callable[..., object]) -> None:
     page = visit(engine, accept=False)
     page.get_by_role("button", name="I accept").focus()
     page.keyboard.press("Enter")
-    page.get_by_label("Your message").wait_for()
+    page.locator("#question:not([readonly])").wait_for()
     page.keyboard.type("one")
     page.keyboard.press("Shift+Enter")
     page.keyboard.type("two")

@@ -130,6 +130,8 @@ def explain_key(name: Annotated[str, typer.Argument(metavar="TABLE[.KEY]")]) -> 
 def _open(recipe_path: Path, overrides: list[str] | None, run: Path | None) -> RunFolder:
     recipe = load(recipe_path, overrides or ())
     stay_offline(recipe)
+    if run == Path():
+        raise PacosError("--run is empty; expected the name of a folder, such as runs/mine.")
     return RunFolder(run or Path("runs") / recipe.name, recipe)
 
 
@@ -155,6 +157,8 @@ def main() -> None:
     quiet_libraries()
     try:
         code = app(prog_name="pacos", standalone_mode=False)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
     except TyperException as error:
         error.show()  # type: ignore[attr-defined]
         sys.exit(2)

@@ -74,6 +74,8 @@ def read_text(path: Path, what: str) -> str:
         raise PacosError(f"{path}: no such file; expected the {what}. Check the path.") from None
     except UnicodeDecodeError as error:
         raise PacosError(f"{path}: byte {error.start} is not UTF-8; the {what} must be UTF-8 text.") from None
+    except ValueError:
+        raise PacosError(f"{str(path)!r}: no path can hold a NUL; expected the {what}. Check the path.") from None
     except OSError as error:
         raise PacosError(f"{path}: the {what} cannot be read ({error.strerror}).") from None
 
@@ -86,6 +88,8 @@ def read_json(path: Path, what: str) -> Any:
         raise PacosError(
             f"{path}:{error.lineno}: column {error.colno} is not JSON ({error.msg}); the {what} must be one JSON value."
         ) from None
+    except (RecursionError, ValueError):
+        raise PacosError(f"{path}: nested too deep, or a number too long, for a {what}; mend that value.") from None
 
 
 def read_json_lines(path: Path, what: str) -> Iterator[tuple[int, Any]]:
@@ -99,6 +103,10 @@ def read_json_lines(path: Path, what: str) -> Iterator[tuple[int, Any]]:
             raise PacosError(
                 f"{path}:{number}: not JSON ({error.msg} at column {error.colno}); "
                 f"the {what} must hold one JSON object a line. Mend or remove that line."
+            ) from None
+        except (RecursionError, ValueError):
+            raise PacosError(
+                f"{path}:{number}: nested too deep, or a number too long, for {what}; mend or remove that line."
             ) from None
 
 

@@ -66,7 +66,7 @@ class GenerateTable:
     """A JSON-lines file in Self-Instruct's schema; empty means the 175 that come with pacos."""
     similarity_threshold: float = _key(0.7, unit="ROUGE-L F", at_least=0, at_most=1)
     """An instruction nearer than this to a seed or a kept one is rejected."""
-    seed: int = _key(42)
+    seed: int = _key(42, at_least=0, at_most=2**63 - 1)
     """Seeds the choice of demonstrations."""
 
 
@@ -98,7 +98,7 @@ class TrainTable:
     """Train on the first so many examples only."""
     checkpoint_every: int = _key(100, unit="optimizer steps", at_least=1)
     """How often the state is saved, so that a killed run goes on from there."""
-    seed: int = _key(42)
+    seed: int = _key(42, at_least=0, at_most=2**63 - 1)
     """Seeds the order of examples."""
 
 
@@ -116,7 +116,7 @@ class EvaluateTable:
     """Engines that judge, such as "builtin:judge"; empty means the [judge] table."""
     items_per_skill: int = _key(8, unit="items", at_least=1)
     """Held-out items of each builtin skill."""
-    seed: int = _key(42)
+    seed: int = _key(42, at_least=0, at_most=2**63 - 1)
     """Seeds the held-out items and which answer is shown first."""
 
 
@@ -177,6 +177,8 @@ def load(path: Path | str, overrides: Iterable[str] = ()) -> Recipe:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise PacosError(f"{path}: not TOML: {error}. A recipe holds [tables] of key = value lines.") from None
+    except (RecursionError, ValueError):
+        raise PacosError(f"{path}: nested too deep, or a number too long, for a recipe; mend that value.") from None
     return _resolve(path, path.stem, text, document, overrides)
 
 
@@ -209,14 +211,15 @@ def _parse_override(override: str) -> tuple[str, str, Any]:
     table, dot, key = name.partition(".")
     if not equals or not dot:
         raise PacosError(f"override {override!r}: expected table.key=value, such as train.num_epochs=1.")
-    where = f"override {override!r}"
+    # The value stays out of every error about a name: it may be a key typed in the wrong place.
+    where = f"override {name}"
     _check_name(where, table, TABLES, "table")
     _check_name(where, key, _field_names(TABLES[table]), "key", f"{table}.")
     if get_type_hints(TABLES[table])[key] is str:
         return table, key, raw
     try:
         return table, key, tomllib.loads(f"value = {raw}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (RecursionError, ValueError):
         return table, key, raw
 
 
@@ -242,11 +245,8 @@ def _checked(where: str, table: str, key: str, value: Any) -> Any:
         value = tuple(value)
     if isinstance(value, int) and not isinstance(value, bool) and _accepts(hint, float) and not _accepts(hint, int):
         value = float(value)
-    if isinstance(value, str) and "://" in value and urlsplit(value).password:
-        raise PacosError(
-            f"{where}: {name} holds a password, and a recipe is copied into its run; leave it out of the address. "
-            "A key goes into the variable that api_key_env names, PostgreSQL's password into PGPASSWORD."
-        )
+    if isinstance(value, str):
+        _check_text(where, name, value)
     if not _fits(hint, value):
         near = difflib.get_close_matches(str(value), [str(v) for v in get_args(hint)], n=1)
         nearest = f"; did you mean {near[0]!r}?" if near else "."
@@ -259,6 +259,29 @@ def _checked(where: str, table: str, key: str, value: Any) -> Any:
         if high is not None and not value <= high:
             raise PacosError(f"{where}: {name} is {value}; expected at most {high}.")
     return value
+
+
+def _check_text(where: str, name: str, value: str) -> None:
+    if "\0" in value:
+        raise PacosError(f"{where}: {name} holds a NUL character; remove it.")
+    if name.endswith(".api_key_env") and not value.isidentifier():
+        raise PacosError(
+            f"{where}: {name} is no variable's name; expected one such as OPENAI_API_KEY, which holds the key."
+        )
+    if "://" not in value:
+        return
+    try:
+        address = urlsplit(value)
+        secret = bool(address.password) or (name.endswith(".base_url") and bool(address.query))
+    except ValueError as error:
+        raise PacosError(
+            f"{where}: {name} is no address ({error}); expected one such as http://host:8000/v1."
+        ) from None
+    if secret:
+        raise PacosError(
+            f"{where}: {name} holds a password or a query, and a recipe is copied into its run; leave it out of the "
+            "address. A key goes into the variable that api_key_env names, PostgreSQL's password into PGPASSWORD."
+        )
 
 
 def _accepts(hint: Any, kind: type) -> bool:

@@ -71,6 +71,8 @@ def _example(record: Any, where: str) -> Example:
     for key, value in zip(("instruction", "input", "output"), values, strict=True):
         if not isinstance(value, str):
             raise PacosError(f"{where} has a {_kind(value)} for '{key}'; expected text.")
+        if any("\ud800" <= character <= "\udfff" for character in value):
+            raise PacosError(f"{where} has half a surrogate pair in '{key}', which no file can hold; remove it.")
     return Example(*values)
 
 

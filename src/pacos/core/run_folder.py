@@ -18,6 +18,8 @@ from pacos.core.recipe import Recipe
 
 # Keys that shape neither what is asked nor what comes of it: a stopped run may go on with other values.
 _FREE_KEYS = {"max_usd", "concurrency", "api_key_env"}
+# Larger files are not read again each time a stage is found done: that has to take no time.
+HASHED_BYTES = 64 * 2**20
 
 
 class RunFolder:
@@ -105,7 +107,7 @@ class RunFolder:
         if not record.exists() or all(path == record for path in folder.iterdir()):
             return done.exists()
         differences = []
-        for table, was in read_json(record, "stage's recipe").items():
+        for table, was in _object(record).items():
             now = self.recipe.table(table)
             differences += [
                 f"{table}.{key} was {was.get(key)!r}, is now {value!r}"
@@ -117,6 +119,8 @@ class RunFolder:
                 f"{folder}: made with another recipe: {'; '.join(differences)}. "
                 "Give the recipe it was made with, or --run another folder."
             )
+        if done.exists():
+            _check_outputs(folder, _object(done))
         return done.exists()
 
     def _record_recipe(self, folder: Path, tables: tuple[str, ...]) -> None:
@@ -126,6 +130,29 @@ class RunFolder:
         }
         write_json(self.path / "resolved.json", resolved)
         write_json(folder / "recipe.json", {table: resolved[table] for table in tables})
+
+
+def _object(path: Path) -> dict[str, Any]:
+    value = read_json(path, "record of a stage")
+    if not isinstance(value, dict):
+        raise PacosError(f"{path}: not the record that pacos wrote; remove the folder {path.parent} to make it again.")
+    return value
+
+
+def _check_outputs(folder: Path, done: dict[str, Any]) -> None:
+    """Refuses a finished stage that is no longer what it made; of the largest files only that they are there."""
+    for name, digest in done.get("outputs", {}).items():
+        path = folder / name
+        if not path.is_file():
+            changed = "is missing"
+        elif path.stat().st_size <= HASHED_BYTES and sha256_file(path) != digest:
+            changed = "has changed"
+        else:
+            continue
+        raise PacosError(
+            f"{path}: {changed} since its stage was finished; put it back, or remove the folder {folder} "
+            "and those of the stages after it to make them again."
+        )
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """OpenAI's request and response shapes, as far as this server goes; what it does not support it refuses by name."""
 
+import json
 import time
 import uuid
 from typing import Any, Literal
@@ -63,6 +64,10 @@ class SamplingBody(BaseModel):
     def _drop_neutral(cls, body: Any) -> Any:
         if not isinstance(body, dict):
             return body
+        try:
+            json.dumps(body, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise PydanticCustomError("text", "a text holds half a surrogate pair") from None
         kept = {}
         for name, value in body.items():
             accepted = _NEUTRAL.get(name)

@@ -28,9 +28,11 @@ def load_base(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     try:
         tokenizer = AutoTokenizer.from_pretrained(path)
         model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, attn_implementation=attention.NAME)
-    except (OSError, ValueError, KeyError) as error:
+        # What could not be saved after training is refused before it.
+        model.generation_config.validate(strict=True)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise PacosError(
-            f"train.base {name}: cannot be loaded ({str(error).strip().splitlines()[0][:160]}); "
+            f"train.base {name}: cannot be loaded ({' '.join(str(error).split())[:160]}); "
             "expected a Hugging Face causal LM with its tokenizer. Check the path or the name."
         ) from error
     if tokenizer.eos_token_id is None:

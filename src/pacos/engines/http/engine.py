@@ -129,6 +129,7 @@ class HttpEngine:
         response = await endpoint.with_raw_response.create(**body, timeout=timeout)
         answer = protocol.read_json(response.text, response.headers.get("content-type", ""))
         text, reason = protocol.read_reply(answer)
+        text = self._masked(text)
         seconds = time.monotonic() - start
         self._pace.answered(seconds)
         counts = protocol.read_counts(answer.get("usage"), request, text)
@@ -171,8 +172,11 @@ class HttpEngine:
             "quota": "Top up the account or use another key.",
             "bad_request": f"Check base_url, model ({self._model!r}) and api ({self._table.api!r}).",
         }.get(trouble.kind, "Check that the server is up and base_url is right.")
-        message = trouble.message.replace(self._key, "***") if self._key else trouble.message
-        return f"{self._shown_url}: {one_line(message)}. {advice}"
+        return f"{self._shown_url}: {one_line(self._masked(trouble.message))}. {advice}"
+
+    def _masked(self, text: str) -> str:
+        """The text without the key: a server may send back what it was sent, and replies are kept."""
+        return text.replace(self._key, "***") if self._key else text
 
 
 def _read_key(table: EngineTable) -> str:

@@ -12,6 +12,7 @@ _OPTIONAL = ("temperature", "top_p", "stop", "seed")
 # What some models refuse, or want under another name; without it the request can still be asked.
 REFUSABLE = (*_OPTIONAL, "max_tokens")
 # Without a usage count in the reply, money is counted at about three bytes a token: rather too much than nothing.
+_MOST_TOKENS = 2**40
 _BYTES_PER_TOKEN = 3
 
 
@@ -65,6 +66,8 @@ def read_json(text: str, content_type: str) -> dict[str, Any]:
         value: dict[str, Any] = json.loads(text)
     except json.JSONDecodeError:
         raise BrokenBodyError("the server's answer ended in the middle") from None
+    except (RecursionError, ValueError):
+        raise NotOpenAIError("not an OpenAI-compatible answer: nested too deep, or a number too long") from None
     return value
 
 
@@ -100,7 +103,7 @@ def finish_reason(reason: str | None) -> FinishReason:
 
 def read_counts(usage: Any, request: Request, text: str) -> Counts:
     """The server's `usage`, or an estimate from the texts where it sends none."""
-    if isinstance(usage, dict) and isinstance(usage.get("prompt_tokens"), int):
+    if isinstance(usage, dict) and _whole(usage.get("prompt_tokens")):
         details = usage.get("prompt_tokens_details")
         cached = details.get("cached_tokens") if isinstance(details, dict) else 0
         return Counts(usage["prompt_tokens"], _whole(usage.get("completion_tokens")), _whole(cached))
@@ -108,7 +111,8 @@ def read_counts(usage: Any, request: Request, text: str) -> Counts:
 
 
 def _whole(count: Any) -> int:
-    return count if isinstance(count, int) else 0
+    """The count, or 0 for what no server can have counted."""
+    return count if isinstance(count, int) and 0 <= count <= _MOST_TOKENS else 0
 
 
 def cut_at_stop(text: str, reason: FinishReason, request: Request) -> tuple[str, FinishReason]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
@@ -63,8 +64,8 @@ def load_checkpoint(path: str, precision: str) -> Checkpoint:
         model = AutoModelForCausalLM.from_pretrained(resolve_model(path), dtype=dtype)
         if device.type == "cpu" and model._supports_sdpa:
             model.set_attn_implementation(attention.NAME)
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0][:160]
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:160]
         raise PacosError(f"{path}: not a checkpoint that can be loaded ({reason}). Check the path or name.") from error
     model.to(device).requires_grad_(False)  # type: ignore[arg-type]
     model.train(False)
