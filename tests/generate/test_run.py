@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from pacos.core.errors import PacosError
+from pacos.core.files import sha256_file
 from pacos.core.recipe import load
 from pacos.core.run_folder import RunFolder
 from pacos.generate.run import GenerateReport, run
@@ -223,6 +224,10 @@ def test_a_report_of_another_version_is_one_line(recipe_path: Path, tmp_path: Pa
         generate(recipe_path, tmp_path / "run", overrides(server))
         report = tmp_path / "run" / "generate" / "report.json"
         report.write_text(json.dumps(json.loads(report.read_text()) | {"unheard_of": 1}))
+        done = report.with_name("done.json")
+        record = json.loads(done.read_text())
+        record["outputs"]["report.json"] = sha256_file(report)
+        done.write_text(json.dumps(record))
         with pytest.raises(PacosError, match=r"report\.json: not a generate report of this version"):
             generate(recipe_path, tmp_path / "run", overrides(server))
 
