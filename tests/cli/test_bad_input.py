@@ -93,6 +93,10 @@ def test_a_base_cut_in_half(tmp_path: Path, tiny_model: Path) -> None:
     assert_refused(pacos(tmp_path, "train", RECIPE, "train.dataset=data.json", "train.base=base"), "train.base base")
 
 
+def test_the_doctor_misses_a_file_before_a_run_does(tmp_path: Path) -> None:
+    assert_refused(pacos(tmp_path, "doctor", RECIPE, "train.dataset=nope.json"), "train.dataset", "nope.json")
+
+
 def test_a_run_made_with_another_recipe_names_the_keys(tmp_path: Path) -> None:
     assert pacos(tmp_path, "generate", RECIPE, *SHORT).returncode == 0
     done = pacos(tmp_path, "generate", RECIPE, *SHORT, "generate.seed=7")

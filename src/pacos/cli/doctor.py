@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from pacos.core.errors import PacosError
 from pacos.core.models import resolve_model
 from pacos.core.recipe import EngineTable, Recipe
 from pacos.engines.local.device import choose_device, choose_precision
@@ -33,8 +34,20 @@ def doctor(recipe: Recipe | None) -> None:
     if recipe is None:
         print("Give a recipe to see whether its training fits: pacos doctor RECIPE")
         return
+    _check_files(recipe)
     _tell_engines(recipe)
     _tell_training(recipe, device)
+
+
+def _check_files(recipe: Recipe) -> None:
+    named = {
+        "generate.seed_tasks": recipe.generate.seed_tasks,
+        "train.dataset": recipe.train.dataset,
+        "evaluate.instructions": recipe.evaluate.instructions,
+    }
+    for key, path in named.items():
+        if path and not Path(path).is_file():
+            raise PacosError(f"{key} {path}: no such file. Check the path.")
 
 
 def free_memory_bytes() -> int:
