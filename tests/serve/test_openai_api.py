@@ -140,7 +140,7 @@ def test_bad_requests_have_openais_error_shape(served: Served, change: dict, cod
 
 
 def test_neutral_parameters_are_no_error(served: Served) -> None:
-    client_of(served).chat.completions.create(
+    answer = client_of(served).chat.completions.create(
         model="tiny",
         messages=QUESTION,
         n=1,
@@ -150,6 +150,7 @@ def test_neutral_parameters_are_no_error(served: Served) -> None:
         user="u",
         response_format={"type": "text"},
     )
+    assert answer.choices[0].message.content == "Hello there."
 
 
 def test_unknown_model_missing_field_and_broken_json(served: Served) -> None:
