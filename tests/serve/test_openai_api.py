@@ -150,7 +150,7 @@ def test_neutral_parameters_are_no_error(served: Served) -> None:
         user="u",
         response_format={"type": "text"},
     )
-    assert answer.choices[0].message.content == "Hello there."
+    assert answer.choices[0].message.content == "Hello there. Bye."
 
 
 def test_unknown_model_missing_field_and_broken_json(served: Served) -> None:
