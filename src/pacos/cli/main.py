@@ -43,10 +43,33 @@ def run_all(recipe: RecipePath, overrides: Overrides = None, run: RunOption = No
 
 
 @app.command()
-def generate(recipe: RecipePath, overrides: Overrides = None, run: RunOption = None) -> None:
-    """Make instruction data with a teacher."""
-    with _open(recipe, overrides, run) as folder:
-        _run_stage("generate", folder)
+def generate(
+    recipe: Annotated[Path | None, typer.Argument(metavar="[RECIPE]", help="A recipe; not with --audit.")] = None,
+    overrides: Overrides = None,
+    run: RunOption = None,
+    explain: Annotated[
+        str | None, typer.Option(metavar="ID", help="Tell the story of one record of the run instead.")
+    ] = None,
+    audit: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Run every check and plot on an Alpaca-format file instead.")
+    ] = None,
+    against: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="With --audit: evaluation sets to look for in it.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="With --audit: where to write [default: runs/audit-FILE].")
+    ] = None,
+) -> None:
+    """Make instruction data with a teacher; or explain one record of it, or audit any data set."""
+    if audit is not None:
+        _audit(audit, out or Path("runs") / f"audit-{audit.stem}", against or [])
+    elif explain is not None:
+        _explain_record(recipe, overrides, run, explain)
+    elif recipe is None:
+        raise PacosError("generate: no recipe given; expected one, such as recipes/tiny.toml, or --audit FILE.")
+    else:
+        with _open(recipe, overrides, run) as folder:
+            _run_stage("generate", folder)
 
 
 @app.command()
@@ -133,6 +156,23 @@ def _open(recipe_path: Path, overrides: list[str] | None, run: Path | None) -> R
     if run == Path():
         raise PacosError("--run is empty; expected the name of a folder, such as runs/mine.")
     return RunFolder(run or Path("runs") / recipe.name, recipe)
+
+
+def _explain_record(recipe: Path | None, overrides: list[str] | None, run: Path | None, id: str) -> None:
+    from pacos.generate.explain import explain as explain_record
+
+    if recipe is None and run is None:
+        raise PacosError("generate --explain: which run? Give its recipe, or its folder as --run DIR.")
+    folder = run or Path("runs") / load(recipe or Path(), overrides or ()).name
+    print(explain_record(folder / "generate", load_run(folder), id))
+
+
+def _audit(file: Path, out: Path, against: list[Path]) -> None:
+    from pacos.generate.audit import audit
+    from pacos.study.audit_page import write
+
+    audit(file, out, tuple(against))
+    print(write(out))
 
 
 def _run_stage(name: str, folder: RunFolder) -> bool:

@@ -48,24 +48,33 @@ class EngineTable:
     """The most that may be spent on this engine in a run; unset means no limit."""
     input_usd_per_mtok: float | None = _key(None, unit="US dollars per million tokens", at_least=0)
     """Price of prompt tokens; unset means the published price of a known model, else 0."""
+    cached_input_usd_per_mtok: float | None = _key(None, unit="US dollars per million tokens", at_least=0)
+    """Price of prompt tokens that the server had read before; unset means the price of any prompt token."""
     output_usd_per_mtok: float | None = _key(None, unit="US dollars per million tokens", at_least=0)
     """Price of reply tokens; unset means the published price of a known model, else 0."""
     concurrency: int = _key(8, unit="requests", at_least=1)
     """The most requests in flight at once."""
+    batch: bool = _key(False)
+    """Send requests through the server's Batch API: half the price, answers within a day."""
 
 
 @dataclass(frozen=True)
 class GenerateTable:
     """Instruction data from a teacher."""
 
-    mode: Literal["alpaca", "alpaca-fixed"] = _key("alpaca-fixed")
-    """`alpaca` repeats the published procedure, defects included; `alpaca-fixed` mends them."""
+    mode: Literal["alpaca", "alpaca-fixed", "self-instruct"] = _key("alpaca-fixed")
+    """`alpaca` repeats the published procedure, defects included; `alpaca-fixed` mends them; `self-instruct` also
+    shows kept tasks, tells classification apart and takes several instances of a task."""
+    prompt: str = _key("")
+    """A text file to put before the demonstrations, such as Alpaca's prompt.txt; empty means the mode's own."""
     num_examples: int = _key(1000, unit="examples", at_least=1)
     """How many examples to keep."""
     seed_tasks: str = _key("")
     """A JSON-lines file in Self-Instruct's schema; empty means the 175 that come with pacos."""
     similarity_threshold: float = _key(0.7, unit="ROUGE-L F", at_least=0, at_most=1)
     """An instruction nearer than this to a seed or a kept one is rejected."""
+    decontaminate: tuple[str, ...] = _key(())
+    """Evaluation sets whose questions must not be given away, beside `evaluate.instructions`, which never may."""
     seed: int = _key(42, at_least=0, at_most=2**63 - 1)
     """Seeds the choice of demonstrations."""
 

@@ -82,6 +82,33 @@ def _kind(value: Any) -> str:
     return {dict: "object", list: "list", str: "text", bool: "true/false"}.get(type(value), "number")
 
 
+def read_instructions(path: Path) -> list[Example]:
+    """Reads an evaluation set: Alpaca's format, AlpacaEval's, or Self-Instruct's user-oriented one (has `instances`).
+
+    Raises PacosError naming the record that is not of that shape.
+    """
+    if path.suffix != ".jsonl":
+        return read_examples(path)
+    lines = list(read_json_lines(path, "evaluation instructions"))
+    if not lines or not isinstance(lines[0][1], dict) or "instances" not in lines[0][1]:
+        return read_examples(path)
+    return [example for number, value in lines for example in _instances(value, f"{path}:{number}")]
+
+
+def _instances(value: Any, where: str) -> list[Example]:
+    try:
+        examples = [Example(value["instruction"], i["input"], i.get("output", "")) for i in value["instances"]]
+    except (KeyError, TypeError, AttributeError):
+        examples = []
+    texts = [text for e in examples for text in (e.instruction, e.input, e.output)]
+    if not examples or not all(isinstance(text, str) for text in texts):
+        raise PacosError(
+            f"{where}: expected an object with a text instruction and instances of input and output, "
+            "as in Self-Instruct's user-oriented set. Mend or remove that line."
+        )
+    return examples
+
+
 def write_examples(path: Path, examples: Iterable[Example]) -> None:
     """Writes exactly Alpaca's format: a list, three keys, four spaces, ASCII-escaped, no final newline."""
     rows = [{"instruction": e.instruction, "input": e.input, "output": e.output} for e in examples]

@@ -20,6 +20,8 @@ from pacos.core.recipe import Recipe
 _FREE_KEYS = {"max_usd", "concurrency", "api_key_env"}
 # Larger files are not read again each time a stage is found done: that has to take no time.
 HASHED_BYTES = 64 * 2**20
+# Beside the tables, a stage's recipe.json holds the hashes of what it reads.
+INPUTS = "inputs"
 
 
 class RunFolder:
@@ -91,7 +93,7 @@ class RunFolder:
         if self.is_done(name):
             yield Stage(self, name, folder, True, inputs)
             return
-        self._record_recipe(folder, tables)
+        self._record_recipe(folder, tables, _hashes(folder, inputs))
         self.log(name, "begin")
         try:
             yield Stage(self, name, folder, False, inputs)
@@ -108,6 +110,8 @@ class RunFolder:
             return done.exists()
         differences = []
         for table, was in _object(record).items():
+            if table == INPUTS:
+                continue
             now = self.recipe.table(table)
             differences += [
                 f"{table}.{key} was {was.get(key)!r}, is now {value!r}"
@@ -123,13 +127,32 @@ class RunFolder:
             _check_outputs(folder, _object(done))
         return done.exists()
 
-    def _record_recipe(self, folder: Path, tables: tuple[str, ...]) -> None:
+    def _record_recipe(self, folder: Path, tables: tuple[str, ...], inputs: dict[str, str]) -> None:
         write_text(self.path / "recipe.toml", self.recipe.text)
         resolved = {
             table: self.recipe.table(table) for table in ("teacher", "judge", "generate", "train", "evaluate", "serve")
         }
         write_json(self.path / "resolved.json", resolved)
-        write_json(folder / "recipe.json", {table: resolved[table] for table in tables})
+        write_json(folder / "recipe.json", {table: resolved[table] for table in tables} | {INPUTS: inputs})
+
+
+def _hashes(folder: Path, inputs: tuple[Path, ...]) -> dict[str, str]:
+    """SHA-256 of the small inputs; PacosError where one is not what an unfinished stage began with."""
+    hashes = {str(path): sha256_file(path) for path in inputs if path.is_file() and _is_small(path)}
+    record = folder / "recipe.json"
+    made = record.exists() and any(path != record for path in folder.iterdir())
+    began_with = _object(record).get(INPUTS, {}) if made else {}
+    for name, digest in hashes.items():
+        if began_with.get(name, digest) != digest:
+            raise PacosError(
+                f"{name}: has changed since {folder} was begun with it; put it back as it was, or give --run another "
+                "folder."
+            )
+    return hashes
+
+
+def _is_small(path: Path) -> bool:
+    return path.stat().st_size <= HASHED_BYTES
 
 
 def _object(path: Path) -> dict[str, Any]:
@@ -145,7 +168,7 @@ def _check_outputs(folder: Path, done: dict[str, Any]) -> None:
         path = folder / name
         if not path.is_file():
             changed = "is missing"
-        elif path.stat().st_size <= HASHED_BYTES and sha256_file(path) != digest:
+        elif _is_small(path) and sha256_file(path) != digest:
             changed = "has changed"
         else:
             continue

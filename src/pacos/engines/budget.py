@@ -13,8 +13,8 @@ class Budget:
     so that nothing could be counted; a server on this machine costs nothing unless the recipe says so.
     """
 
-    def __init__(self, name: str, table: EngineTable, spent_usd: float) -> None:
-        self.spent_usd = spent_usd
+    def __init__(self, name: str, table: EngineTable, spent_usd: float, unseen_usd: float = 0.0) -> None:
+        self.spent_usd, self.unseen_usd = spent_usd, unseen_usd
         self._name = name
         self._max_usd = table.max_usd
         self._prices = Prices(table)
@@ -29,7 +29,10 @@ class Budget:
     def reserve(self, request: Request) -> bool:
         """Sets the request's worst case aside; False where the limit leaves no room for it."""
         worst = self._prices.worst_case_usd(request)
-        if self._max_usd is not None and self.spent_usd + sum(self._reserved.values()) + worst > self._max_usd:
+        if (
+            self._max_usd is not None
+            and self.spent_usd + self.unseen_usd + sum(self._reserved.values()) + worst > self._max_usd
+        ):
             return False
         self._reserved[request.id] = worst
         return True
@@ -38,6 +41,7 @@ class Budget:
         """The request is over: its reservation becomes what it really cost."""
         self._reserved.pop(answer.id)
         self.spent_usd += answer.usd if isinstance(answer, Reply) else 0.0
+        self.unseen_usd += answer.unseen_usd
 
     def exhausted(self, request: Request) -> PacosError:
         """The line that stops a run whose next request does not fit."""

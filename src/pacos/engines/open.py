@@ -2,13 +2,16 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from pacos.core.errors import PacosError
 from pacos.core.recipe import EngineTable
 from pacos.engines.types import Engine, Failure, Reply, Request
 
 
-def open_engine(table: EngineTable | str, *, role: str = "teacher", seed: int = 0) -> Engine:
+def open_engine(
+    table: EngineTable | str, *, role: str = "teacher", seed: int = 0, folder: Path | None = None
+) -> Engine:
     """Opens the engine a recipe's table names, or "builtin:teacher", "http:BASE_URL", "local:CHECKPOINT".
 
     `role` and `seed` matter to the builtin engine only: what it plays, and its random choices.

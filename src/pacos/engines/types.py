@@ -51,7 +51,10 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back: the new text only, without prompt or stop string."""
+    """What came back: the new text only, without prompt or stop string.
+
+    `unseen_usd` is the most that earlier attempts at it, which got no answer, may have cost beside `usd`.
+    """
 
     id: str
     text: str
@@ -59,6 +62,7 @@ class Reply:
     usage: Usage = field(default_factory=Usage)
     usd: float = 0.0
     seconds: float = 0.0
+    unseen_usd: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,7 @@ class Failure:
     kind: Literal["auth", "quota", "rate_limit", "timeout", "connection", "bad_request", "server", "budget"]
     message: str
     fatal: bool = False
+    unseen_usd: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pacos.core.errors import PacosError
 from pacos.core.files import atomic_open, read_json_lines
-from pacos.core.records import Example, read_examples
+from pacos.core.records import Example, read_instructions
 from pacos.engines.builtin.skills import SKILLS, Skill
 from pacos.text import Novelty
 
@@ -109,36 +109,10 @@ def _item(set: ItemSet, skill: str, instruction: str, input: str, reference: str
 
 
 def file_items(path: Path) -> Iterator[Item]:
-    """The items of an Alpaca-format file, or of Self-Instruct's user-oriented one (told by its `instances`).
-
-    Repeated (instruction, input) pairs are asked once. PacosError names the record that is not of that shape.
-    """
-    examples = _user_oriented(path) if _has_instances(path) else read_examples(path)
+    """The items of an evaluation set; repeated (instruction, input) pairs are asked once."""
     seen = set()
-    for example in examples:
+    for example in read_instructions(path):
         item = _item("main", "", example.instruction, example.input, example.output)
         if item.id not in seen:
             seen.add(item.id)
             yield item
-
-
-def _has_instances(path: Path) -> bool:
-    if path.suffix != ".jsonl":
-        return False
-    first = next((value for _, value in read_json_lines(path, "evaluation instructions")), None)
-    return isinstance(first, dict) and "instances" in first
-
-
-def _user_oriented(path: Path) -> Iterator[Example]:
-    for number, value in read_json_lines(path, "evaluation instructions"):
-        try:
-            examples = [Example(value["instruction"], i["input"], i.get("output", "")) for i in value["instances"]]
-        except (KeyError, TypeError, AttributeError):
-            examples = []
-        texts = [text for e in examples for text in (e.instruction, e.input, e.output)]
-        if not examples or not all(isinstance(text, str) for text in texts):
-            raise PacosError(
-                f"{path}:{number}: expected an object with a text instruction and instances of input and output, "
-                "as in Self-Instruct's user-oriented set. Mend or remove that line."
-            )
-        yield from examples

@@ -9,16 +9,17 @@ from pacos.engines.budget import Budget
 from pacos.engines.taking import take_answers
 from pacos.generate.ledger import Call, Ledger
 from pacos.generate.plan import Plan
-from pacos.generate.pool import NEW_TASKS, Pool
+from pacos.generate.pool import Pool
 
 # A teacher whose last so many replies held nothing to keep is not going to get better by being paid more.
 BARREN_REPLIES = 30
-REFUSALS_IN_A_ROW = 5
-TRIES = 3
+# One request may be a poison of its own; so many in a row are the server's fault, or the recipe's.
+GIVEN_UP_IN_A_ROW = 5
+TRIES = 5
 
 
 class Asking:
-    """Fills the pool. `on_reply(number of examples kept)` is called for each reply judged.
+    """Fills the pool. `on_reply` is called for each reply judged.
 
     `fill` raises PacosError where the teacher fails for good, the budget is used up, or replies hold nothing to keep;
     the ledger then holds every reply that arrived, and the same plan goes on from there.
@@ -27,37 +28,35 @@ class Asking:
     def __init__(
         self,
         engine: Engine,
-        concurrency: int,
+        most_in_flight: int,
         plan: Plan,
         ledger: Ledger,
         budget: Budget,
         pool: Pool,
-        on_reply: Callable[[int], None],
-        on_failure: Callable[[Failure], None],
+        on_reply: Callable[[Reply], None],
     ) -> None:
-        self._engine, self._concurrency = engine, concurrency
+        self._engine, self._most_in_flight = engine, most_in_flight
         self._plan, self._ledger, self._budget, self._pool = plan, ledger, budget, pool
-        self._on_reply, self._on_failure = on_reply, on_failure
+        self._on_reply = on_reply
         self._in_flight: dict[str, Call] = {}
-        # Replies that wait for an earlier one; None where the server refused the request.
-        self._arrived: dict[int, tuple[Call, Reply | None]] = {}
-        self._again: deque[int] = deque()
+        # Answers that wait for an earlier one; a Failure where the request was given up.
+        self._arrived: dict[int, tuple[Call, Reply | Failure]] = {}
+        self._again: deque[Call] = deque()
         self._tries: Counter[int] = Counter()
         self._next_to_ask = 0
-        self._next_to_judge = 0
-        self._refusals_in_a_row = 0
+        self._given_up_in_a_row = 0
         # Why to stop, said only when the replies under way are in.
         self._stop: PacosError | None = None
 
     def replay(self) -> None:
         """Judges the stored replies from the first on, until one is missing."""
-        while self._goes_on:
+        while self._goes_on and self._plan.ready(self._next_to_ask):
             call = self._plan.call(self._next_to_ask)
-            reply = self._ledger.find(call)
-            if reply is None:
+            answer = self._ledger.find(call)
+            if answer is None:
                 return
             self._next_to_ask += 1
-            self._arrive(call, reply)
+            self._arrive(call, answer)
 
     async def fill(self) -> None:
         """Asks until the pool is full; after a failure or Ctrl-C the replies under way still reach the ledger."""
@@ -70,15 +69,21 @@ class Asking:
             raise self._stop
 
     @property
+    def num_in_flight(self) -> int:
+        """How many requests are with the engine."""
+        return len(self._in_flight)
+
+    @property
     def _goes_on(self) -> bool:
         return self._stop is None and not self._pool.full
 
     def _requests(self) -> Iterator[Request]:
         """The next requests, one at a time as the engine has room; ends where more would hardly be needed."""
         while self._goes_on:
-            number = self._again[0] if self._again else self._next_to_ask
-            call = self._plan.call(number)
-            stored = self._ledger.find(call)
+            if not self._again and not self._plan.ready(self._next_to_ask):
+                return
+            call = self._again[0] if self._again else self._plan.call(self._next_to_ask)
+            stored = None if self._again else self._ledger.find(call)
             if stored is None:
                 if self._enough_in_flight():
                     return
@@ -99,9 +104,9 @@ class Asking:
     def _enough_in_flight(self) -> bool:
         """Whether the replies under way will likely fill the pool, judging by those before them."""
         pool = self._pool
-        kept_per_reply = len(pool.kept) / pool.num_replies if pool.num_replies else float(NEW_TASKS)
+        kept_per_reply = len(pool.kept) / pool.num_replies if pool.num_replies else float(self._plan.new_tasks)
         waiting = len(self._in_flight) + len(self._arrived)
-        full_house = len(self._in_flight) >= 2 * self._concurrency
+        full_house = len(self._in_flight) >= self._most_in_flight
         return full_house or (waiting > 0 and waiting * kept_per_reply >= pool.missing)
 
     def _take(self, answer: Reply | Failure) -> bool:
@@ -110,46 +115,51 @@ class Asking:
         if isinstance(answer, Reply):
             self._ledger.store(call, answer)
             self._budget.settle(answer)
-            self._refusals_in_a_row = 0
+            self._given_up_in_a_row = 0
             self._arrive(call, answer)
         else:
             self._budget.settle(answer)
-            self._on_failure(answer)
-            self._give_up_or_go_on(call, answer)
+            self._try_again_or_give_up(call, answer)
         return self._stop is None
 
-    def _give_up_or_go_on(self, call: Call, failure: Failure) -> None:
+    def _try_again_or_give_up(self, call: Call, failure: Failure) -> None:
         self._tries[call.number] += 1
-        refused = failure.kind == "bad_request"
-        self._refusals_in_a_row += refused
-        if failure.fatal or self._refusals_in_a_row >= REFUSALS_IN_A_ROW or self._tries[call.number] >= TRIES:
+        given_up = not failure.fatal and (failure.kind == "bad_request" or self._tries[call.number] >= TRIES)
+        self._given_up_in_a_row += given_up
+        if failure.fatal or self._given_up_in_a_row >= GIVEN_UP_IN_A_ROW:
+            given_up = False
             self._stop = self._stop or PacosError(
                 f"teacher: {failure.message} Every reply that arrived is in the ledger; the same command goes on "
                 "from here."
             )
-        elif refused:
-            self._arrive(call, None)
+        self._ledger.store_failure(call, failure, given_up)
+        if given_up:
+            self._arrive(call, failure)
         else:
             # The order of replies shapes the data, so a request that a bad network lost is asked once more.
-            self._again.append(call.number)
+            self._again.append(call)
 
-    def _arrive(self, call: Call, reply: Reply | None) -> None:
-        self._arrived[call.number] = (call, reply)
-        while self._next_to_judge in self._arrived and not self._pool.full:
-            ready, stored = self._arrived.pop(self._next_to_judge)
-            self._next_to_judge += 1
-            if stored is not None:
-                self._on_reply(self._pool.take(ready, stored))
+    def _arrive(self, call: Call, answer: Reply | Failure) -> None:
+        self._arrived[call.number] = (call, answer)
+        while self._pool.num_judged in self._arrived and not self._pool.full:
+            ready, next_answer = self._arrived.pop(self._pool.num_judged)
+            if isinstance(next_answer, Failure):
+                self._pool.skip()
+            else:
+                self._pool.take(ready, next_answer)
+                self._on_reply(next_answer)
                 self._stop_if_barren()
 
     def _stop_if_barren(self) -> None:
         pool = self._pool
         if self._stop or pool.full or pool.replies_since_kept < BARREN_REPLIES:
             return
-        rejections = ", ".join(f"{rule} {count:,}" for rule, count in list(pool.rejections.items())[:4])
+        rejections = ", ".join(f"{rule} {count:,}" for rule, count in pool.rejections.most_common(4))
+        cut = pool.rejections.most_common(1)[0][0] == "truncated" if pool.rejections else False
+        advice = "raise teacher.max_tokens, or " if cut else ""
         self._stop = PacosError(
             f"teacher: nothing to keep in its last {BARREN_REPLIES} replies; {len(pool.kept):,} of "
             f"{pool.num_asked:,} tasks asked for were kept (rejected: {rejections or 'no task could be read'}). "
-            "Look into rejected.jsonl; then change the teacher, the seed tasks or generate.similarity_threshold "
-            "and give --run another folder."
+            f"Look into rejected.jsonl; then {advice}change the teacher, the seed tasks or "
+            "generate.similarity_threshold and give --run another folder."
         )

@@ -2,7 +2,7 @@
 
 from pacos.core.recipe import Recipe
 from pacos.generate.ledger import Totals
-from pacos.generate.pool import NEW_TASKS, Pool
+from pacos.generate.pool import Pool
 
 _TERMS = {
     "builtin": (
@@ -31,6 +31,9 @@ _RULES = {
     "merged_record": "a field that holds the labels of another task",
     "output_equals_input": "an output that repeats the instruction or the input",
     "url_input": "an input that is only a link, which a model of text cannot follow",
+    "ends_in_colon": "an instance whose input or output ends in a colon",
+    "conflicting_instances": "instances of one task with the same input",
+    "contaminated": "an example that gives away a question of an evaluation set",
     "not_novel": "an instruction too near, by ROUGE-L, to a seed task or to one kept before it",
 }
 
@@ -55,7 +58,7 @@ def write_datasheet(recipe: Recipe, teacher: str, seeds: str, num_seeds: int, po
 | replies | {totals.replies:,}, received {totals.first_received or "-"} to {totals.last_received or "-"} |
 | tokens | {totals.prompt_tokens:,} of prompts, {totals.completion_tokens:,} of replies |
 | cost | {totals.usd:.4f} US dollars |
-| tasks asked for | {pool.num_asked:,} ({NEW_TASKS} a reply) |
+| tasks asked for | {pool.num_asked:,} |
 | blocks in the replies | {pool.num_blocks:,} |
 | kept | {len(examples):,} |
 

@@ -78,6 +78,12 @@ FIXED_RULES = (
     Rule("url_input", _is_only_a_link),
 )
 
+# And over instances, which a teacher that lost the thread ends in a colon. Source: Self-Instruct.
+INSTANCE_RULES = (
+    *FIXED_RULES,
+    Rule("ends_in_colon", lambda e: e.input.rstrip().endswith(":") or e.output.rstrip().endswith(":")),
+)
+
 
 def keep_as_written(example: Example) -> Example:
     """The released recipe changes nothing but the exact "<noinput>", which its parser has already read."""

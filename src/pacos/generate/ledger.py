@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
+    Boolean,
     Column,
     Connection,
     Float,
@@ -28,7 +29,7 @@ from sqlalchemy.exc import DatabaseError
 
 from pacos.core.errors import PacosError
 from pacos.core.recipe import EngineTable
-from pacos.engines import Reply, Request, Usage
+from pacos.engines import Failure, Reply, Request, Usage
 
 _METADATA = MetaData()
 _REPLIES = Table(
@@ -44,12 +45,27 @@ _REPLIES = Table(
     Column("prompt_tokens", Integer, nullable=False),
     Column("completion_tokens", Integer, nullable=False),
     Column("usd", Float, nullable=False),
+    Column("unseen_usd", Float, nullable=False),
     Column("seconds", Float, nullable=False),
     Column("received", String, nullable=False),
     # Which process asked, and how long it had been at work: the whole job's time is summed over processes, on a
     # clock that does not jump.
     Column("session", Integer, nullable=False),
     Column("session_seconds", Float, nullable=False),
+)
+# Requests that ended without a reply, with what they may have cost all the same.
+_FAILURES = Table(
+    "failures",
+    _METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("key", String, nullable=False, index=True),
+    Column("number", Integer, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("unseen_usd", Float, nullable=False),
+    # Whether the job goes on without this request; if not, it was asked again.
+    Column("given_up", Boolean, nullable=False),
+    Column("received", String, nullable=False),
 )
 
 
@@ -64,10 +80,14 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What all replies so far took, in US dollars, tokens and seconds of work."""
+    """What all replies so far took, in US dollars, tokens and seconds of work.
+
+    `unseen_usd` is the most that attempts without an answer may have cost beside.
+    """
 
     replies: int
     usd: float
+    unseen_usd: float
     prompt_tokens: int
     completion_tokens: int
     seconds: float
@@ -96,14 +116,24 @@ class Ledger:
             last = connection.scalar(select(func.max(_REPLIES.c.session)))
         self._session = 0 if last is None else last + 1
 
-    def find(self, call: Call) -> Reply | None:
-        """The stored reply to this very request, if there is one."""
+    def find(self, call: Call) -> Reply | Failure | None:
+        """The stored reply to this very request, or the failure it was given up with; None where it is to be asked."""
         with self._transaction() as connection:
             row = connection.execute(select(_REPLIES).where(_REPLIES.c.key == call.key)).first()
-        if row is None:
-            return None
+            if row is None:
+                given_up = select(_FAILURES).where(_FAILURES.c.key == call.key, _FAILURES.c.given_up)
+                failure = connection.execute(given_up).first()
+                return None if failure is None else Failure(call.request.id, failure.kind, failure.message)
         usage = Usage(row.prompt_tokens, row.completion_tokens)
-        return Reply(call.request.id, row.text, row.finish_reason, usage, row.usd, row.seconds)
+        return Reply(call.request.id, row.text, row.finish_reason, usage, row.usd, row.seconds, row.unseen_usd)
+
+    def read(self, key: str) -> tuple[str, str, str] | None:
+        """(prompt, text, finish reason) of the reply stored under this key."""
+        columns = _REPLIES.c
+        with self._transaction() as connection:
+            query = select(columns.prompt, columns.text, columns.finish_reason).where(columns.key == key)
+            row = connection.execute(query).first()
+        return None if row is None else (row.prompt, row.text, row.finish_reason)
 
     def store(self, call: Call, reply: Reply) -> None:
         """Puts a reply on disk; it is there when this returns."""
@@ -119,13 +149,28 @@ class Ledger:
             "prompt_tokens": reply.usage.prompt_tokens,
             "completion_tokens": reply.usage.completion_tokens,
             "usd": reply.usd,
+            "unseen_usd": reply.unseen_usd,
             "seconds": reply.seconds,
-            "received": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "received": _now(),
             "session": self._session,
             "session_seconds": time.monotonic() - self._start,
         }
         with self._transaction() as connection:
             connection.execute(insert(_REPLIES).prefix_with("OR IGNORE").values(values))
+
+    def store_failure(self, call: Call, failure: Failure, given_up: bool) -> None:
+        """Puts a failure on disk, for the account; a request that is given up is never asked again."""
+        values = {
+            "key": call.key,
+            "number": call.number,
+            "kind": failure.kind,
+            "message": failure.message,
+            "unseen_usd": failure.unseen_usd,
+            "given_up": given_up,
+            "received": _now(),
+        }
+        with self._transaction() as connection:
+            connection.execute(insert(_FAILURES).values(values))
 
     def totals(self) -> Totals:
         """Sums over all replies, this session's and earlier ones'."""
@@ -133,6 +178,7 @@ class Ledger:
         sums = select(
             func.count(),
             func.coalesce(func.sum(columns.usd), 0.0),
+            func.coalesce(func.sum(columns.unseen_usd), 0.0),
             func.coalesce(func.sum(columns.prompt_tokens), 0),
             func.coalesce(func.sum(columns.completion_tokens), 0),
             func.coalesce(func.min(columns.received), ""),
@@ -140,14 +186,16 @@ class Ledger:
         )
         spans = select(func.max(columns.session_seconds)).where(columns.session != self._session)
         with self._transaction() as connection:
-            replies, usd, prompt_tokens, completion_tokens, first, last = connection.execute(sums).one()
+            replies, usd, unseen_usd, prompt_tokens, completion_tokens, first, last = connection.execute(sums).one()
+            unseen_usd += connection.scalar(select(func.coalesce(func.sum(_FAILURES.c.unseen_usd), 0.0))) or 0.0
             earlier = sum(connection.scalars(spans.group_by(columns.session)))
         seconds = earlier + time.monotonic() - self._start
-        return Totals(replies, usd, prompt_tokens, completion_tokens, seconds, first, last)
+        return Totals(replies, usd, unseen_usd, prompt_tokens, completion_tokens, seconds, first, last)
 
     def close(self) -> None:
-        """Closes the file; one without any reply is removed, as there is nothing in it to go on from."""
-        is_empty = self.totals().replies == 0
+        """Closes the file; one without any reply or bill is removed, as there is nothing in it to go on from."""
+        totals = self.totals()
+        is_empty = totals.replies == 0 and totals.unseen_usd == 0
         self._engine.dispose()
         if is_empty:
             self._path.unlink()
@@ -162,6 +210,10 @@ class Ledger:
                 f"{self._path}: the ledger of replies cannot be written or read ({error.orig}); every reply it holds "
                 "stays. Free space or mend the file, then repeat the same command: it goes on from here."
             ) from error
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def _prepare(connection: Any, _: Any) -> None:

@@ -41,12 +41,14 @@ def _kept_line(kept: Kept, plan: Plan, teacher: str, mode: str) -> dict[str, Any
         "similarity": round(kept.similarity, 6),
         "nearest": kept.nearest,
         "seed_similarity": round(kept.seed_similarity, 6),
+        "is_classification": kept.is_classification,
     }
 
 
 def _rejected_line(rejected: Rejected) -> dict[str, Any]:
     example, origin = rejected.example, rejected.origin
     line: dict[str, Any] = {
+        "id": rejected.id,
         "rule": rejected.rule,
         "request": origin.request,
         "index": origin.index,
@@ -54,10 +56,12 @@ def _rejected_line(rejected: Rejected) -> dict[str, Any]:
     }
     if example is None:
         return line | {"text": rejected.text}
-    line |= {"id": example.id, "instruction": example.instruction, "input": example.input, "output": example.output}
+    line |= {"instruction": example.instruction, "input": example.input, "output": example.output}
     if rejected.similarity is not None:
         # Not rounded: 0.7000000000000001 was rejected and 0.7 was not.
         line |= {"similarity": rejected.similarity, "nearest": rejected.nearest}
+    if rejected.file:
+        line |= {"file": rejected.file}
     return line
 
 

@@ -1,4 +1,4 @@
-"""The plan: request number k, always the same for the same recipe and seed tasks."""
+"""The plan: request number k, always the same for the same recipe, seed tasks and replies before it."""
 
 import random
 from collections.abc import Sequence
@@ -8,21 +8,50 @@ from pacos.core.records import SeedTask
 from pacos.engines import Request, Sampling
 from pacos.generate.ledger import Call, call_key
 from pacos.generate.modes import Mode
-from pacos.generate.prompts import NUM_DEMONSTRATIONS
+from pacos.generate.pool import Pool
+from pacos.generate.prompts import build_prompt
+
+# A request that shows kept tasks waits until all requests but the last so many before it are judged: enough to keep
+# as many in flight.
+LAG = 256
 
 
 class Plan:
-    """`plan.call(k)`: three seed tasks drawn by seed and k, so that no request depends on another's reply."""
+    """`plan.call(k)`: demonstrations drawn by seed and k, from the seed tasks and, in some modes, from the pool.
 
-    def __init__(self, mode: Mode, seed_tasks: Sequence[SeedTask], teacher: EngineTable, seed: int) -> None:
+    What request k may see of the pool depends on k alone, never on what happens to be judged when it is sent: the same
+    replies make the same requests, at any concurrency and after any stop.
+    """
+
+    def __init__(
+        self, mode: Mode, head: str, seed_tasks: Sequence[SeedTask], teacher: EngineTable, seed: int, pool: Pool
+    ) -> None:
         self._mode = mode
+        self._head = head
         self._seed_tasks = seed_tasks
         self._teacher = teacher
         self._seed = seed
+        self._pool = pool
+
+    @property
+    def new_tasks(self) -> int:
+        """How many tasks one request asks for."""
+        return self._mode.new_tasks
+
+    def ready(self, number: int) -> bool:
+        """Whether all requests that `number` depends on are judged."""
+        return self._pool.num_judged >= self._num_seen(number)
 
     def demonstrations(self, number: int) -> list[SeedTask]:
-        """The seed tasks that request `number` shows."""
-        return self._random(number).sample(self._seed_tasks, NUM_DEMONSTRATIONS)
+        """The tasks that request `number` shows, shuffled; seed tasks stand in while the pool has too few."""
+        rng = random.Random(f"{self._seed}/{number}")
+        kept = self._pool.tasks_after(self._num_seen(number))
+        from_pool = rng.sample(kept, min(self._mode.num_from_pool, len(kept)))
+        shown = rng.sample(self._seed_tasks, min(self._mode.num_shown - len(from_pool), len(self._seed_tasks)))
+        if from_pool:
+            shown += from_pool
+            rng.shuffle(shown)
+        return shown
 
     def call(self, number: int) -> Call:
         """Request `number`, with its ledger key."""
@@ -34,8 +63,10 @@ class Plan:
             # Tells apart two requests that happen to show the same tasks, for the ledger and for the teacher.
             seed=(self._seed * 1_000_003 + number) % 2**31,
         )
-        request = Request(f"generate-{number}", self._mode.prompt(self.demonstrations(number)), sampling)
+        prompt = build_prompt(self._head, self._mode.demonstration, self.demonstrations(number))
+        request = Request(f"generate-{number}", prompt, sampling)
         return Call(number, call_key(self._teacher, request), request)
 
-    def _random(self, number: int) -> random.Random:
-        return random.Random(f"{self._seed}/{number}")
+    def _num_seen(self, number: int) -> int:
+        """How many requests before `number` shape it: half of them at first, so that the first ones need not wait."""
+        return max(number // 2, number - LAG) if self._mode.num_from_pool else 0

@@ -1,5 +1,6 @@
 """The pool: replies go in, in the order of their requests; kept and rejected examples come out."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,16 +11,16 @@ from pacos.generate.filters import first_broken
 from pacos.generate.ledger import Call
 from pacos.generate.modes import Mode
 from pacos.generate.parser import Block
-from pacos.generate.prompts import NUM_DEMONSTRATIONS, NUM_TASKS
-from pacos.text import Novelty
+from pacos.text import Contamination, Novelty
 
-NEW_TASKS = NUM_TASKS - NUM_DEMONSTRATIONS
 NOT_NOVEL = "not_novel"
+CONTAMINATED = "contaminated"
+CONFLICTING = "conflicting_instances"
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where an example stood: request number, position in the reply (both from 0), and the ledger's key."""
+    """Where an example stood: request number, position of its task in the reply (both from 0), the ledger's key."""
 
     request: int
     index: int
@@ -35,11 +36,13 @@ class Kept:
     similarity: float
     nearest: str | None
     seed_similarity: float
+    is_classification: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A block that was refused; `nearest` is set where the rule is novelty, `example` where it could be read."""
+    """What was refused; `example` where it could be read, `nearest` with its `similarity` where it was too near to a
+    text, and `file` where that text is a question of an evaluation set."""
 
     rule: str
     text: str
@@ -47,21 +50,38 @@ class Rejected:
     origin: Origin
     similarity: float | None = None
     nearest: str | None = None
+    file: str = ""
+
+    @property
+    def id(self) -> str:
+        """The example's id, or one of the same kind for a block that is none."""
+        return self.example.id if self.example else hashlib.sha256(self.text.encode()).hexdigest()[:16]
 
 
 class Pool:
     """Judges examples until `num_examples` are kept. What it holds depends on the replies and their order alone."""
 
-    def __init__(self, mode: Mode, seed_tasks: Sequence[SeedTask], num_examples: int, threshold: float) -> None:
+    def __init__(
+        self,
+        mode: Mode,
+        seed_tasks: Sequence[SeedTask],
+        num_examples: int,
+        threshold: float,
+        contamination: Contamination,
+    ) -> None:
         self._mode = mode
         self._num_examples = num_examples
+        self._contamination = contamination
         self._novelty = Novelty(threshold, mode.tokenizer)
         self._seeds = Novelty(threshold, mode.tokenizer)
         for task in seed_tasks:
             self._novelty.add(task.instruction)
             self._seeds.add(task.instruction)
+        self._tasks: list[SeedTask] = []
+        self._num_tasks_after: list[int] = []
         self.kept: list[Kept] = []
         self.rejected: list[Rejected] = []
+        self.rejections: Counter[str] = Counter()
         self.num_replies = 0
         self.num_blocks = 0
         self.replies_since_kept = 0
@@ -80,39 +100,70 @@ class Pool:
     @property
     def num_asked(self) -> int:
         """How many tasks the replies judged so far were asked for."""
-        return self.num_replies * NEW_TASKS
+        return self.num_replies * self._mode.new_tasks
 
     @property
-    def rejections(self) -> dict[str, int]:
-        """Rule -> how many it rejected, the most frequent first."""
-        return dict(Counter(rejected.rule for rejected in self.rejected).most_common())
+    def num_judged(self) -> int:
+        """How many requests are over, the refused ones included."""
+        return len(self._num_tasks_after)
 
-    def take(self, call: Call, reply: Reply) -> int:
-        """Judges a reply's blocks and returns how many were kept; what comes after the last one wanted is left."""
+    def tasks_after(self, num_requests: int) -> list[SeedTask]:
+        """The tasks that were kept of the first so many requests, with their instances."""
+        return self._tasks[: self._num_tasks_after[num_requests - 1]] if num_requests else []
+
+    def take(self, call: Call, reply: Reply) -> None:
+        """Judges a reply's tasks; those after the last one wanted are left."""
         before = len(self.kept)
         for index, block in enumerate(self._mode.parse(reply)):
             if self.full:
                 break
             self._judge(block, Origin(call.number, index, call.key))
-        num_kept = len(self.kept) - before
         self.num_replies += 1
-        self.replies_since_kept = 0 if num_kept else self.replies_since_kept + 1
+        self.replies_since_kept = 0 if len(self.kept) > before else self.replies_since_kept + 1
         self.kept_after_reply.append(len(self.kept))
-        return num_kept
+        self.skip()
+
+    def skip(self) -> None:
+        """The next request is over; alone, it is one that got no reply."""
+        self._num_tasks_after.append(len(self._tasks))
 
     def _judge(self, block: Block, origin: Origin) -> None:
-        self.num_blocks += 1
-        if block.example is None:
-            self.rejected.append(Rejected(block.rule, block.text, None, origin))
+        if block.rule:
+            self._reject(Rejected(block.rule, block.text, None, origin))
             return
-        example = self._mode.clean(block.example)
-        if rule := first_broken(example, self._mode.rules):
-            self.rejected.append(Rejected(rule, block.text, example, origin))
-            return
-        similarity, nearest = self._novelty.nearest(example.instruction)
+        passing = []
+        examples = [self._mode.clean(example) for example in block.examples]
+        for example in examples:
+            if rule := first_broken(example, self._mode.rules):
+                self._reject(Rejected(rule, block.text, example, origin))
+            elif any(other.input == example.input for other in examples if other is not example):
+                self._reject(Rejected(CONFLICTING, block.text, example, origin))
+            elif match := self._contamination.find(example):
+                self._reject(
+                    Rejected(CONTAMINATED, block.text, example, origin, match.score, match.question, match.file)
+                )
+            else:
+                passing.append(example)
+        if passing:
+            self._judge_novelty(block, passing, origin)
+
+    def _judge_novelty(self, block: Block, examples: list[Example], origin: Origin) -> None:
+        """The instruction is judged once for all of its instances."""
+        instruction = examples[0].instruction
+        similarity, nearest = self._novelty.nearest(instruction)
         if similarity > self._novelty.threshold:
-            self.rejected.append(Rejected(NOT_NOVEL, block.text, example, origin, similarity, nearest))
+            for example in examples:
+                self._reject(Rejected(NOT_NOVEL, block.text, example, origin, similarity, nearest))
             return
-        seed_similarity, _ = self._seeds.nearest(example.instruction)
-        self._novelty.add(example.instruction)
-        self.kept.append(Kept(example, origin, similarity, nearest, seed_similarity))
+        seed_similarity, _ = self._seeds.nearest(instruction)
+        self._novelty.add(instruction)
+        examples = examples[: self.missing]
+        for example in examples:
+            self.num_blocks += 1
+            self.kept.append(Kept(example, origin, similarity, nearest, seed_similarity, block.is_classification))
+        self._tasks.append(SeedTask(examples[0].id, "", instruction, tuple(examples), block.is_classification))
+
+    def _reject(self, rejected: Rejected) -> None:
+        self.num_blocks += 1
+        self.rejections[rejected.rule] += 1
+        self.rejected.append(rejected)

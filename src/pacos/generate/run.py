@@ -8,29 +8,31 @@ from typing import Any
 
 from pacos.core.errors import PacosError
 from pacos.core.files import write_text
-from pacos.core.progress import ProgressBar
 from pacos.core.recipe import Recipe
-from pacos.core.records import SeedTask, read_seed_tasks
 from pacos.core.run_folder import RunFolder, Stage
 from pacos.engines import Engine, open_engine
 from pacos.engines.budget import Budget
 from pacos.generate.asking import Asking
 from pacos.generate.datasheet import write_datasheet
 from pacos.generate.figures import diversity, similarities, yield_over_time
+from pacos.generate.funnel import Funnel
+from pacos.generate.inputs import Inputs, input_paths, read_inputs
 from pacos.generate.ledger import Ledger, Totals
-from pacos.generate.modes import MODES
+from pacos.generate.modes import MODES, Mode
 from pacos.generate.outputs import OUTPUTS, write_dataset, write_rejected
 from pacos.generate.plan import Plan
 from pacos.generate.pool import Pool
 
-OWN_SEED_TASKS = Path(__file__).parent / "seed_tasks.jsonl"
+# The Batch API takes no more at once.
+MOST_IN_A_BATCH = 50_000
 
 
 @dataclass(frozen=True)
 class GenerateReport:
     """What was asked for, what came of it and what it cost.
 
-    `asked` counts tasks, `parsed` the blocks found in the replies; parsed = kept + the sum of `rejected`.
+    `asked` counts tasks, `parsed` the examples found in the replies; parsed = kept + the sum of `rejected`.
+    `unseen_usd` is the most that attempts without an answer may have cost beside `usd`.
     """
 
     asked: int
@@ -38,7 +40,10 @@ class GenerateReport:
     kept: int
     rejected: dict[str, int]
     usd: float
+    unseen_usd: float
+    usd_per_example: float
     seconds: float
+    seconds_per_example: float
     requests: int
     prompt_tokens: int
     completion_tokens: int
@@ -54,27 +59,35 @@ class GenerateReport:
 def run(recipe: Recipe, run: RunFolder) -> GenerateReport:
     """Fills `generate/` of the run folder with `generate.num_examples` examples, or goes on where it stopped.
 
-    Raises PacosError where the seed tasks cannot be read, the teacher fails or gives nothing to keep, or the budget
-    is used up; every reply that arrived is in `ledger.sqlite` then, and the same command goes on from there.
+    Raises PacosError where an input cannot be read, the teacher fails or gives nothing to keep, or the budget is used
+    up; every reply that arrived is in `ledger.sqlite` then, and the same command goes on from there.
     """
-    seed_path = Path(recipe.generate.seed_tasks or OWN_SEED_TASKS)
-    with run.stage("generate", ("teacher", "generate"), (seed_path,)) as stage:
+    table, mode = recipe.generate, MODES[recipe.generate.mode]
+    with run.stage("generate", ("teacher", "generate"), input_paths(recipe)) as stage:
         if stage.done:
             report = _finished(stage)
             print(f"generate: all is done: {report.kept:,} examples in {stage.folder / 'dataset.json'}")
             return report
-        seed_tasks = read_seed_tasks(seed_path)
-        mode = MODES[recipe.generate.mode]
-        plan = Plan(mode, seed_tasks, recipe.teacher, recipe.generate.seed)
-        pool = Pool(mode, seed_tasks, recipe.generate.num_examples, recipe.generate.similarity_threshold)
-        teacher = open_engine(recipe.teacher, role="teacher", seed=recipe.generate.seed)
+        _refuse_impossible(recipe, mode)
+        inputs = read_inputs(recipe, mode)
+        pool = Pool(mode, inputs.seed_tasks, table.num_examples, table.similarity_threshold, inputs.contamination)
+        plan = Plan(mode, inputs.head, inputs.seed_tasks, recipe.teacher, table.seed, pool)
+        teacher = open_engine(recipe.teacher, role="teacher", seed=table.seed, folder=stage.folder)
         with closing(Ledger(stage.folder / "ledger.sqlite", teacher.name)) as ledger:
             _fill(recipe, stage, teacher, plan, pool, ledger)
             totals = ledger.totals()
-        report = _report(recipe, teacher.name, seed_tasks, pool, totals)
+        report = _report(recipe, teacher.name, inputs, pool, totals)
         _write(recipe, stage, plan, pool, report, totals)
         _print(report, stage.folder)
         return report
+
+
+def _refuse_impossible(recipe: Recipe, mode: Mode) -> None:
+    if recipe.teacher.batch and mode.num_from_pool:
+        raise PacosError(
+            f"teacher.batch is true and generate.mode is {mode.name!r}, whose requests show tasks kept before and so "
+            "wait for one another; batches would take days. Set teacher.batch=false or another generate.mode."
+        )
 
 
 def _finished(stage: Stage) -> GenerateReport:
@@ -88,25 +101,14 @@ def _finished(stage: Stage) -> GenerateReport:
 
 
 def _fill(recipe: Recipe, stage: Stage, teacher: Engine, plan: Plan, pool: Pool, ledger: Ledger) -> None:
-    budget = Budget("teacher", recipe.teacher, ledger.totals().usd)
-    with ProgressBar("generate", recipe.generate.num_examples, "examples") as bar:
-
-        def on_reply(num_kept: int) -> None:
-            kept_share = len(pool.kept) / pool.num_asked
-            bar.advance(num_kept, f"{pool.num_asked:,} asked, {kept_share:.0%} kept, ${budget.spent_usd:.2f}")
-
-        asking = Asking(
-            teacher,
-            recipe.teacher.concurrency,
-            plan,
-            ledger,
-            budget,
-            pool,
-            on_reply,
-            lambda failure: stage.log("failure", request=failure.id, kind=failure.kind, message=failure.message),
-        )
+    spent = ledger.totals()
+    budget = Budget("teacher", recipe.teacher, spent.usd, spent.unseen_usd)
+    most_in_flight = MOST_IN_A_BATCH if recipe.teacher.batch else 2 * recipe.teacher.concurrency
+    with Funnel(pool, recipe.generate.num_examples, budget) as funnel:
+        asking = Asking(teacher, most_in_flight, plan, ledger, budget, pool, funnel.update)
         try:
             asking.replay()
+            funnel.replayed()
             stage.log("asking", replayed=pool.num_replies, kept=len(pool.kept))
             asyncio.run(asking.fill())
         except PacosError:
@@ -118,21 +120,24 @@ def _fill(recipe: Recipe, stage: Stage, teacher: Engine, plan: Plan, pool: Pool,
             raise
 
 
-def _report(recipe: Recipe, teacher: str, seed_tasks: list[SeedTask], pool: Pool, totals: Totals) -> GenerateReport:
+def _report(recipe: Recipe, teacher: str, inputs: Inputs, pool: Pool, totals: Totals) -> GenerateReport:
     examples = [kept.example for kept in pool.kept]
     return GenerateReport(
         asked=pool.num_asked,
         parsed=pool.num_blocks,
         kept=len(examples),
-        rejected=pool.rejections,
+        rejected=dict(pool.rejections.most_common()),
         usd=round(totals.usd, 6),
+        unseen_usd=round(totals.unseen_usd, 6),
+        usd_per_example=round(totals.usd / len(examples), 8),
         seconds=round(totals.seconds, 3),
+        seconds_per_example=round(totals.seconds / len(examples), 6),
         requests=totals.replies,
         prompt_tokens=totals.prompt_tokens,
         completion_tokens=totals.completion_tokens,
         teacher=teacher,
         mode=recipe.generate.mode,
-        seed_tasks=len(seed_tasks),
+        seed_tasks=len(inputs.seed_tasks),
         with_input=sum(bool(example.input) for example in examples),
         yield_over_time=yield_over_time(pool.kept_after_reply),
         similarities=similarities(pool.kept),
@@ -153,5 +158,7 @@ def _print(report: GenerateReport, folder: Path) -> None:
     rejected = ", ".join(f"{rule} {count:,}" for rule, count in report.rejected.items()) or "none"
     print(
         f"generate: {report.asked:,} tasks asked for, {report.parsed:,} read, {report.kept:,} kept; "
-        f"rejected: {rejected}; ${report.usd:.4f}, {report.seconds:,.1f} s\n{folder / 'dataset.json'}"
+        f"rejected: {rejected}\ngenerate: ${report.usd:.4f} and {report.seconds:,.1f} s, that is "
+        f"${report.usd_per_example:.6f} and {report.seconds_per_example:.3f} s an example kept\n"
+        f"{folder / 'dataset.json'}"
     )

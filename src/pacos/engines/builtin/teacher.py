@@ -23,19 +23,23 @@ CUT_SHARE = 0.3
 
 
 def teacher_reply(prompt: str, rng: random.Random) -> tuple[str, FinishReason]:
-    """Continues "List of N tasks:" after the prompt's last "k. Instruction:"; says so where there is no such list."""
+    """Continues "List of N tasks:" after the prompt's last "k. Instruction:"; says so where there is no such list.
+
+    Where the tasks shown say whether they classify, its own do so too, with up to three instances each.
+    """
     wanted = re.search(r"List of (\d+) tasks", prompt)
     numbers = re.findall(r"(\d+)\. Instruction:", prompt)
     if not wanted or not numbers:
         return "I am a rule-based teacher and can only go on with a list of tasks.", "stop"
     first, last = int(numbers[-1]), int(wanted.group(1))
+    classifies = re.search(r"^\d+\. Classification: ", prompt, re.M) is not None
     blocks: list[str] = []
     tasks: list[Task] = []
     for number in range(first, last + 1):
         fault = _draw_fault(rng) if tasks else ""
         task = _faulty(fault, tasks, rng)
         tasks.append(task)
-        blocks.append(_block(number, task, fault))
+        blocks.append(_instances(number, task, rng) if classifies and not fault else _block(number, task, fault))
     text = "\n###\n".join(blocks)
     # The prompt already ends in the first block's label.
     text = text.removeprefix(f"{first}. Instruction:")
@@ -80,3 +84,14 @@ def _block(number: int, task: Task, fault: str) -> str:
     output = "" if fault == "empty_output" else task.output
     block = f"{number}. Instruction: {task.instruction}\n{number}. Input:\n{task.input or '<noinput>'}"
     return block if fault == "missing_output" else f"{block}\n{number}. Output:\n{output}"
+
+
+def _instances(number: int, task: Task, rng: random.Random) -> str:
+    skill = SKILLS[task.skill]
+    is_classification = skill.chance > 0
+    lines = [f"{number}. Instruction: {task.instruction}"]
+    lines.append(f"{number}. Classification: {'yes' if is_classification else 'no'}")
+    for instance in [task, *skill.more(task, 2, rng)]:
+        fields = [f"{number}. Input:\n{instance.input or '<noinput>'}", f"{number}. Output:\n{instance.output}"]
+        lines += reversed(fields) if is_classification else fields
+    return "\n".join(lines)

@@ -46,6 +46,17 @@ class Skill:
         instruction = _framed(phrasing.format(**slots), rng)
         return Task(self.name, instruction, slots.get("input", slots["x"]) if with_input else "", slots["y"])
 
+    def more(self, task: Task, number: int, rng: random.Random) -> list[Task]:
+        """Up to `number` further instances of a task whose content is in its input: other inputs, their outputs."""
+        if not task.input or not any("{" not in asked and asked in task.instruction for asked in self.ask_input):
+            return []
+        found: dict[str, Task] = {}
+        for slots in (with_articles(self.draw(rng)) for _ in range(4 * number)):
+            input = slots.get("input", slots["x"])
+            if input != task.input:
+                found.setdefault(input, Task(self.name, task.instruction, input, slots["y"]))
+        return list(found.values())[:number]
+
 
 def with_articles(slots: Slots) -> Slots:
     """Adds `a_x`, `A_x` ("an owl", "An owl") and the same of `y`."""

@@ -1,0 +1,111 @@
+"""One record from its prompt to its verdict: what the teacher was asked, what it wrote, and every rule's word on it."""
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from heapq import nlargest
+from pathlib import Path
+from typing import Any
+
+from pacos.core.errors import PacosError
+from pacos.core.files import read_json_lines
+from pacos.core.recipe import Recipe
+from pacos.core.records import Example
+from pacos.generate.inputs import Inputs, read_inputs
+from pacos.generate.ledger import Ledger
+from pacos.generate.modes import MODES, Mode
+from pacos.generate.pool import CONTAMINATED, NOT_NOVEL
+from pacos.text import Novelty
+
+NUM_NEIGHBOURS = 5
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one rule says of a record; `detail` tells why."""
+
+    rule: str
+    passes: bool
+    detail: str = ""
+
+    @property
+    def line(self) -> str:
+        """The verdict on one line."""
+        return f"{'passes' if self.passes else 'BREAKS'}  {self.rule}  {' '.join(self.detail.split())}".rstrip()
+
+
+def explain(folder: Path, recipe: Recipe, id: str) -> str:
+    """The story of the record whose id begins with `id`, kept or rejected, as text for a person.
+
+    `folder` is the generate/ of a run. Raises PacosError where there is no such record, or more than one.
+    """
+    record = _find(folder, id)
+    with closing(Ledger(folder / "ledger.sqlite", "")) as ledger:
+        call = ledger.read(record["ledger_key"])
+    prompt, reply, finish_reason = call or ("(not in the ledger)", "(not in the ledger)", "?")
+    lines = [
+        f"record {record['id']}: {'kept' if 'rule' not in record else 'rejected by ' + record['rule']}",
+        f"request {record['request']}, task {record['index'] + 1} of the reply",
+        *_section("prompt", prompt),
+        *_section(f"reply (finish reason: {finish_reason})", reply),
+    ]
+    if "instruction" not in record:
+        return "\n".join([*lines, *_section("block", record["text"])])
+    mode = MODES[recipe.generate.mode]
+    inputs = read_inputs(recipe, mode)
+    example = Example(record["instruction"], record["input"], record["output"])
+    lines += _section("record", json.dumps(_fields(example), indent=2, ensure_ascii=False))
+    # The pool of one is the record, and the texts come to it: so each has its score.
+    novelty = Novelty(recipe.generate.similarity_threshold, mode.tokenizer)
+    novelty.add(example.instruction)
+    others = (*(task.instruction for task in inputs.seed_tasks), *_kept_before(folder, record))
+    scored = ((novelty.nearest(other)[0], other) for other in others)
+    neighbours = nlargest(NUM_NEIGHBOURS, (pair for pair in scored if pair[0] > 0), key=lambda pair: pair[0])
+    highest, threshold = max((score for score, _ in neighbours), default=0.0), recipe.generate.similarity_threshold
+    verdicts = [*_verdicts(inputs, mode, example), _novelty_verdict(highest, threshold)]
+    lines += _section("verdicts", "\n".join(verdict.line for verdict in verdicts))
+    nearest = "\n".join(f"{score:.4f}  {' '.join(text.split())}" for score, text in neighbours)
+    lines += _section("nearest instructions before it, by ROUGE-L", nearest or "(none shares a word)")
+    return "\n".join(lines)
+
+
+def _find(folder: Path, id: str) -> dict[str, Any]:
+    found: dict[str, dict[str, Any]] = {}
+    for name in ("dataset.jsonl", "rejected.jsonl"):
+        if (folder / name).exists():
+            found |= {r["id"]: r for _, r in read_json_lines(folder / name, "records") if r["id"].startswith(id)}
+    if len(found) == 1:
+        return next(iter(found.values()))
+    what = f"{len(found)} records have ids that begin" if found else "no kept or rejected record has an id that begins"
+    raise PacosError(f"{folder}: {what} with {id!r}; take one from dataset.jsonl or rejected.jsonl there.")
+
+
+def _verdicts(inputs: Inputs, mode: Mode, example: Example) -> Iterator[Verdict]:
+    for rule in mode.rules:
+        yield Verdict(rule.name, not rule.rejects(example))
+    if len(inputs.contamination):
+        match = inputs.contamination.find(example)
+        detail = f"{match.kind} {match.score:.4f} in {match.file}: {match.question}" if match else ""
+        yield Verdict(CONTAMINATED, match is None, detail)
+
+
+def _novelty_verdict(highest: float, threshold: float) -> Verdict:
+    passes = not highest > threshold
+    return Verdict(NOT_NOVEL, passes, f"ROUGE-L {highest!r}, {'at most' if passes else 'above'} {threshold:g}")
+
+
+def _kept_before(folder: Path, record: dict[str, Any]) -> Iterable[str]:
+    kept = folder / "dataset.jsonl"
+    others = (other for _, other in read_json_lines(kept, "records")) if kept.exists() else ()
+    place = (record["request"], record["index"])
+    # Instances of one task share their instruction.
+    return dict.fromkeys(other["instruction"] for other in others if (other["request"], other["index"]) < place)
+
+
+def _fields(example: Example) -> dict[str, str]:
+    return {"instruction": example.instruction, "input": example.input, "output": example.output}
+
+
+def _section(title: str, text: str) -> list[str]:
+    return ["", f"-- {title}", text]
