@@ -45,7 +45,7 @@ class Funnel:
         self._forecast_told = False
         self._live: Live | None = None
         if sys.stderr.isatty():
-            self._live = Live(console=Console(stderr=True), auto_refresh=False, transient=True)
+            self._live = Live(console=Console(stderr=True), auto_refresh=False)
 
     def __enter__(self) -> Self:
         if self._live:
@@ -131,7 +131,9 @@ class Funnel:
         for name, count, colour in rows:
             bar = "█" * round(_BAR_COLUMNS * count / whole)
             table.add_row(name, f"{count:,}", f"{count / whole:.1%}", Text(bar, style=colour))
-        done = ProgressBar(total=self._num_examples, completed=len(pool.kept))
+        # A bar ends no line by itself; a grid's row does.
+        done = Table.grid(expand=True)
+        done.add_row(ProgressBar(total=self._num_examples, completed=len(pool.kept), complete_style="green"))
         return Group(Text(self._headline(), style="bold"), done, Text(self._money_and_time()), table)
 
 
