@@ -8,6 +8,7 @@ from contextlib import aclosing
 from pacos.engines.types import Engine, Failure, Reply, Request
 
 GRACE_SECONDS = 10.0
+SILENT_SECONDS = 1.0
 
 
 async def take_answers(engine: Engine, requests: Iterable[Request], take: Callable[[Reply | Failure], bool]) -> None:
@@ -40,6 +41,8 @@ async def take_answers(engine: Engine, requests: Iterable[Request], take: Callab
         await asyncio.wait((taking, stopping), return_when=asyncio.FIRST_COMPLETED)
     finally:
         stopped.set()
+        # Answers that come at once need no word.
+        await asyncio.wait((taking,), timeout=SILENT_SECONDS)
         if in_flight and not taking.done():
             print(
                 f"stopping: up to {GRACE_SECONDS:.0f} s for the {len(in_flight)} answers under way; "
