@@ -63,8 +63,7 @@ class GenerateTable:
     """Instruction data from a teacher."""
 
     mode: Literal["alpaca", "alpaca-fixed", "self-instruct"] = _key("alpaca-fixed")
-    """`alpaca` repeats the published procedure, defects included; `alpaca-fixed` mends them; `self-instruct` also
-    shows kept tasks, tells classification apart and takes several instances of a task."""
+    """`alpaca`: the published procedure, defects included; `alpaca-fixed`: mended; `self-instruct`: with instances."""
     prompt: str = _key("")
     """A text file to put before the demonstrations, such as Alpaca's prompt.txt; empty means the mode's own."""
     num_examples: int = _key(1000, unit="examples", at_least=1)
