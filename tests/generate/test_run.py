@@ -254,3 +254,21 @@ def test_a_full_disk_is_one_line_and_keeps_every_reply(recipe_path: Path, tmp_pa
             assert len(server.bodies) - asked <= report.requests - before + 8
     finally:
         subprocess.run(["umount", disk], check=True)
+
+
+def test_a_request_that_is_lost_among_the_last_is_asked_again(recipe_path: Path, tmp_path: Path) -> None:
+    """Later replies, enough to fill the pool, wait for it: it must not wait for them."""
+    with OpenAIServer() as calm:
+        generate(recipe_path, tmp_path / "calm", overrides(calm))
+    with closing(sqlite3.connect(tmp_path / "calm" / "generate" / "ledger.sqlite")) as ledger:
+        (first,) = ledger.execute("select prompt from replies where number = 1").fetchone()
+
+    def lose_the_first(number: int) -> str | None:
+        tries = [body for body in server.bodies if body["messages"][-1]["content"] == first]
+        return "truncated" if server.bodies[number] in tries and len(tries) <= 3 else None
+
+    with OpenAIServer(lose_the_first) as server:
+        generate(recipe_path, tmp_path / "lossy", overrides(server))
+        assert server.faults_made["truncated"] == 3
+    calm_bytes, lossy_bytes = ((tmp_path / run / "generate" / "dataset.json").read_bytes() for run in ("calm", "lossy"))
+    assert calm_bytes == lossy_bytes

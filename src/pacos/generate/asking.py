@@ -85,7 +85,8 @@ class Asking:
             call = self._again[0] if self._again else self._plan.call(self._next_to_ask)
             stored = None if self._again else self._ledger.find(call)
             if stored is None:
-                if self._enough_in_flight():
+                # One that was lost is needed for all that came after it.
+                if self._full_house or not (self._again or self._more_needed):
                     return
                 if not self._budget.reserve(call.request):
                     if not self._in_flight:
@@ -101,13 +102,17 @@ class Asking:
                 self._in_flight[call.request.id] = call
                 yield call.request
 
-    def _enough_in_flight(self) -> bool:
-        """Whether the replies under way will likely fill the pool, judging by those before them."""
+    @property
+    def _full_house(self) -> bool:
+        return len(self._in_flight) >= self._most_in_flight
+
+    @property
+    def _more_needed(self) -> bool:
+        """Whether the replies under way will likely not fill the pool, judging by those before them."""
         pool = self._pool
         kept_per_reply = len(pool.kept) / pool.num_replies if pool.num_replies else float(self._plan.new_tasks)
         waiting = len(self._in_flight) + len(self._arrived)
-        full_house = len(self._in_flight) >= self._most_in_flight
-        return full_house or (waiting > 0 and waiting * kept_per_reply >= pool.missing)
+        return waiting == 0 or waiting * kept_per_reply < pool.missing
 
     def _take(self, answer: Reply | Failure) -> bool:
         """Stores and judges one answer; False where no more is to be asked."""
