@@ -18,6 +18,8 @@ from pacos.generate.figures import diversity, verb_and_object, yield_over_time
         ("Tokyo is large. Thank you. Compare it with a village.", ("compare", "village")),
         ("My son asks this. Which city is larger? Name the city.", None),
         ("Do not explain. Translate the word.", ("translate", "word")),
+        ("Describe how a bee flies.", ("describe", "bee")),
+        ("Come up with a unique name.", ("come", "name")),
         ("Let us practise spelling. Spell the word.", ("spell", "word")),
         ("A poem would be nice", None),
         ("", None),

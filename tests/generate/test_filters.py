@@ -37,12 +37,18 @@ def test_rules_of_both_modes(rule: str, example: Example) -> None:
         ("empty_output", changed(output=" ")),
         ("empty_output", changed(output="<nooutput>")),
         ("empty_output", changed(output="No output")),
+        ("empty_output", changed(output="No output required")),
+        ("empty_output", changed(output="<noinput>")),
+        ("empty_output", changed(input="N/A", output="N/A")),
         ("merged_record", changed(output="Apple\n5. Instruction: Name a city")),
-        ("merged_record", changed(input="x\nInstruction: Name a city")),
+        ("merged_record", changed(input="x\n5. Instruction: Name a city")),
         ("merged_record", changed(output="Apple\n###\n5. Name a city")),
         ("output_equals_input", changed(input="the very same text", output=" the very same text ")),
         ("output_equals_input", changed(output=GOOD.instruction)),
         ("url_input", changed(input="https://example.com/article")),
+        ("url_input", changed(input="Article 1: https://example.com/a\n\nArticle 2: https://example.com/b")),
+        ("url_input", changed(input='![alt text](https://example.com/cat.png "A cat")')),
+        ("url_input", changed("Summarize the content of this URL for me.", "https://example.com/article")),
     ],
 )
 def test_rules_over_the_whole_record(rule: str, example: Example) -> None:
@@ -59,6 +65,8 @@ def test_rules_over_the_whole_record(rule: str, example: Example) -> None:
         changed("¿Cuál es la capital de España hoy?"),
         changed('"To be or not to be" was written by whom?'),
         changed(output="None"),
+        changed("Generate an output for this.", "Instruction: Name a city\nInput: France"),
+        changed("Find the domain of the given URL.", "https://docs.example.com/document"),
         changed("Write this text in capital letters.", "a lamp on a desk", "A LAMP ON A DESK"),
         changed("Write the plural of this noun.", "fish", "fish"),
         changed(output="### Heading\n\n1. Output of the mill\n2. Input"),
@@ -69,7 +77,22 @@ def test_good_records_pass(example: Example) -> None:
     assert first_broken(example, FIXED_RULES) is None
 
 
-@pytest.mark.parametrize("text", ["<noinput>", "<No Input>", "no input", "N/A", "None.", "[none]", "-", ""])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<noinput>",
+        "<No Input>",
+        "no input",
+        "N/A",
+        "None.",
+        "[none]",
+        "-",
+        "",
+        '"<noinput>"',
+        "\\<noinput\\>",
+        "No input required.",
+    ],
+)
 def test_every_spelling_of_no_input_becomes_empty(text: str) -> None:
     assert normalise_input(changed(input=text)).input == ""
 

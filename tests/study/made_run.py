@@ -73,6 +73,7 @@ def make_generate(folder: Path, hostile: str, seed: int) -> None:
     scores = {"nearest": [n % 7 for n in range(20)], "nearest_seed": [n % 5 for n in range(20)]}
     report = {
         "asked": 102, "parsed": 101, "kept": 60, "rejected": REJECTED, "usd": 0.0342, "seconds": 12.4, "requests": 6,
+        "unseen_usd": 0.0, "usd_per_example": 0.00057, "seconds_per_example": 0.206667,
         "prompt_tokens": 4210, "completion_tokens": 3999, "teacher": "builtin:teacher", "mode": "alpaca-fixed",
         "seed_tasks": 175, "with_input": 24, "yield_over_time": [[1, 12], [3, 33], [6, 60]],
         "similarities": {"edges": [n / 20 for n in range(21)], **scores},

@@ -123,7 +123,7 @@ def test_every_skill_has_its_row_and_every_example_its_answers(run: Path, page: 
 
 def test_plots_are_titled_svg_with_text_and_no_id_stands_twice(page: Page) -> None:
     drawings = re.findall(r"<svg.*?</svg>", page.html, re.S)
-    assert len(drawings) == 7
+    assert len(drawings) == 8
     for drawing in drawings:
         root = ElementTree.fromstring(drawing)
         titles = [root.find(f".//*[@id='{id}']") for id in root.attrib["aria-labelledby"].split()]

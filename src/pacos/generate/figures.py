@@ -16,7 +16,8 @@ _SKIPPED = frozenset(
         r"\w+",
         """a an the this that these those following given below above one two three four five some any all each every
         me us you him her them it its my our your his their of for to in into from with about on at by as if or and
-        not no more most new different own good short long brief simple single list""",
+        not no more most new different own good short long brief simple single list up out what which who how why when
+        where famous creative unique interesting original appropriate suitable""",
     )
 )
 _POLITE = re.compile(r"^(?:please|kindly|can you|could you|would you|you are asked to)[,\s]+", re.I)
@@ -71,7 +72,7 @@ def _command(sentence: str) -> tuple[str, str] | None:
     # "Biology is hard." and "Thank you." tell something: nobody is commanded to do a thing to "you".
     if words[1] in _FINITE or words[1] == "you":
         return None
-    object_ = next((word for word in words[1:] if word not in _SKIPPED), None)
+    object_ = next((word for word in words[1:] if word not in _SKIPPED | _FINITE), None)
     return (words[0], object_) if object_ else None
 
 

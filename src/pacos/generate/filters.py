@@ -16,10 +16,34 @@ BLACKLIST = (
 )
 _BLACKLIST = re.compile(rf"\b(?:{'|'.join(BLACKLIST)})\b", re.I)
 _OPENING = "\"'“‘«¿¡([`$"
-_NO_INPUT = re.compile(r"[<\[({]?\s*(?:no\s*-?_?input|none|n/?a|not applicable|empty|-+)\s*[>\])}]?\.?", re.I)
-_NO_OUTPUT = re.compile(r"[<\[({]?\s*(?:no\s*-?_?output|none|n/?a|empty|-+)\s*[>\])}]\.?|no\s*-?_?output\.?", re.I)
-_INNER_LABEL = re.compile(r"^\W*(?:\d+[.)]\s*(?:Instruction|Input|Output)|Instruction)\s*:|^#{3,}\s*\d+\.", re.M)
-_URL = re.compile(r"(?:https?://|www\.)\S+")
+_NO_INPUT = re.compile(
+    r"[\s:<\[({\"'`\\]*(?:no\s*-?_?inputs?(?:\s+(?:is\s+)?(?:required|needed|necessary|provided|given))?"
+    r"|none|n/?a|not applicable|empty|-+)[\s>\])}\"'`\\.,?]*",
+    re.I,
+)
+_NO_OUTPUT = re.compile(
+    r"[<\[({]\s*(?:no\s*-?_?(?:out|in)put|none|n/?a|empty|-+)\s*[>\])}]\.?"
+    r"|no\s*-?_?output(?:\s+(?:is\s+)?(?:required|needed|necessary|given))?\.?",
+    re.I,
+)
+# A task of its own has numbered labels; a bare "Instruction:" may also be what the task is about.
+_INNER_LABEL = re.compile(r"^\W*\d+[.)]\s*(?:Instruction|Input|Output)\s*:|^#{3,}\s*\d+\.", re.M)
+_URL = re.compile(r"!\[[^\]\n]*\]|(?:https?://|www\.)\S+", re.I)
+# What may stand beside a link without adding to it: "Article 1:", an image's caption.
+_CAPTION = re.compile(r"^[ \t]*[\w ]{1,24}:|\[[^\]\n]*\]|\"[^\"\n]*\"\)?|\(\S*\)", re.M)
+_MAY_REPEAT = re.compile(
+    r"\b(?:sort|order|rank|arrange|match|organi[sz]e|sequence|classify|transcribe|read|paste|copy|repeat|cite|all)\b",
+    re.I,
+)
+# Tasks about the address itself need nothing from behind it.
+_ABOUT_ADDRESSES = re.compile(
+    r"\b(?:ur[li]s?|crawler|program|script|code|domain|hyperlinks?|web address|html|api|http\w*|link to|"
+    r"bookmark|redirect|block|classify|categori[sz]e)\b",
+    re.I,
+)
+_NEEDS_THE_PAGE = re.compile(
+    r"\b(?:summar\w*|content\w*|open|visit|read|describe|title|questions|photo|image|figure)\b", re.I
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +70,26 @@ def _bad_first_character(example: Example) -> bool:
 
 
 def _repeats_the_question(example: Example) -> bool:
-    # A word may rightly be its own answer, as the plural of "fish" is; a sentence hardly ever.
+    # A word may rightly be its own answer, as the plural of "fish" is, and a list be in order already; a sentence
+    # hardly ever.
     output = example.output.strip()
-    return len(output.split()) > 3 and output in (example.instruction.strip(), example.input.strip())
+    if len(output.split()) <= 3 or output not in (example.instruction.strip(), example.input.strip()):
+        return False
+    return not _MAY_REPEAT.search(example.instruction)
+
+
+def _is_empty_output(example: Example) -> bool:
+    output = example.output.strip()
+    says_so = _NO_OUTPUT.fullmatch(output) or (output == example.input.strip() and _NO_INPUT.fullmatch(output))
+    return not output or bool(says_so)
 
 
 def _is_only_a_link(example: Example) -> bool:
-    links = _URL.findall(example.input)
-    return bool(links) and len(_URL.sub("", example.input).split()) <= 2
+    if not _URL.search(example.input):
+        return False
+    beside = _CAPTION.sub(" ", _URL.sub(" ", example.input)).split()
+    about_address = _ABOUT_ADDRESSES.search(example.instruction) and not _NEEDS_THE_PAGE.search(example.instruction)
+    return len(beside) <= 2 and not about_address
 
 
 # The released rules, in the released order. Source: stanford_alpaca/generate_instruction.py.
@@ -72,7 +108,7 @@ FIXED_RULES = (
     Rule("blacklist_word", lambda e: _BLACKLIST.search(e.instruction) is not None),
     Rule("write_a_program", lambda e: e.instruction.lower().startswith("write a program")),
     Rule("bad_first_character", lambda e: not (e.instruction[:1].isalnum() or e.instruction[:1] in _OPENING)),
-    Rule("empty_output", lambda e: not e.output.strip() or _NO_OUTPUT.fullmatch(e.output.strip()) is not None),
+    Rule("empty_output", _is_empty_output),
     Rule("merged_record", lambda e: any(_INNER_LABEL.search(text) for text in (e.instruction, e.input, e.output))),
     Rule("output_equals_input", _repeats_the_question),
     Rule("url_input", _is_only_a_link),

@@ -1,15 +1,79 @@
-"""Plots of the data: lengths, novelty, yield. They draw numbers; no text of the data set is on them."""
+"""Plots of the data: verbs and objects, lengths, novelty, yield."""
 
+import math
 from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Wedge
 from matplotlib.ticker import MaxNLocator
 
-from pacos.study.page.svg import COLOURS, THOUSANDS, Plot, legend_above, plot
+from pacos.study.page.formats import showable
+from pacos.study.page.svg import COLOURS, THOUSANDS, WIDTH_POINTS, Plot, legend_above, plot
 
 MOST_BINS = 40
+# The sunburst's rings: the hole, between verbs and objects, the rim; as shares of the radius.
+HOLE, MIDDLE, RIM = 0.26, 0.6, 1.0
+LABEL_POINTS = 9.5
+# About what a character takes of a line of such type.
+CHARACTER_POINTS = 0.54 * LABEL_POINTS
+MOST_LABEL_CHARACTERS = 13
+
+
+def sunburst_plot(verbs: Sequence[Mapping[str, Any]], instructions: int) -> Plot:
+    """Verbs inside, what each acts on most outside, as in figure 2 of Self-Instruct; widest first, clockwise."""
+
+    def drawn(verb: Mapping[str, Any]) -> int:
+        return sum(pair["count"] for pair in verb["objects"])
+
+    shown = sorted((verb for verb in verbs if verb["objects"]), key=drawn, reverse=True)
+    total = sum(map(drawn, shown))
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        axes.set_axis_off()
+        axes.set_aspect("equal")
+        axes.set_xlim(-RIM, RIM)
+        axes.set_ylim(-RIM, RIM)
+        start = 90.0
+        for index, verb in enumerate(shown):
+            colour = COLOURS[("student", "base", "third", "fourth")[index % 4]]
+            first = start
+            for pair in verb["objects"]:
+                width = 360 * pair["count"] / total
+                _sector(axes, (MIDDLE, RIM), (start - width, start), pair["object"], colour, 0.16)
+                start -= width
+            _sector(axes, (HOLE, MIDDLE), (start, first), verb["verb"], colour, 0.4)
+
+    text = (
+        f"The {len(shown)} commonest first words of commands and what follows each most often: {total:,} of "
+        f"{instructions:,} instructions. What is too narrow for its name stands in the table."
+    )
+    return plot("sunburst", "What the instructions ask for", text, draw, height_points=WIDTH_POINTS)
+
+
+def _sector(
+    axes: Axes, radii: tuple[float, float], angles: tuple[float, float], label: str, colour: str, alpha: float
+) -> None:
+    """A piece of a ring, with its label turned along the radius where the piece is wide enough for a line of type."""
+    inner, outer = radii
+    axes.add_patch(Wedge((0, 0), outer, *angles, width=outer - inner, facecolor=colour, alpha=alpha, linewidth=0))
+    axes.add_patch(
+        Wedge((0, 0), outer, *angles, width=outer - inner, facecolor="none", edgecolor=COLOURS["paper"], linewidth=1.2)
+    )
+    short = showable(label if len(label) <= MOST_LABEL_CHARACTERS else label[: MOST_LABEL_CHARACTERS - 1] + "…")
+    middle, radius = math.radians(sum(angles) / 2), (inner + outer) / 2
+    # The piece is narrowest where the label's inner end stands.
+    narrowest_points = radius * WIDTH_POINTS / 2 - len(short) * CHARACTER_POINTS / 2
+    if math.radians(angles[1] - angles[0]) * narrowest_points < 0.9 * LABEL_POINTS:
+        return
+    turn = math.degrees(middle) % 360
+    axes.text(
+        radius * math.cos(middle), radius * math.sin(middle), short, fontsize=LABEL_POINTS, ha="center", va="center",
+        rotation=turn if turn <= 90 or turn >= 270 else turn - 180, rotation_mode="anchor", color=COLOURS["ink"],
+    )  # fmt: skip
 
 
 def lengths_plot(lengths: Mapping[str, Sequence[int]]) -> Plot:
@@ -43,29 +107,36 @@ def _words(number: float) -> str:
 
 
 def similarity_plot(similarities: Mapping[str, Any], threshold: float | None) -> Plot:
-    """Histograms of ROUGE-L to the nearest instruction kept before, and to the nearest seed task."""
+    """Histograms of ROUGE-L to the nearest instruction before and, where there are seeds, to the nearest of them."""
     edges = similarities["edges"]
+    has_seeds = "nearest_seed" in similarities
+    verdict = "rejected" if has_seeds else "too near"
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        for name, colour, label in (
-            ("nearest_seed", "base", "nearest seed task"),
-            ("nearest", "student", "nearest of all so far"),
-        ):
+        series = [("nearest", "student", "nearest of all so far")]
+        if has_seeds:
+            series.insert(0, ("nearest_seed", "base", "nearest seed task"))
+        for name, colour, label in series:
             axes.stairs(similarities[name], edges, fill=True, color=COLOURS[colour], alpha=0.25)
             axes.stairs(similarities[name], edges, color=COLOURS[colour], linewidth=1.8, label=label)
         if threshold is not None:
             axes.axvline(threshold, color=COLOURS["ink"], linewidth=1, linestyle=(0, (3, 2)))
             axes.annotate(
-                f"rejected\nabove {threshold:g}", (threshold, 0.72), (5, 0), xycoords=("data", "axes fraction"),
+                f"{verdict}\nabove {threshold:g}", (threshold, 0.72), (5, 0), xycoords=("data", "axes fraction"),
                 textcoords="offset points", color=COLOURS["muted"],
             )  # fmt: skip
         axes.set_xlim(0, 1)
-        axes.set_xlabel("ROUGE-L of a kept instruction to …")
+        axes.set_xlabel(
+            "ROUGE-L of a kept instruction to …" if has_seeds else "ROUGE-L to the nearest earlier instruction"
+        )
         axes.yaxis.set_major_formatter(THOUSANDS)
-        legend_above(axes)
+        if has_seeds:
+            legend_above(axes)
 
-    text = "How near each kept instruction is to those before it; what is nearer than the threshold was rejected."
+    text = "How near each instruction is to those before it" + (
+        "; what is nearer than the threshold was rejected." if has_seeds else "."
+    )
     return plot("similarity", "How new the instructions are", text, draw, height_points=210)
 
 

@@ -4,26 +4,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pacos.study.page.data_plots import lengths_plot, similarity_plot, yield_plot
+from pacos.generate.defects import RULE_MEANINGS
+from pacos.study.page.data_plots import lengths_plot, similarity_plot, sunburst_plot, yield_plot
 from pacos.study.page.run_files import RunFiles
 from pacos.study.page.svg import Plot
 
 NUM_SAMPLES = 4
-NUM_VERBS_SHOWN = 10
-MEANINGS = {
+MEANINGS = RULE_MEANINGS | {
     "truncated": "the reply was cut at its token limit inside this task",
     "content_filter": "the server's filter ended the reply inside this task",
     "malformed": "not exactly one instruction, one input and one output",
-    "too_short": "an instruction of three words or fewer",
-    "too_long": "an instruction of more than 150 words",
-    "blacklist_word": "about images, files, sound: what text cannot do",
-    "write_a_program": "begins with “Write a program”",
-    "bad_first_character": "begins with a character that begins no sentence",
-    "empty_output": "no output, or one that only says so",
-    "merged_record": "a field holds the labels of another task",
-    "output_equals_input": "the output repeats the instruction or the input",
-    "url_input": "the input is only a link",
+    "ends_in_colon": "the input or the output ends in a colon",
+    "conflicting_instances": "one input of the task has two outputs",
     "not_novel": "too near to a seed task or to one kept before",
+    "contaminated": "gives away a question of an evaluation set",
 }
 
 
@@ -62,6 +56,7 @@ class Made:
     distinct_instructions: int
     distinct_outputs: int
     diversity: Mapping[str, Any]
+    sunburst: Plot | None
     verbs: list[Verb]
     plots: list[Plot]
 
@@ -84,7 +79,8 @@ def made(files: RunFiles) -> Made | None:
         distinct_instructions=len({record["instruction"] for record in records}),
         distinct_outputs=len({record["output"] for record in records}),
         diversity=diversity,
-        verbs=_verbs(diversity.get("verbs", [])),
+        sunburst=sunburst(diversity),
+        verbs=verb_rows(diversity),
         plots=_plots(report, records, threshold),
     )
 
@@ -116,8 +112,15 @@ def _one_a_rule(rejected: Iterable[Mapping[str, Any]], rules: Iterable[str]) -> 
     return [first[rule] for rule in rules if rule in first]
 
 
-def _verbs(verbs: Iterable[Mapping[str, Any]]) -> list[Verb]:
-    verbs = list(verbs)
+def sunburst(diversity: Mapping[str, Any]) -> Plot | None:
+    """The figure of verbs and objects; None where no instruction begins with a verb."""
+    verbs = diversity.get("verbs") or []
+    return sunburst_plot(verbs, diversity["instructions"]) if verbs else None
+
+
+def verb_rows(diversity: Mapping[str, Any]) -> list[Verb]:
+    """The same as rows of a table."""
+    verbs = diversity.get("verbs") or []
     most = max((verb["count"] for verb in verbs), default=1)
     return [
         Verb(
