@@ -46,11 +46,35 @@ def always(kind: str) -> Faults:
     return lambda number: kind
 
 
+class TokenBucket:
+    """A limit on requests: `capacity` at once, refilled at `per_second`."""
+
+    def __init__(self, per_second: float, capacity: float) -> None:
+        self.per_second, self.capacity, self.tokens = per_second, capacity, capacity
+        self.filled_at = time.monotonic()
+        self.lock = threading.Lock()
+
+    def take(self) -> float:
+        """0.0 where a token was there and is taken, else the seconds until there is one."""
+        with self.lock:
+            now = time.monotonic()
+            self.tokens = min(self.capacity, self.tokens + (now - self.filled_at) * self.per_second)
+            self.filled_at = now
+            if self.tokens < 1:
+                return (1 - self.tokens) / self.per_second
+            self.tokens -= 1
+            return 0.0
+
+
 class OpenAIServer:
     """`text_of(prompt, seed)` writes the replies; `key` is required of clients where it is set.
 
-    `rewrite(answer)` may change an answer's JSON before it is sent, as servers with habits of their own do.
+    `rewrite(answer)` may change an answer's JSON before it is sent, as servers with habits of their own do;
+    `reply_headers(number)` adds headers to good answers. With a `bucket`, requests beyond its limit are refused with
+    429 and `bucket_says` ("seconds", "ms" or "nothing") about when to come back.
     """
+
+    handler: type["Handler"]
 
     def __init__(
         self,
@@ -63,12 +87,16 @@ class OpenAIServer:
         refused_parameters: tuple[str, ...] = (),
         usage: bool = True,
         rewrite: Callable[[dict[str, Any]], object] = lambda answer: None,
+        reply_headers: Callable[[int], dict[str, str]] = lambda number: {},
+        bucket: TokenBucket | None = None,
+        bucket_says: str = "seconds",
         port: int = 0,
     ) -> None:
         self.faults, self.text_of, self.key = faults, text_of, key
         self.latency_seconds, self.stall_seconds = latency_seconds, stall_seconds
         self.retry_after_seconds, self.refused_parameters, self.usage = retry_after_seconds, refused_parameters, usage
-        self.rewrite = rewrite
+        self.rewrite, self.reply_headers = rewrite, reply_headers
+        self.bucket, self.bucket_says = bucket, bucket_says
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.arrivals: list[float] = []
@@ -78,10 +106,11 @@ class OpenAIServer:
         self.closing = threading.Event()
         server = self
 
-        class BoundHandler(Handler):
+        class BoundHandler(self.handler):  # type: ignore[name-defined,misc]
             owner = server
 
         self._http = QuietServer(("127.0.0.1", port), BoundHandler)
+        self.port = self._http.server_port
         self.base_url = f"http://127.0.0.1:{self._http.server_port}/v1"
 
     def __enter__(self) -> Self:
@@ -111,8 +140,14 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        owner = self.owner
+        data = self.rfile.read(int(self.headers["Content-Length"]))
+        if not self.path.partition("?")[0].endswith("/completions"):
+            return self.error(404, f"Unknown address: {self.path}", "not_found")
+        body, owner = json.loads(data), self.owner
+        if owner.closing.is_set():
+            # A server that has gone away does not go on talking to those it knows.
+            self.close_connection = True
+            return
         with owner.lock:
             number = len(owner.bodies)
             owner.bodies.append(body)
@@ -135,6 +170,8 @@ class Handler(BaseHTTPRequestHandler):
             if name in body:
                 message = f"Unsupported parameter: '{name}' is not supported with this model."
                 return self.error(400, message, "unsupported_parameter", param=name)
+        if owner.bucket is not None and (wait := owner.bucket.take()) > 0:
+            return self.refuse_for(wait)
         fault = owner.faults(number)
         if fault:
             with owner.lock:
@@ -146,7 +183,21 @@ class Handler(BaseHTTPRequestHandler):
         if body.get("stream"):
             self.stream(text, reason, body)
         else:
-            self.send_json(200, self.completion(text, reason, body), cut=fault == "truncated")
+            headers = owner.reply_headers(number)
+            self.send_json(200, self.completion(text, reason, body), headers, cut=fault == "truncated")
+            self.delivered(number, body, text, fault)
+
+    def refuse_for(self, seconds: float) -> None:
+        with self.owner.lock:
+            self.owner.faults_made["bucket"] += 1
+        says = {
+            "seconds": {"Retry-After": str(int(seconds) + 1)},
+            "ms": {"retry-after-ms": str(int(1000 * seconds) + 1)},
+        }
+        self.error(429, "Rate limit reached.", "rate_limit_exceeded", says.get(self.owner.bucket_says))
+
+    def delivered(self, number: int, body: dict[str, Any], text: str, fault: str | None) -> None:
+        """A reply has been sent, whole or cut; for those who keep books."""
 
     def written(self, body: dict[str, Any], fault: str | None) -> tuple[str, str]:
         prompt = body["prompt"] if "prompt" in body else body["messages"][-1]["content"]
@@ -218,6 +269,11 @@ class Handler(BaseHTTPRequestHandler):
             return self.error(429, "Too many requests.", "rate_limit_exceeded")
         if fault == "quota":
             return self.error(429, "You exceeded your current quota.", "insufficient_quota")
+        if fault == "402":
+            return self.error(402, "Insufficient Balance", "unknown_error")
+        if fault == "echo-key":
+            message = f"Bad header Authorization:\n{self.headers.get('Authorization')} at {self.path}" + " " * 200 + "!"
+            return self.error(400, message, "bad_header")
         if fault == "404":
             return self.error(404, "The model does not exist.", "model_not_found")
         if fault == "400":
@@ -230,6 +286,9 @@ class Handler(BaseHTTPRequestHandler):
             return self.send(404, b"<!doctype html><title>Not here</title>", "text/html")
         if fault == "no-choices":
             return self.send_json(200, {"hello": "world"})
+        pages = {"json-list": b"[1, 2]", "text": b"It works!\n", "empty": b"", "json-text": b'"hello"'}
+        if fault in pages:
+            return self.send(200, pages[fault], "application/json" if "json" in fault else "text/plain")
         self.close_connection = True
         if fault == "stall":
             self.owner.closing.wait(self.owner.stall_seconds)
@@ -261,6 +320,8 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(data[: len(data) // 2] if cut else data)
         self.close_connection = self.close_connection or cut
 
+
+OpenAIServer.handler = Handler
 
 if __name__ == "__main__":
     with OpenAIServer() as running:

@@ -9,6 +9,8 @@ from pacos.engines.types import Failure, Reply, Request
 class Budget:
     """Never overshoots `max_usd`: a request's worst case is reserved before it is sent.
 
+    `spent_usd` is what replies cost; `unseen_usd` the most that attempts without an answer may have cost. Both count.
+
     `name` is the recipe table's, "teacher" or "judge". Raises PacosError where a limit is set and no price is known,
     so that nothing could be counted; a server on this machine costs nothing unless the recipe says so.
     """
@@ -46,7 +48,12 @@ class Budget:
     def exhausted(self, request: Request) -> PacosError:
         """The line that stops a run whose next request does not fit."""
         worst = self._prices.worst_case_usd(request)
+        unseen = (
+            f", up to {self.unseen_usd:.4f} may have been billed for attempts that brought no answer,"
+            if self.unseen_usd
+            else ""
+        )
         return PacosError(
-            f"{self._name}.max_usd is {self._max_usd:g}: {self.spent_usd:.4f} is spent and the next request may cost "
-            f"up to {worst:.4f}. Raise {self._name}.max_usd and repeat the same command: it goes on from here."
+            f"{self._name}.max_usd is {self._max_usd:g}: {self.spent_usd:.4f} is spent{unseen} and the next request "
+            f"may cost up to {worst:.4f}. Raise {self._name}.max_usd and repeat the same command: it goes on from here."
         )

@@ -14,20 +14,26 @@ def open_engine(
 ) -> Engine:
     """Opens the engine a recipe's table names, or "builtin:teacher", "http:BASE_URL", "local:CHECKPOINT".
 
-    `role` and `seed` matter to the builtin engine only: what it plays, and its random choices.
+    `role` and `seed` matter to the builtin engine only: what it plays, and its random choices. `folder` is where an
+    engine keeps what it must find again after a crash: the batches that the http engine has sent.
     Raises PacosError where a key, a checkpoint or an address is missing or cannot be used.
     """
     if isinstance(table, str):
         table, role = _parse(table, role)
+    if table.batch and table.engine != "http":
+        raise PacosError(
+            f"batch is true and engine is {table.engine!r}, but only servers have a Batch API; "
+            'set batch=false, or engine="http".'
+        )
     # An engine is imported when it is opened, so that what needs no torch never loads it.
     if table.engine == "builtin":
         from pacos.engines.builtin import BuiltinEngine
 
         return BuiltinEngine(role, seed)
     if table.engine == "http":
-        from pacos.engines.http import HttpEngine
+        from pacos.engines.http import BatchEngine, HttpEngine
 
-        return HttpEngine(table)
+        return BatchEngine(table, folder) if table.batch else HttpEngine(table)
     from pacos.engines.local import LocalEngine
 
     return LocalEngine(table.path)

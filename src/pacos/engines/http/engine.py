@@ -1,21 +1,21 @@
 """HttpEngine: asks an OpenAI-compatible server, with its own retries, pace and accounts."""
 
 import asyncio
-import os
-import re
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx2
-import openai
 
 from pacos.core.errors import PacosError
 from pacos.core.recipe import EngineTable
 from pacos.engines.http import protocol
-from pacos.engines.http.errors import BrokenBodyError, NotOpenAIError, Trouble, one_line, refused_parameter, trouble_of
+from pacos.engines.http.breaker import Breaker
+from pacos.engines.http.connection import Connection
+from pacos.engines.http.errors import ATTEMPT_ERRORS, Trouble, refused_parameter, trouble_of
+from pacos.engines.http.limits import reset_seconds
 from pacos.engines.http.pace import Pace
-from pacos.engines.prices import Prices, is_loopback
 from pacos.engines.types import Delta, Failure, Reply, Request
 
 ATTEMPTS = 8
@@ -25,55 +25,66 @@ PATIENCE_SECONDS = 900.0
 CONNECT_SECONDS = 10.0
 
 
+@dataclass(slots=True)
+class _Job:
+    """A request on its way to an answer; sent again not before `due`."""
+
+    request: Request
+    due: float = 0.0
+    attempts: int = 0
+    refusals_in_a_row: int = 0
+    waited: float = 0.0
+    unseen_usd: float = 0.0
+    is_probe: bool = False
+
+
 class HttpEngine:
     """Any OpenAI-compatible server. Raises PacosError where the address or the key is missing.
 
-    `timeout_seconds` is the longest wait for one answer; it shrinks to a multiple of what the server really takes.
+    `timeout_seconds` is the longest wait for one answer; it shrinks to a multiple of what the server really takes, but
+    not below `shortest_timeout_seconds`.
     """
 
-    def __init__(self, table: EngineTable, timeout_seconds: float = 600.0) -> None:
-        if not re.match(r"https?://.", table.base_url):
-            raise PacosError(
-                f"base_url is {table.base_url!r}; the http engine needs the server's address up to and including "
-                "its version, such as http://127.0.0.1:8000/v1."
-            )
+    def __init__(
+        self, table: EngineTable, timeout_seconds: float = 600.0, shortest_timeout_seconds: float = 30.0
+    ) -> None:
+        self._connection = Connection(table)
+        self.name = self._connection.name
         self._table = table
-        self._model = table.model or "default"
-        self._shown_url = re.sub(r"//[^@/]*@", "//", table.base_url)
-        self.name = f"{self._model} ({self._shown_url})"
-        self._key = _read_key(table)
-        self._prices = Prices(table)
-        self._pace = Pace(table.concurrency, timeout_seconds)
+        self._pace = Pace(table.concurrency, timeout_seconds, shortest_timeout_seconds)
+        self._breaker = Breaker(self.name)
         self._refused: set[str] = set()
-        self._client = openai.AsyncOpenAI(
-            base_url=table.base_url,
-            api_key=self._key or "none",
-            max_retries=0,
-            # A proxy from the environment must not stand between this machine and itself.
-            http_client=openai.DefaultAsyncHttpxClient(trust_env=not is_loopback(table.base_url)),
-        )
 
     async def complete(self, requests: Iterable[Request]) -> AsyncIterator[Reply | Failure]:
         """Answers every request once, as answers arrive; takes the next request only when one may be sent."""
         source = iter(requests)
-        pending: set[asyncio.Task[Reply | Failure]] = set()
+        waiting: list[_Job] = []
+        in_flight: dict[asyncio.Task[Reply | Trouble], _Job] = {}
+        self._breaker.begin()
         try:
-            more = True
-            while more or pending:
-                while more and len(pending) < self._pace.limit:
+            while True:
+                if not in_flight and not waiting:
                     request = next(source, None)
                     if request is None:
-                        more = False
+                        return
+                    waiting.append(_Job(request))
+                if self._breaker.is_hopeless and not in_flight:
+                    while waiting:
+                        yield self._hopeless(waiting.pop())
+                    continue
+                self._send(source, waiting, in_flight)
+                for job, outcome in await _next_outcomes(in_flight, self._idle_seconds(waiting, len(in_flight))):
+                    answer = self._answer(job, outcome)
+                    if answer is None:
+                        waiting.append(job)
                     else:
-                        pending.add(asyncio.create_task(self._answer(request)))
-                if pending:
-                    done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-                    for task in done:
-                        yield task.result()
+                        yield answer
         finally:
-            for task in pending:
+            for task, job in in_flight.items():
                 task.cancel()
-            await asyncio.gather(*pending, return_exceptions=True)
+                if job.is_probe:
+                    self._breaker.probe_over()
+            await asyncio.gather(*in_flight, return_exceptions=True)
 
     async def stream(self, request: Request) -> AsyncIterator[Delta]:
         """Answers one request piece by piece; PacosError where the server fails."""
@@ -88,104 +99,163 @@ class HttpEngine:
                     if piece:
                         text += piece
                         yield Delta(piece)
-        except (openai.OpenAIError, NotOpenAIError, httpx2.HTTPError) as error:
-            raise PacosError(self._line(self._trouble(error))) from None
-        counts = protocol.read_counts(usage, request, text)
-        usd = self._prices.usd(counts.prompt, counts.completion, counts.cached)
-        ended = protocol.finish_reason(reason)
-        yield Delta("", protocol.reply_of(request, text, ended, counts, usd, time.monotonic() - start))
+        except ATTEMPT_ERRORS as error:
+            raise PacosError(self._connection.line(trouble_of(error))) from None
+        yield Delta("", self._connection.reply_of(request, text, reason, usage, time.monotonic() - start))
 
     async def close(self) -> None:
         """Closes the connections."""
-        await self._client.close()
+        await self._connection.client.close()
 
-    async def _answer(self, request: Request) -> Reply | Failure:
-        waited, attempt = 0.0, 0
+    def _send(
+        self, source: Iterator[Request], waiting: list[_Job], in_flight: dict[asyncio.Task[Reply | Trouble], _Job]
+    ) -> None:
+        """Sends what may be sent now, those that have waited first."""
+        while len(in_flight) < self._pace.limit and self._send_at() <= (now := time.monotonic()):
+            job = min(waiting, key=lambda job: job.due, default=None)
+            if job is not None and (job.due <= now or self._breaker.is_open):
+                waiting.remove(job)
+            elif len(in_flight) + len(waiting) < self._pace.limit + max(1, self._pace.limit // 2):
+                # A request that waits for its next attempt leaves its place to another, but not to ever more.
+                request = next(source, None)
+                if request is None:
+                    return
+                job = _Job(request)
+            else:
+                return
+            self._pace.sent()
+            job.is_probe = self._breaker.sent()
+            in_flight[asyncio.create_task(self._attempt(job.request))] = job
+
+    def _send_at(self) -> float:
+        return max(self._pace.send_at(), self._breaker.send_at())
+
+    def _idle_seconds(self, waiting: list[_Job], num_in_flight: int) -> float | None:
+        """How long to wait for answers before something else can be done; None for as long as they take."""
+        if num_in_flight >= self._pace.limit:
+            return None
+        wait = self._send_at() - time.monotonic()
+        if wait > 0:
+            return wait if wait < float("inf") else None
+        soonest = min((job.due for job in waiting), default=None)
+        return None if soonest is None else max(0.0, soonest - time.monotonic())
+
+    async def _attempt(self, request: Request) -> Reply | Trouble:
         while True:
-            await self._pace.ready()
-            attempt += 1
-            body = protocol.body_of(request, self._model, self._table.api, self._refused)
+            body = protocol.body_of(request, self._connection.model, self._table.api, self._refused)
             try:
                 return await self._ask(request, body)
-            except (openai.OpenAIError, NotOpenAIError, BrokenBodyError, httpx2.HTTPError) as error:
+            except ATTEMPT_ERRORS as error:
                 refused = refused_parameter(error, [key for key in body if key in protocol.REFUSABLE])
-                if refused is not None and refused not in self._refused:
-                    self._refused.add(refused)
-                    continue
-                trouble = self._trouble(error)
-            if trouble.filtered:
-                return Reply(request.id, "", "content_filter")
-            wait = self._wait_seconds(trouble, attempt)
-            if not trouble.retry or waited + wait > PATIENCE_SECONDS or self._is_spent(trouble, attempt):
-                return self._failure(request, trouble)
-            waited += wait
-            await asyncio.sleep(wait)
+                if refused is None:
+                    return trouble_of(error)
+                self._refused.add(refused)
+                if body == protocol.body_of(request, self._connection.model, self._table.api, self._refused):
+                    return trouble_of(error)
 
     async def _ask(self, request: Request, body: dict[str, Any]) -> Reply:
         start = time.monotonic()
-        endpoint = self._client.chat.completions if self._table.api == "chat" else self._client.completions
+        client = self._connection.client
+        endpoint = client.chat.completions if self._table.api == "chat" else client.completions
         timeout = httpx2.Timeout(self._pace.timeout_seconds, connect=CONNECT_SECONDS)
         # The raw response: whatever a server sends is read here, not by a library that trusts it.
         response = await endpoint.with_raw_response.create(**body, timeout=timeout)
         answer = protocol.read_json(response.text, response.headers.get("content-type", ""))
-        text, reason = protocol.read_reply(answer)
-        text = self._masked(text)
-        seconds = time.monotonic() - start
-        self._pace.answered(seconds)
-        counts = protocol.read_counts(answer.get("usage"), request, text)
-        usd = self._prices.usd(counts.prompt, counts.completion, counts.cached)
-        return protocol.reply_of(request, text, reason, counts, usd, seconds)
+        reply = self._connection.reply(answer, request, time.monotonic() - start)
+        self._pause(reset_seconds(response.headers))
+        return reply
+
+    def _pause(self, seconds: float | None) -> None:
+        # Beyond all patience the server's refusal is needed to tell the user what is the matter.
+        if seconds is not None and seconds <= PATIENCE_SECONDS:
+            self._pace.pause(seconds)
+
+    def _answer(self, job: _Job, outcome: Reply | Trouble) -> Reply | Failure | None:
+        """The answer to a request after one more attempt; None where it has to be sent again."""
+        if job.is_probe:
+            self._breaker.probe_over()
+        if isinstance(outcome, Reply):
+            self._breaker.good()
+            self._pace.answered(outcome.seconds)
+            return replace(outcome, unseen_usd=job.unseen_usd)
+        if outcome.kind == "rate_limit":
+            return self._refusal(job, outcome)
+        job.refusals_in_a_row = 0
+        if outcome.retry:
+            return self._after_trouble(job, outcome)
+        if not outcome.fatal:
+            # A server that refuses one request with reason is well.
+            self._breaker.good()
+        if outcome.filtered:
+            return Reply(job.request.id, "", "content_filter", unseen_usd=job.unseen_usd)
+        return self._failure(job, outcome, outcome.fatal)
+
+    def _refusal(self, job: _Job, trouble: Trouble) -> Failure | None:
+        job.refusals_in_a_row += 1
+        self._pace.refused(job.refusals_in_a_row)
+        self._pause(trouble.wait_seconds)
+        if (trouble.wait_seconds or 0.0) > PATIENCE_SECONDS:
+            message = f"{trouble.message}: it asks to wait for {trouble.wait_seconds:.0f} s"
+            return self._failure(job, replace(trouble, message=message), fatal=True)
+        return self._again(job, trouble, job.refusals_in_a_row)
+
+    def _after_trouble(self, job: _Job, trouble: Trouble) -> Failure | None:
+        breaker = self._breaker
+        breaker.trouble(job.request.id, self._connection.masked(trouble.message))
+        # An attempt that found nobody there says nothing about the request.
+        nobody_there = trouble.kind in ("connection", "timeout") and not trouble.maybe_billed
+        job.attempts += not (breaker.is_open and nobody_there)
+        lost_usd = self._connection.prices.worst_case_usd(job.request) if trouble.maybe_billed else 0.0
+        job.unseen_usd += lost_usd
+        # What was lost on the way may have used up all that was reserved for this request, so under a limit another
+        # attempt needs a reservation of its own. The caller holds the money: it gets the request back and asks anew.
+        needs_reservation = lost_usd > 0 and self._table.max_usd is not None
+        if not breaker.ever_answered:
+            # A server that never answered these will not answer the others either.
+            fatal = breaker.troubles_in_a_row > max(ATTEMPTS_AT_FIRST_CONTACT, self._pace.limit)
+            if needs_reservation or job.attempts >= ATTEMPTS_AT_FIRST_CONTACT:
+                return self._failure(job, trouble, fatal or not needs_reservation)
+        elif breaker.is_hopeless or needs_reservation:
+            return self._failure(job, trouble, breaker.is_hopeless)
+        elif job.attempts >= ATTEMPTS:
+            # The request may be at fault, so this is no proof of an outage any more.
+            breaker.close()
+            return self._failure(job, trouble, fatal=False)
+        return self._again(job, trouble, job.attempts)
+
+    def _again(self, job: _Job, trouble: Trouble, times: int) -> Failure | None:
+        backoff = self._pace.backoff_seconds(max(1, times))
+        # The jitter comes on top of what the server asks, so that not all come back in one instant.
+        asked = trouble.wait_seconds
+        wait = backoff if asked is None else asked + min(backoff, 1.0) * 0.1
+        if job.waited + wait > PATIENCE_SECONDS:
+            return self._failure(job, trouble, fatal=False)
+        job.waited += wait
+        job.due = time.monotonic() + wait
+        return None
+
+    def _hopeless(self, job: _Job) -> Failure:
+        trouble = Trouble("server", "out of service for longer than a run can wait")
+        return self._failure(job, trouble, fatal=True)
+
+    def _failure(self, job: _Job, trouble: Trouble, fatal: bool) -> Failure:
+        line = self._connection.line(trouble)
+        return Failure(job.request.id, trouble.kind, line, fatal, unseen_usd=job.unseen_usd)
 
     async def _open_stream(self, request: Request) -> AsyncIterator[dict[str, Any]]:
-        body = protocol.body_of(request, self._model, self._table.api, self._refused)
-        endpoint = self._client.chat.completions if self._table.api == "chat" else self._client.completions
+        body = protocol.body_of(request, self._connection.model, self._table.api, self._refused)
+        client = self._connection.client
+        endpoint = client.chat.completions if self._table.api == "chat" else client.completions
         events = await endpoint.create(**body, stream=True, stream_options={"include_usage": True})
         return (event.model_dump() async for event in events)
 
-    def _wait_seconds(self, trouble: Trouble, attempt: int) -> float:
-        if trouble.kind == "rate_limit":
-            self._pace.rate_limited(trouble.wait_seconds)
-        backoff = self._pace.wait_seconds(attempt)
-        # The jitter comes on top of what the server asks, so that not all come back in one instant.
-        return backoff if trouble.wait_seconds is None else trouble.wait_seconds + min(backoff, 1.0) * 0.1
 
-    def _is_spent(self, trouble: Trouble, attempt: int) -> bool:
-        if trouble.kind == "rate_limit":
-            return False
-        return attempt >= (ATTEMPTS if self._pace.ever_answered else ATTEMPTS_AT_FIRST_CONTACT)
-
-    def _trouble(self, error: Exception) -> Trouble:
-        if isinstance(error, httpx2.TimeoutException):
-            return Trouble("timeout", "no answer in time", retry=True)
-        if isinstance(error, httpx2.HTTPError):
-            return Trouble("connection", str(error) or "connection lost", retry=True)
-        return trouble_of(error)
-
-    def _failure(self, request: Request, trouble: Trouble) -> Failure:
-        # A server that never answered one request will not answer the others either.
-        fatal = trouble.fatal or (trouble.retry and not self._pace.ever_answered)
-        return Failure(request.id, trouble.kind, self._line(trouble), fatal)
-
-    def _line(self, trouble: Trouble) -> str:
-        advice = {
-            "auth": f"Check the key in the environment variable {self._table.api_key_env}.",
-            "quota": "Top up the account or use another key.",
-            "bad_request": f"Check base_url, model ({self._model!r}) and api ({self._table.api!r}).",
-        }.get(trouble.kind, "Check that the server is up and base_url is right.")
-        return f"{self._shown_url}: {one_line(self._masked(trouble.message))}. {advice}"
-
-    def _masked(self, text: str) -> str:
-        """The text without the key: a server may send back what it was sent, and replies are kept."""
-        return text.replace(self._key, "***") if self._key else text
-
-
-def _read_key(table: EngineTable) -> str:
-    key = os.environ.get(table.api_key_env, "").strip()
-    if not key and not is_loopback(table.base_url):
-        raise PacosError(
-            f"the environment variable {table.api_key_env} is empty; expected the key for {table.base_url}. "
-            "Set it, or name another variable as api_key_env."
-        )
-    if not key.isascii():
-        raise PacosError(f"the environment variable {table.api_key_env} holds characters that no key has; set it anew.")
-    return key
+async def _next_outcomes(
+    in_flight: dict[asyncio.Task[Reply | Trouble], _Job], seconds: float | None
+) -> list[tuple[_Job, Reply | Trouble]]:
+    """The attempts that have ended, taken out of `in_flight`; waits for the first of them, or so many seconds."""
+    if not in_flight:
+        await asyncio.sleep(1.0 if seconds is None else seconds)
+        return []
+    done, _ = await asyncio.wait(in_flight, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    return [(in_flight.pop(task), task.result()) for task in done]

@@ -1,18 +1,24 @@
 """What went wrong with a request, and what can be done: the one place that knows servers' errors."""
 
-import email.utils
 import re
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import httpx2
 import openai
+
+from pacos.engines.http.limits import reset_seconds, retry_after_seconds
 
 Kind = Literal["auth", "quota", "rate_limit", "timeout", "connection", "bad_request", "server"]
 
 _QUOTA = re.compile(r"insufficient_quota|exceeded your current quota|billing|insufficient.balance|out of credit", re.I)
 _REFUSAL = re.compile(r"support|unrecognized|unknown|unexpected|not permitted|not allowed|extra|invalid param", re.I)
+# What fails before the whole request is out; whatever else fails on the way may have reached the model.
+_NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.WriteError, httpx2.WriteTimeout)
+_NEVER_SENT = (httpx2.LocalProtocolError, httpx2.UnsupportedProtocol, httpx2.InvalidURL)
+# A gateway that ran out of patience says nothing about the model behind it, which may have answered and be paid.
+_GATEWAY_TIMEOUTS = (504, 524)
 
 
 class NotOpenAIError(Exception):
@@ -23,9 +29,16 @@ class BrokenBodyError(Exception):
     """The server's JSON ended early."""
 
 
+# Whatever an attempt can end in, other than a reply.
+ATTEMPT_ERRORS = (openai.OpenAIError, NotOpenAIError, BrokenBodyError, httpx2.HTTPError, httpx2.InvalidURL)
+
+
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """One failed attempt: `retry` means that the same request may succeed later."""
+    """One failed attempt. `retry` means that the same request may succeed later, `fatal` that no other can either.
+
+    `maybe_billed` means that the server may have answered, and charged for, what never arrived here.
+    """
 
     kind: Kind
     message: str
@@ -33,54 +46,71 @@ class Trouble:
     fatal: bool = False
     wait_seconds: float | None = None
     filtered: bool = False
+    maybe_billed: bool = False
 
 
 def trouble_of(error: Exception) -> Trouble:
-    """Reads an exception of the openai library, or one of this module."""
+    """Reads what a request raised: an exception of the openai library, of its transport, or of this module."""
     if isinstance(error, NotOpenAIError):
         return Trouble("server", str(error), retry=True)
     if isinstance(error, BrokenBodyError):
-        return Trouble("connection", str(error), retry=True)
-    if isinstance(error, openai.APITimeoutError):
-        return Trouble("timeout", "no answer in time", retry=True)
+        return Trouble("connection", str(error), retry=True, maybe_billed=True)
     if isinstance(error, openai.APIStatusError):
-        return _status_trouble(error)
-    if isinstance(error, openai.APIConnectionError):
-        return Trouble("connection", str(error.__cause__ or error) or "connection lost", retry=True)
+        return status_trouble(error.status_code, error.body, error.response.text, error.response.headers)
+    if isinstance(error, (openai.APIConnectionError, httpx2.HTTPError, httpx2.InvalidURL)):
+        return _connection_trouble(error)
     if isinstance(error, openai.APIError):
         # An error event in the middle of a stream has no status.
         return Trouble("server", str(error), retry=True)
     raise error
 
 
-def _status_trouble(error: openai.APIStatusError) -> Trouble:
-    status, message = error.status_code, _message(error)
-    facts = f"{error.code} {error.type} {message}"
-    if status in (401, 403):
+def _connection_trouble(error: Exception) -> Trouble:
+    cause = error.__cause__ if isinstance(error, openai.APIConnectionError) and error.__cause__ else error
+    if isinstance(cause, _NEVER_SENT):
+        return Trouble("bad_request", f"the request cannot be sent: {cause}", fatal=True)
+    maybe_billed = not isinstance(cause, _NOT_SENT)
+    if isinstance(error, openai.APITimeoutError) or isinstance(cause, httpx2.TimeoutException):
+        return Trouble("timeout", "no answer in time", retry=True, maybe_billed=maybe_billed)
+    return Trouble("connection", str(cause) or "connection lost", retry=True, maybe_billed=maybe_billed)
+
+
+def status_trouble(status: int, body: Any, text: str, headers: Mapping[str, str]) -> Trouble:
+    """Reads an error answer; `body` is its JSON, or what the openai library took out of it as the error itself."""
+    error = _error_in(body)
+    message = _message(error, text)
+    code, facts = error.get("code"), f"{error.get('code')} {error.get('type')} {message}"
+    if status == 401 or (status == 403 and error):
         return Trouble("auth", f"the server refuses the key ({status}: {message})", fatal=True)
     if status == 402 or (status == 429 and _QUOTA.search(facts)):
         return Trouble("quota", f"the account has no quota left ({status}: {message})", fatal=True)
+    wait = retry_after_seconds(headers)
     if status == 429:
-        wait = retry_after_seconds(error.response.headers)
+        wait = reset_seconds(headers) if wait is None else wait
         return Trouble("rate_limit", f"rate limit ({message})", retry=True, wait_seconds=wait)
-    if status in (404, 405, 501) or error.code == "model_not_found":
-        return Trouble("bad_request", f"no such model or address ({status}: {message})", fatal=True)
+    if status in (403, 404, 405, 501) or code == "model_not_found":
+        # A page in place of an error object is what a gateway shows while the server behind it is away.
+        message = f"no such model or address ({status}: {message})"
+        return Trouble("bad_request", message, retry=not error, fatal=bool(error))
     if status in (408, 409, 425) or status >= 500:
-        wait = retry_after_seconds(error.response.headers)
-        return Trouble("server", f"server error ({status}: {message})", retry=True, wait_seconds=wait)
-    filtered = error.code == "content_filter"
-    return Trouble("bad_request", f"the server refuses the request ({status}: {message})", filtered=filtered)
+        message, maybe_billed = f"server error ({status}: {message})", status in _GATEWAY_TIMEOUTS
+        return Trouble("server", message, retry=True, wait_seconds=wait, maybe_billed=maybe_billed)
+    message = f"the server refuses the request ({status}: {message})"
+    return Trouble("bad_request", message, filtered=code == "content_filter")
 
 
-def _message(error: openai.APIStatusError) -> str:
-    body: Any = error.body
-    if isinstance(body, dict):
-        body = body.get("message") or body.get("error") or body.get("detail") or body
-        if isinstance(body, dict):
-            body = body.get("message") or body
-        return one_line(str(body))
-    text = error.response.text
-    return "an HTML page" if text.lstrip()[:1] == "<" else one_line(text or error.response.reason_phrase)
+def _error_in(body: Any) -> dict[str, Any]:
+    """The error object of an answer, wherever servers put it; empty where there is none."""
+    if isinstance(body, dict) and isinstance(body.get("error"), dict):
+        body = body["error"]
+    return body if isinstance(body, dict) else {}
+
+
+def _message(error: dict[str, Any], text: str) -> str:
+    said = error.get("message") or error.get("error") or error.get("detail") or error
+    if said:
+        return str(said)
+    return "an HTML page" if text.lstrip()[:1] == "<" else text.strip() or "an empty answer"
 
 
 def one_line(text: str, length: int = 240) -> str:
@@ -91,30 +121,19 @@ def one_line(text: str, length: int = 240) -> str:
 
 def refused_parameter(error: Exception, sent: Iterable[str]) -> str | None:
     """The parameter that a 400 names as unknown or unsupported, where we sent it."""
-    if not isinstance(error, openai.APIStatusError) or error.status_code not in (400, 422):
+    if not isinstance(error, openai.APIStatusError):
         return None
-    message = _message(error) if isinstance(error.body, dict) else error.response.text
+    return refused_by(error.status_code, error.body, error.response.text, sent)
+
+
+def refused_by(status: int, body: Any, text: str, sent: Iterable[str]) -> str | None:
+    """The same, of an answer's status, JSON and text."""
+    if status not in (400, 422):
+        return None
+    error = _error_in(body)
+    message = _message(error, text)
     for name in sent:
-        named = error.param == name or re.search(rf"\b{name}\b", message)
-        if named and (_REFUSAL.search(message) or error.code in ("unsupported_parameter", "unsupported_value")):
+        named = error.get("param") == name or re.search(rf"\b{name}\b", message)
+        if named and (_REFUSAL.search(message) or error.get("code") in ("unsupported_parameter", "unsupported_value")):
             return name
     return None
-
-
-def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
-    """How long the server asks to wait: `retry-after-ms`, or `Retry-After` in seconds or as a date."""
-    try:
-        if "retry-after-ms" in headers:
-            return max(0.0, float(headers["retry-after-ms"]) / 1000)
-        value = headers.get("retry-after")
-        if value is None:
-            return None
-        try:
-            return max(0.0, float(value))
-        except ValueError:
-            then = email.utils.parsedate_to_datetime(value).timestamp()
-            # Measured on the server's own clock where it tells the time: ours may be wrong or jump.
-            now = email.utils.parsedate_to_datetime(headers["date"]).timestamp() if "date" in headers else time.time()
-            return max(0.0, then - now)
-    except (ValueError, TypeError):
-        return None

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pacos.engines.http.errors import BrokenBodyError, NotOpenAIError, one_line
+from pacos.engines.http.errors import BrokenBodyError, NotOpenAIError
 from pacos.engines.types import FinishReason, Reply, Request, Usage
 
 Api = Literal["chat", "completions"]
@@ -60,7 +60,7 @@ def _text(request: Request) -> str:
 def read_json(text: str, content_type: str) -> dict[str, Any]:
     """The body as a JSON object; NotOpenAIError where it is none, BrokenBodyError where it ends early."""
     if text.lstrip()[:1] != "{":
-        what = "an HTML page" if text.lstrip()[:1] == "<" else f"{content_type or 'something'}: {one_line(text, 60)!r}"
+        what = "an HTML page" if text.lstrip()[:1] == "<" else f"{content_type or 'something'}: {_excerpt(text)}"
         raise NotOpenAIError(f"not an OpenAI-compatible server: it answers {what}")
     try:
         value: dict[str, Any] = json.loads(text)
@@ -71,6 +71,11 @@ def read_json(text: str, content_type: str) -> dict[str, Any]:
     return value
 
 
+def _excerpt(value: Any) -> str:
+    """More than will be shown: what is to be masked in it must not be cut yet."""
+    return str(value).strip()[:2000] or "nothing"
+
+
 def read_reply(body: dict[str, Any]) -> tuple[str, FinishReason]:
     """Text and finish reason of the first choice; NotOpenAIError where there is none."""
     try:
@@ -79,9 +84,7 @@ def read_reply(body: dict[str, Any]) -> tuple[str, FinishReason]:
         text, reason = plain_text(text), choice.get("finish_reason")
     except (KeyError, IndexError, TypeError, AttributeError):
         detail = body.get("error") or f"keys {', '.join(body) or 'none'}"
-        raise NotOpenAIError(
-            f"not an OpenAI-compatible answer: no choices in it ({one_line(str(detail), 120)})"
-        ) from None
+        raise NotOpenAIError(f"not an OpenAI-compatible answer: no choices in it ({_excerpt(detail)})") from None
     # Half a surrogate pair is legal in JSON and in no file.
     return text.encode("utf-8", "replace").decode(), finish_reason(reason)
 
@@ -92,7 +95,7 @@ def plain_text(content: Any) -> str:
         texts = [part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str)]
         content = "".join(texts) if texts else content
     if content and not isinstance(content, str):
-        raise NotOpenAIError(f"not an OpenAI-compatible answer: no text in its content ({one_line(str(content), 120)})")
+        raise NotOpenAIError(f"not an OpenAI-compatible answer: no text in its content ({_excerpt(content)})")
     return content or ""
 
 

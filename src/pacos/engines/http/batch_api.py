@@ -1,0 +1,172 @@
+"""The Batch API's calls, each tried until it succeeds or there is no hope left."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pacos.engines.http import protocol
+from pacos.engines.http.connection import Connection
+from pacos.engines.http.errors import ATTEMPT_ERRORS, NotOpenAIError, Trouble, trouble_of
+
+PATIENCE_SECONDS = 900.0
+LONGEST_WAIT_SECONDS = 60.0
+ATTEMPTS_AT_FIRST_CONTACT = 3
+PAGE, MOST_PAGES = 100, 1000
+
+_Result = TypeVar("_Result")
+
+
+class GivenUpError(Exception):
+    """A call that failed for good."""
+
+    def __init__(self, trouble: Trouble) -> None:
+        super().__init__(trouble.message)
+        self.trouble = trouble
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A batch as the server describes it; `done` counts requests answered or failed."""
+
+    id: str
+    status: str
+    input_file_id: str
+    files: tuple[str, ...]
+    done: int
+    errors: tuple[str, ...]
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more will come of it."""
+        return self.status in ("completed", "failed", "expired", "cancelled")
+
+
+class BatchApi:
+    """Files and batches of one server. Every method raises GivenUpError."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._client = connection.client
+        self._endpoint: Any = f"/v1/{'chat/' if connection.table.api == 'chat' else ''}completions"
+        self._ever_answered = False
+
+    @property
+    def endpoint(self) -> str:
+        """The path that each line of a batch asks."""
+        return str(self._endpoint)
+
+    async def upload(self, lines: list[bytes]) -> str:
+        """Stores the requests on the server and returns the file's id."""
+        file = ("requests.jsonl", b"".join(lines), "application/jsonl")
+
+        async def call() -> str:
+            response = await self._client.files.with_raw_response.create(file=file, purpose="batch")
+            return _text(protocol.read_json(response.text, "application/json"), "id")
+
+        return await self._steadily(call)
+
+    async def find_or_create(self, file_id: str) -> Batch:
+        """The batch of this input file. It may exist though nobody here has heard so: then it is paid already."""
+
+        async def call() -> Batch:
+            found = await self._find(file_id)
+            if found is not None:
+                return found
+            response = await self._client.batches.with_raw_response.create(
+                input_file_id=file_id, endpoint=self._endpoint, completion_window="24h"
+            )
+            return _batch(protocol.read_json(response.text, "application/json"))
+
+        return await self._steadily(call)
+
+    async def retrieve(self, batch_id: str) -> Batch:
+        """The batch as it is now."""
+
+        async def call() -> Batch:
+            response = await self._client.batches.with_raw_response.retrieve(batch_id)
+            return _batch(protocol.read_json(response.text, "application/json"))
+
+        return await self._steadily(call)
+
+    async def cancel(self, batch_id: str) -> None:
+        """Asks the server to stop working on the batch."""
+
+        async def call() -> None:
+            await self._client.batches.with_raw_response.cancel(batch_id)
+
+        await self._steadily(call)
+
+    async def lines(self, file_id: str) -> AsyncIterator[str]:
+        """The lines of an output file as they are read; after a broken connection it starts again from the first."""
+        start, attempt = time.monotonic(), 0
+        while True:
+            try:
+                async with self._client.files.with_streaming_response.content(file_id) as response:
+                    async for line in response.iter_lines():
+                        yield line
+                return
+            except ATTEMPT_ERRORS as error:
+                attempt += 1
+                await self._wait(trouble_of(error), attempt, start)
+
+    async def _find(self, file_id: str) -> Batch | None:
+        after: Any = {}
+        for _ in range(MOST_PAGES):
+            response = await self._client.batches.with_raw_response.list(limit=PAGE, **after)
+            page = protocol.read_json(response.text, "application/json")
+            batches = [_batch(value) for value in page.get("data") or ()]
+            for batch in batches:
+                if batch.input_file_id == file_id:
+                    return batch
+            if not page.get("has_more") or not batches:
+                return None
+            after = {"after": batches[-1].id}
+        return None
+
+    async def _steadily(self, call: Callable[[], Awaitable[_Result]]) -> _Result:
+        start, attempt = time.monotonic(), 0
+        while True:
+            try:
+                result = await call()
+            except ATTEMPT_ERRORS as error:
+                attempt += 1
+                await self._wait(trouble_of(error), attempt, start)
+            else:
+                self._ever_answered = True
+                return result
+
+    async def _wait(self, trouble: Trouble, attempt: int, start: float) -> None:
+        wait = min(LONGEST_WAIT_SECONDS, 0.25 * 2.0**attempt)
+        if trouble.wait_seconds is not None:
+            wait = trouble.wait_seconds
+        too_long = time.monotonic() + wait - start > PATIENCE_SECONDS
+        wrong_from_the_start = not self._ever_answered and attempt >= ATTEMPTS_AT_FIRST_CONTACT
+        if not trouble.retry or too_long or (wrong_from_the_start and trouble.kind != "rate_limit"):
+            raise GivenUpError(trouble)
+        await asyncio.sleep(wait)
+
+
+def _batch(value: Any) -> Batch:
+    if not isinstance(value, dict):
+        raise NotOpenAIError("not an OpenAI-compatible answer: no batch in it")
+    counts = value.get("request_counts")
+    counts = counts if isinstance(counts, dict) else {}
+    errors = value.get("errors")
+    errors = errors.get("data") if isinstance(errors, dict) else None
+    errors = errors if isinstance(errors, list) else []
+    files = (value.get("output_file_id"), value.get("error_file_id"))
+    return Batch(
+        _text(value, "id"),
+        _text(value, "status"),
+        _text(value, "input_file_id"),
+        tuple(file for file in files if isinstance(file, str) and file),
+        sum(count for name in ("completed", "failed") if isinstance(count := counts.get(name), int)),
+        tuple(f"{error.get('code')}: {error.get('message')}" for error in errors if isinstance(error, dict)),
+    )
+
+
+def _text(value: dict[str, Any], key: str) -> str:
+    if not isinstance(value.get(key), str):
+        raise NotOpenAIError(f"not an OpenAI-compatible answer: no {key} in it (keys {', '.join(value) or 'none'})")
+    return str(value[key])

@@ -1,0 +1,68 @@
+"""Which batches are under way: a file for each, written before the server is asked to begin."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pacos.core.errors import PacosError
+from pacos.core.files import read_json, write_json
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An uploaded input file, and the requests in it whose answers nobody has taken yet."""
+
+    input_file_id: str
+    custom_ids: frozenset[str]
+
+
+class BatchRecords:
+    """Records in a folder, or in memory where there is none: then a killed process's batches are lost."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._records: dict[str, Record] = {}
+        for path in sorted(folder.glob("batch-*.json")) if folder else []:
+            record = _read(read_json(path, "a batch under way"), path)
+            self._records[record.input_file_id] = record
+
+    def holding(self, custom_ids: Iterable[str]) -> list[Record]:
+        """The records with any of these requests."""
+        wanted = set(custom_ids)
+        return [record for record in self._records.values() if record.custom_ids & wanted]
+
+    def add(self, record: Record) -> None:
+        """Notes a batch; on disk when this returns."""
+        self._records[record.input_file_id] = record
+        if path := self._path(record):
+            write_json(path, {"input_file_id": record.input_file_id, "custom_ids": sorted(record.custom_ids)})
+
+    def strike(self, record: Record, custom_ids: Iterable[str]) -> None:
+        """Takes out requests that are dealt with, and the record with the last of them."""
+        left = Record(record.input_file_id, record.custom_ids - set(custom_ids))
+        if left.custom_ids:
+            if left != record:
+                self.add(left)
+            return
+        self._records.pop(record.input_file_id, None)
+        if path := self._path(record):
+            path.unlink(missing_ok=True)
+
+    def _path(self, record: Record) -> Path | None:
+        digest = hashlib.sha256(record.input_file_id.encode()).hexdigest()
+        return self._folder / f"batch-{digest[:16]}.json" if self._folder else None
+
+
+def _read(value: Any, path: Path) -> Record:
+    try:
+        file_id, custom_ids = value["input_file_id"], value["custom_ids"]
+        if isinstance(file_id, str) and all(isinstance(text, str) for text in custom_ids):
+            return Record(file_id, frozenset(custom_ids))
+    except (KeyError, TypeError):
+        pass
+    raise PacosError(
+        f"{path}: expected the input_file_id and custom_ids of a batch under way; restore the file, or remove it to "
+        "ask (and pay) for its requests again."
+    )

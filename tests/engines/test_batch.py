@@ -1,0 +1,247 @@
+"""The Batch API against a loopback server that has one: whole, cut short, refused, cancelled and killed."""
+
+import asyncio
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pacos.core.errors import PacosError
+from pacos.core.recipe import EngineTable
+from pacos.engines import Failure, Reply, Request, Sampling, complete_all, open_engine
+from pacos.engines.http import BatchEngine, batch, batch_api
+from pacos.engines.taking import take_answers
+from tests.servers.batch_server import BatchServer
+from tests.servers.openai_server import OpenAIServer, scripted_faults
+
+POLL = (0.02, 0.1)
+
+
+@pytest.fixture(autouse=True)
+def no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+
+def echo(prompt: str, seed: int | None) -> str:
+    return f"You said: {prompt}"
+
+
+def table(server: OpenAIServer, **keys: object) -> EngineTable:
+    return EngineTable(engine="http", base_url=server.base_url, model="small", batch=True, **keys)  # type: ignore[arg-type]
+
+
+def requests(count: int, first: int = 0, **sampling: object) -> Iterator[Request]:
+    for number in range(first, first + count):
+        yield Request(f"r{number}", f"prompt {number}", Sampling(max_tokens=100, **sampling))  # type: ignore[arg-type]
+
+
+def ask(server: OpenAIServer, count: int, folder: Path | None = None, **keys: object) -> dict[str, Reply | Failure]:
+    return complete_all(BatchEngine(table(server, **keys), folder, POLL), requests(count))
+
+
+def right(answers: dict[str, Reply | Failure]) -> int:
+    """How many are replies; each is checked to be its own request's."""
+    replies = {key: answer for key, answer in answers.items() if isinstance(answer, Reply)}
+    assert all(reply.text == f"You said: prompt {key[1:]}" for key, reply in replies.items())
+    return len(replies)
+
+
+@pytest.mark.parametrize("api", ["chat", "completions"])
+def test_a_batch_answers_every_request_at_half_the_price(
+    api: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prices = {"input_usd_per_mtok": 1000.0, "output_usd_per_mtok": 2000.0}
+    with BatchServer(0.01, text_of=echo) as server:
+        answers = ask(server, 30, tmp_path, api=api, **prices)
+        assert server.calls.count("POST files") == server.calls.count("POST batches") == 1
+    assert right(answers) == 30
+    reply = answers["r3"]
+    assert isinstance(reply, Reply)
+    assert reply.usd == pytest.approx((reply.usage.prompt_tokens * 1000 + reply.usage.completion_tokens * 2000) / 2e6)
+    assert "of 30 requests done" in capsys.readouterr().err
+    # Nothing is left of a batch that is over.
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_requests_alike_are_answered_each() -> None:
+    twice = [Request("a", "prompt 1", Sampling(9)), Request("b", "prompt 1", Sampling(9))]
+    with BatchServer(text_of=echo) as server:
+        answers = complete_all(BatchEngine(table(server), None, POLL), twice)
+        assert server.billed["prompt 1"] == 2
+    assert set(answers) == {"a", "b"}
+
+
+@pytest.mark.parametrize(("name", "most"), [("MOST_REQUESTS", 8), ("MOST_BYTES", 2000)])
+def test_more_than_a_batch_holds_goes_into_several(name: str, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch, name, most)
+    with BatchServer(text_of=echo) as server:
+        answers = ask(server, 20)
+        files = [server.files[one.input_file_id] for one in server.batches.values()]
+    assert right(answers) == 20
+    assert len(files) >= 3
+    assert all(len(file) <= most if name == "MOST_BYTES" else file.count("\n") <= most for file in files)
+
+
+def test_an_expired_batch_hands_over_what_it_has() -> None:
+    with BatchServer(expire_after=7, text_of=echo) as server:
+        answers = ask(server, 10, max_usd=9.0, input_usd_per_mtok=1.0)
+    assert right(answers) == 7
+    failures = [answer for answer in answers.values() if isinstance(answer, Failure)]
+    assert [(failure.fatal, failure.unseen_usd) for failure in failures] == [(False, 0)] * 3
+    assert all("expired" in failure.message for failure in failures)
+
+
+def test_a_batch_that_is_refused_is_fatal_in_the_servers_own_words(tmp_path: Path) -> None:
+    with BatchServer(fail_with=("token_limit_exceeded", "Enqueued token\nlimit reached."), text_of=echo) as server:
+        answers = ask(server, 3, tmp_path)
+    for failure in answers.values():
+        assert isinstance(failure, Failure)
+        assert failure.fatal
+        assert "Enqueued token limit reached." in failure.message
+    assert len(answers) == 3
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_requests_in_a_batch_fail_alone() -> None:
+    with BatchServer(line_faults=scripted_faults("400", "500", "filtered", "lost"), text_of=echo) as server:
+        answers = ask(server, 8, input_usd_per_mtok=1.0)
+    assert [answers[f"r{n}"].kind for n in (0, 1, 3)] == ["bad_request", "server", "server"]  # type: ignore[union-attr]
+    assert not any(answers[f"r{n}"].fatal for n in (0, 1, 3))  # type: ignore[union-attr]
+    filtered = answers.pop("r2")
+    assert isinstance(filtered, Reply)
+    assert filtered.finish_reason == "content_filter"
+    # What was answered and is not in the files has been billed.
+    assert answers["r3"].unseen_usd > 0
+    assert right(answers) == 4
+
+
+def test_parameters_that_a_model_refuses_are_left_out_of_the_next_batch() -> None:
+    with BatchServer(text_of=echo, refused_parameters=("temperature", "seed")) as server:
+        answers = complete_all(BatchEngine(table(server), None, POLL), requests(5, seed=1))
+        assert set(server.billed.values()) == {1}
+    assert right(answers) == 5
+
+
+@pytest.mark.parametrize("kind", ["reset", "503", "429-bare"])
+def test_every_call_is_tried_again(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_api, "LONGEST_WAIT_SECONDS", 0.02)
+    # Each second call fails; the one that creates the batch does so after the batch has begun.
+    with BatchServer(0.01, call_faults=lambda n: kind if n % 2 else None, text_of=echo) as server:
+        answers = ask(server, 10)
+        assert len(server.batches) == 1
+        assert set(server.billed.values()) == {1}
+    assert right(answers) == 10
+
+
+@pytest.mark.parametrize(("server", "word"), [(OpenAIServer, "batch=false"), (BatchServer, "OPENAI_API_KEY")])
+def test_no_batch_api_and_no_key_are_fatal_lines(server: type[OpenAIServer], word: str) -> None:
+    with server(key="" if server is OpenAIServer else "another", text_of=echo) as running:
+        failure = ask(running, 2)["r1"]
+    assert isinstance(failure, Failure)
+    assert failure.fatal
+    assert word in failure.message
+
+
+def test_only_servers_have_a_batch_api() -> None:
+    with pytest.raises(PacosError, match="batch=false"):
+        open_engine(EngineTable(batch=True))
+
+
+def test_a_cancelled_job_cancels_its_batch_and_takes_what_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pacos.engines.taking.SILENT_SECONDS", 0.1)
+    monkeypatch.setattr("pacos.engines.taking.GRACE_SECONDS", 0.2)
+    taken: dict[str, Reply | Failure] = {}
+
+    async def go(server: BatchServer) -> None:
+        engine = BatchEngine(table(server), tmp_path, POLL)
+
+        def take(answer: Reply | Failure) -> bool:
+            taken[answer.id] = answer
+            return True
+
+        job = asyncio.create_task(take_answers(engine, requests(40), take))
+        while not any(stored.done > 4 for stored in server.batches.values()):
+            await asyncio.sleep(0.02)
+        job.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await job
+
+    with BatchServer(0.03, text_of=echo) as server:
+        asyncio.run(go(server))
+        assert "POST batches/batch_0/cancel" in server.calls
+        assert 4 < len(taken) < 40
+        assert right(taken) == len(taken)
+        assert sum(server.billed.values()) == len(taken)
+        # The next run asks for the rest only, whoever cancelled the batch.
+        rest = complete_all(BatchEngine(table(server), tmp_path, POLL), requests(40 - len(taken), len(taken)))
+        assert set(server.billed.values()) == {1}
+    assert right(rest) == 40 - len(taken)
+    assert list(tmp_path.iterdir()) == []
+
+
+JOB = """
+import sys, pathlib
+from pacos.core.recipe import EngineTable
+from pacos.engines import Request, Sampling, complete_all
+from pacos.engines.http import BatchEngine
+url, folder = sys.argv[1:]
+table = EngineTable(engine="http", base_url=url, model="small", batch=True)
+requests = [Request(f"r{n}", f"prompt {n}", Sampling(max_tokens=100)) for n in range(12)]
+engine = BatchEngine(table, pathlib.Path(folder), (0.05, 0.05))
+answers = complete_all(engine, requests, lambda answer: print(answer.id, flush=True))
+print("all", sum(hasattr(answer, "text") for answer in answers.values()), flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    "moment", ["POST files", "POST batches", "GET batches/batch_0", "GET files/batch_0-output/content"]
+)
+def test_a_killed_process_finds_its_batch_again_and_pays_once(moment: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", JOB]
+    env = {key: value for key, value in os.environ.items() if key != "OPENAI_API_KEY"} | {"OMP_NUM_THREADS": "1"}
+    with BatchServer(0.03, text_of=echo) as server:
+        process = subprocess.Popen([*command, server.base_url, str(tmp_path)], env=env, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 30
+        while moment not in server.calls and time.monotonic() < deadline:
+            time.sleep(0.001)
+        process.kill()
+        process.wait()
+        assert moment in server.calls
+        again = subprocess.run(
+            [*command, server.base_url, str(tmp_path)], env=env, capture_output=True, text=True, timeout=60, check=True
+        )
+        assert again.stdout.splitlines()[-1] == "all 12"
+        assert server.billed == {f"prompt {n}": 1 for n in range(12)}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_answers_not_yet_taken_are_there_for_the_next_run(tmp_path: Path) -> None:
+    """A batch is struck off only as far as its answers have been taken."""
+
+    async def first_four(engine: BatchEngine) -> None:
+        answers = engine.complete(requests(10))
+        for _ in range(4):
+            await anext(answers)
+        await answers.aclose()  # type: ignore[attr-defined]
+
+    with BatchServer(text_of=echo) as server:
+        asyncio.run(first_four(BatchEngine(table(server), tmp_path, POLL)))
+        [path] = tmp_path.iterdir()
+        assert len(json.loads(path.read_text())["custom_ids"]) == 7
+        answers = complete_all(BatchEngine(table(server), tmp_path, POLL), requests(7, first=3))
+        assert set(server.billed.values()) == {1}
+    assert right(answers) == 7
+
+
+def test_a_damaged_record_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "batch-0123456789abcdef.json").write_text('{"input_file_id": 7}')
+    with BatchServer() as server, pytest.raises(PacosError, match="batch-0123456789abcdef"):
+        BatchEngine(table(server), tmp_path)
