@@ -1,8 +1,8 @@
 """Novelty decides exactly as rouge_score does, whatever the text and however large the pool."""
 
-import json
 import random
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from hypothesis import given, settings
@@ -25,55 +25,94 @@ TEXTS = st.lists(WORDS, max_size=14).map(" ".join)
 ANY_TEXTS = st.one_of(TEXTS, st.text(max_size=40))
 
 
-@pytest.fixture(params=["dense", "indexed"])
-def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Both ways through the pool: looking at every text, and only at those that the postings name."""
-    if request.param == "indexed":
-        monkeypatch.setattr(novelty_module, "_SMALL", 0)
-        monkeypatch.setattr(novelty_module, "_DENSE_SHARE", 0)
-    return request.param
+# The ways through a pool: score every text unseen; bound every text, or only those that the postings name, and let each
+# score prune the rest.
+PATHS = {
+    "unseen": {},
+    "dense": {"_CHUNK": 1},
+    "indexed": {"_CHUNK": 1, "_SMALL": 0, "_DENSE_SHARE": 0},
+}
 
 
-@pytest.mark.parametrize("indexed", [False, True])
+@contextmanager
+def taking(path: str) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in PATHS[path].items():
+            patch.setattr(novelty_module, name, value)
+        yield
+
+
+def agrees_with_rouge_score(pool: list[str], text: str, threshold: float) -> list[float]:
+    novelty = Novelty(threshold)
+    for member in pool:
+        novelty.add(member)
+    scores = [rouge(text, member) for member in pool]
+    best = max(scores, default=0.0)
+    assert novelty.is_novel(text) == (not best > threshold)
+    assert novelty.nearest(text) == (best, pool[scores.index(best)] if best > 0 else None)
+    return scores
+
+
+@pytest.mark.parametrize("path", PATHS)
 @settings(max_examples=100, deadline=None)
 @given(pool=st.lists(ANY_TEXTS, max_size=12), text=ANY_TEXTS, threshold=st.sampled_from([0.0, 0.5, 0.7, 0.9, 1.0]))
-def test_same_decision_and_score_as_rouge_score(indexed: bool, pool: list[str], text: str, threshold: float) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        if indexed:
-            patch.setattr(novelty_module, "_SMALL", 0)
-            patch.setattr(novelty_module, "_DENSE_SHARE", 0)
-        novelty = Novelty(threshold)
-        for member in pool:
-            novelty.add(member)
-        scores = [rouge(text, member) for member in pool]
-        best = max(scores, default=0.0)
-        assert novelty.is_novel(text) == (not best > threshold)
-        assert novelty.nearest(text) == (best, pool[scores.index(best)] if best > 0 else None)
+def test_same_decision_and_score_as_rouge_score(path: str, pool: list[str], text: str, threshold: float) -> None:
+    with taking(path):
+        agrees_with_rouge_score(pool, text, threshold)
 
 
-def test_ties_at_the_threshold_fall_as_rouge_scores_floats_do(path: str) -> None:
+def tied(m: int, n: int) -> int | None:
+    """The common tokens that make F exactly 7/10 for texts of m and n tokens, where there are any."""
+    common, rest = divmod(7 * (m + n), 20)
+    return common if not rest and 0 < common <= min(m, n) else None
+
+
+TIES = [(m, n) for m in range(1, 41) for n in range(1, 41) if tied(m, n)]
+
+
+@st.composite
+def ties(draw: st.DrawFn) -> tuple[list[str], str]:
+    """A text, and a pool of texts at 7/10 from it or a token off; tokens repeat, and all stand in the pool."""
+    m = draw(st.sampled_from(sorted({m for m, _ in TIES if m <= 20})))
+    text = draw(st.lists(st.sampled_from([f"t{i}" for i in range(8)]), min_size=m, max_size=m))
+    pool = [draw(st.permutations(sorted(set(text))))]
+    for n in draw(st.lists(st.sampled_from([n for other, n in TIES if other == m]), min_size=1, max_size=4)):
+        common = tied(m, n)
+        assert common is not None
+        common = min(m, n, max(1, common + draw(st.sampled_from([0, 0, 0, -1, 1]))))
+        kept = [text[i] for i in sorted(draw(st.permutations(range(m)))[:common])]
+        for _ in range(n - common):
+            kept.insert(draw(st.integers(0, len(kept))), draw(st.sampled_from(["x", "y", "z", *text])))
+        pool.append(kept)
+    return [" ".join(tokens) for tokens in draw(st.permutations(pool))], " ".join(text)
+
+
+@pytest.mark.parametrize("path", PATHS)
+@settings(max_examples=150, deadline=None)
+@given(pool_and_text=ties())
+def test_ties_in_a_pool_fall_as_rouge_scores_floats_do(path: str, pool_and_text: tuple[list[str], str]) -> None:
+    with taking(path):
+        agrees_with_rouge_score(*pool_and_text, 0.7)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_every_tie_of_two_lengths_falls_as_rouge_scores_floats_do(path: str) -> None:
     """Every pair of lengths up to 40 that makes F exactly 7/10: some of those floats are above 0.7, some are not."""
-    above = below = 0
-    for m in range(1, 41):
-        for n in range(1, 41):
-            if 7 * (m + n) % 20:
-                continue
-            common = 7 * (m + n) // 20
-            if common > min(m, n):
-                continue
+    above = 0
+    with taking(path):
+        for m, n in TIES:
+            common = tied(m, n)
+            assert common
             left = " ".join([f"c{i}" for i in range(common)] + [f"l{i}" for i in range(m - common)])
             right = " ".join([f"c{i}" for i in range(common)] + [f"r{i}" for i in range(n - common)])
-            novelty = Novelty(0.7)
-            novelty.add(right)
-            score = rouge(left, right)
-            assert novelty.is_novel(left) == (not score > 0.7)
-            assert novelty.nearest(left) == (score, right)
+            # The second text makes every token a known one, and is itself far away.
+            score, _ = agrees_with_rouge_score([right, " ".join(reversed(left.split())) + " far" * m], left, 0.7)
+            assert abs(score - 0.7) < 1e-9
             above += score > 0.7
-            below += score <= 0.7
-    assert above
-    assert below
+    assert 0 < above < len(TIES)
 
 
+@pytest.mark.parametrize("path", PATHS)
 def test_a_large_pool_finds_what_brute_force_finds(path: str) -> None:
     """Recall 1.000 where the index has grown past its first size, with near neighbours planted."""
     rng = random.Random(0)
@@ -87,10 +126,11 @@ def test_a_large_pool_finds_what_brute_force_finds(path: str) -> None:
         planted = rng.choice(pool).split()
         text = " ".join(word for word in planted if rng.random() < 0.8) + " " + " ".join(rng.choices(words, k=2))
         best = max(_lcs_score(rouge_tokens(text), tokens) for tokens in codes.values())
-        score, nearest = novelty.nearest(text)
-        assert score == best
-        assert nearest is None or _lcs_score(rouge_tokens(text), codes[nearest]) == best
-        assert novelty.is_novel(text) == (not best > 0.7)
+        with taking(path):
+            score, nearest = novelty.nearest(text)
+            assert score == best
+            assert nearest is None or _lcs_score(rouge_tokens(text), codes[nearest]) == best
+            assert novelty.is_novel(text) == (not best > 0.7)
 
 
 def _lcs_score(left: list[str], right: list[str]) -> float:
@@ -104,17 +144,6 @@ def _lcs_score(left: list[str], right: list[str]) -> float:
         return 0.0
     precision, recall = row[-1] / len(right), row[-1] / len(left)
     return 2 * precision * recall / (precision + recall)
-
-
-def test_released_data_is_novel_in_file_order(shared_data: Path) -> None:
-    """The truth about the released 52,002: none is within 0.7 of a seed or of one before it."""
-    novelty = Novelty(0.7)
-    for line in (shared_data / "self_instruct" / "seed_tasks.jsonl").read_text().splitlines():
-        novelty.add(json.loads(line)["instruction"])
-    for record in json.loads((shared_data / "alpaca" / "alpaca_data.json").read_text()):
-        assert novelty.is_novel(record["instruction"])
-        novelty.add(record["instruction"])
-    assert len(novelty) == 52_177
 
 
 @given(st.text())

@@ -16,14 +16,14 @@ _COARSE, _FINE = 2, 8
 _UNKNOWN = "\0"  # stands for every token that no text of the pool has
 # Bounds are compared loosely by this much, so that rounding can never prune; scores themselves are not rounded.
 _MARGIN = 1e-9
-# Below this many texts, or where the postings name more than an eighth of them, looking at all is faster.
+# Below this many texts, or where the postings name more than a fifth of them, looking at all is faster.
 _SMALL = 4096
-_DENSE_SHARE = 8
+_DENSE_SHARE = 5
 # How many texts are scored before their best score prunes the rest; so few are scored unseen.
 _CHUNK = 512
 # Shares of the threshold, each the floor of one search: a high one prunes nearly everything, so the search widens
 # only for a text that is near to nothing.
-_FLOORS = (0.75, 0.6, 0.5, 0.4, 0.3, 0.2, 0.0)
+_FLOORS = (0.75, 0.55, 0.4, 0.25, 0.0)
 _Rows = np.ndarray | slice
 
 
@@ -49,7 +49,7 @@ class Novelty:
         # One index for each class of lengths: (token) -> the rows of that class that hold it.
         self._postings: dict[int, dict[str, array[int]]] = {}
         # In how many texts a token stands.
-        self._frequency: dict[str, int] = {_UNKNOWN: 0}
+        self._frequency: dict[str, int] = {}
         self._lengths = np.zeros(1024, np.int32)
         self._coarse, self._fine = _Signatures(_COARSE), _Signatures(_FINE)
 
@@ -147,7 +147,8 @@ class Novelty:
             found += [postings[token] for token in set(query.rarest_first[:num_probes]) if token in postings]
         if sum(map(len, found)) * _DENSE_SHARE > len(self):
             return everything
-        return np.concatenate([np.frombuffer(rows, np.int32) for rows in found] or [np.empty(0)]).astype(np.intp)
+        arrays = [np.frombuffer(rows, np.int32) for rows in found] or [np.empty(0, np.int32)]
+        return np.concatenate(arrays).astype(np.intp)
 
     def _bounded(self, query: "_Query", rows: _Rows, floor: float) -> tuple[np.ndarray, np.ndarray]:
         """The rows whose lengths and signatures allow a score above the floor, and these bounds, the highest first."""
@@ -209,7 +210,7 @@ class _Signatures:
     def most_common(self, signature: tuple[np.ndarray, int], rows: _Rows) -> np.ndarray:
         """How many tokens each of the rows can at most have in common with a text of that signature."""
         bits, hidden = signature
-        most = np.minimum(_pick(self._hidden, rows), hidden)
+        most: np.ndarray = np.minimum(_pick(self._hidden, rows), hidden)
         for words, mask in zip(self._words, bits, strict=True):
             if mask:
                 most += np.bitwise_count(_pick(words, rows) & mask)
