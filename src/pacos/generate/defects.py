@@ -75,7 +75,7 @@ def _leaked_marker(example: Example) -> str:
     if _MERGED_RECORD.rejects(cleaned):
         return ""
     for text in (cleaned.instruction, cleaned.input, cleaned.output):
-        match = _MARKER.search(text)
+        match = _MARKER.search(text) if "put" in text.lower() else None
         # Alone in the output it is an empty output, and with a reason behind it a refusal.
         if match and not (text is cleaned.output and (_EMPTY_OUTPUT.rejects(cleaned) or _refusal(cleaned))):
             return cut_short(text[max(match.start() - 40, 0) : match.end() + 40])
@@ -105,6 +105,8 @@ _LAST_ITEM = re.compile(r"(?:^|[\s(])(\d{1,3})[.)]\s+(?=\S)")
 
 
 def _list_stops_at_19(example: Example) -> str:
+    if "19" not in example.output:
+        return ""
     numbers = [int(number) for number in _LAST_ITEM.findall(example.output)]
     return _ending(example.output) if numbers[-3:] == [17, 18, 19] else ""
 
@@ -118,8 +120,10 @@ _ENDS_IN_20 = re.compile(
 
 
 def _ends_in_20(example: Example) -> str:
-    match = _ENDS_IN_20.search(example.output.strip())
-    return _ending(example.output) if match and len(example.output.split()) > 3 else ""
+    output = example.output.strip()
+    # Searching every long output for what only its end can hold is most of an audit's time.
+    match = _ENDS_IN_20.search(output[-40:]) if output.endswith("20") else None
+    return _ending(output) if match and len(output.split()) > 3 else ""
 
 
 # Words that a sentence cannot end with, and a sum of money without the sum.

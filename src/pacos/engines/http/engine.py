@@ -14,7 +14,7 @@ from pacos.engines.http import protocol
 from pacos.engines.http.breaker import Breaker
 from pacos.engines.http.connection import Connection
 from pacos.engines.http.errors import ATTEMPT_ERRORS, Trouble, refused_parameter, trouble_of
-from pacos.engines.http.limits import reset_seconds
+from pacos.engines.http.limits import wait_seconds
 from pacos.engines.http.pace import Pace
 from pacos.engines.types import Delta, Failure, Reply, Request
 
@@ -162,7 +162,7 @@ class HttpEngine:
         response = await endpoint.with_raw_response.create(**body, timeout=timeout)
         answer = protocol.read_json(response.text, response.headers.get("content-type", ""))
         reply = self._connection.reply(answer, request, time.monotonic() - start)
-        self._pause(reset_seconds(response.headers))
+        self._pause(wait_seconds(response.headers))
         return reply
 
     def _pause(self, seconds: float | None) -> None:

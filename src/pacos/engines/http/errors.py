@@ -8,7 +8,7 @@ from typing import Any, Literal
 import httpx2
 import openai
 
-from pacos.engines.http.limits import reset_seconds, retry_after_seconds
+from pacos.engines.http.limits import retry_after_seconds, wait_seconds
 
 Kind = Literal["auth", "quota", "rate_limit", "timeout", "connection", "bad_request", "server"]
 
@@ -86,7 +86,7 @@ def status_trouble(status: int, body: Any, text: str, headers: Mapping[str, str]
         return Trouble("quota", f"the account has no quota left ({status}: {message})", fatal=True)
     wait = retry_after_seconds(headers)
     if status == 429:
-        wait = reset_seconds(headers) if wait is None else wait
+        wait = wait_seconds(headers) if wait is None else wait
         return Trouble("rate_limit", f"rate limit ({message})", retry=True, wait_seconds=wait)
     if status in (403, 404, 405, 501) or code == "model_not_found":
         # A page in place of an error object is what a gateway shows while the server behind it is away.

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 # alone, and if that was too short the next refusal says so.
 LONGEST_WAIT_BY_OUR_CLOCK = 60.0
 
+TOKENS_WAIT_SECONDS = 1.0
+
 _SECONDS_OF = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001, "us": 1e-6}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|us|h|m|s)")
 
@@ -35,17 +37,26 @@ def _until(then: float, date: str | None) -> float:
     return min(LONGEST_WAIT_BY_OUR_CLOCK, max(0.0, then - time.time()))
 
 
-def reset_seconds(headers: Mapping[str, str]) -> float | None:
-    """How long until the server's limits are reset, where nothing remains of one of them; else None.
+def wait_seconds(headers: Mapping[str, str]) -> float | None:
+    """How long to wait before one more request, where nothing remains of one of the server's limits; else None.
 
     vLLM and Ollama send no such headers, and Azure -1 where it does not know: both say nothing.
     """
-    waits = [
-        duration_seconds(headers.get(f"x-ratelimit-reset-{what}", ""))
-        for what in ("requests", "tokens")
-        if headers.get(f"x-ratelimit-remaining-{what}", "").strip() == "0"
-    ]
+    waits = [_wait(headers, what) for what in ("requests", "tokens")]
     return max((wait for wait in waits if wait is not None), default=None)
+
+
+def _wait(headers: Mapping[str, str], what: str) -> float | None:
+    reset = duration_seconds(headers.get(f"x-ratelimit-reset-{what}", ""))
+    if reset is None or headers.get(f"x-ratelimit-remaining-{what}", "").strip() != "0":
+        return None
+    limit = headers.get(f"x-ratelimit-limit-{what}", "").strip()
+    if not limit.isdecimal() or not int(limit):
+        return reset
+    # The reset is when all of the limit is there again, and near the limit every reply says so: waiting for all of it
+    # each time would leave most of it unused. One request fits again after its own share; where the limit comes back
+    # at once, not bit by bit, the next refusal says for how long.
+    return reset / int(limit) if what == "requests" else min(reset, TOKENS_WAIT_SECONDS)
 
 
 def duration_seconds(text: str) -> float | None:
