@@ -10,7 +10,8 @@ import pytest
 from pacos.core.recipe import load
 from pacos.core.records import read_seed_tasks
 from pacos.engines import Reply, Request, Sampling
-from pacos.generate.datasheet import FILL_IN, RULES, UNKNOWN, write_datasheet
+from pacos.generate.datasheet import FILL_IN, UNKNOWN, write_datasheet
+from pacos.generate.filters import MEANINGS
 from pacos.generate.inputs import OWN_SEED_TASKS
 from pacos.generate.ledger import Call, Totals
 from pacos.generate.modes import MODES
@@ -100,4 +101,4 @@ def test_each_kind_of_teacher_has_its_terms(recipe_path: Path, engine: str) -> N
 
 
 def test_every_rule_of_every_mode_has_its_line() -> None:
-    assert {rule.name for mode in MODES.values() for rule in mode.rules} <= set(RULES)
+    assert {rule.name for mode in MODES.values() for rule in mode.rules} <= set(MEANINGS)

@@ -13,10 +13,11 @@ from pacos.core.recipe import Recipe
 from pacos.core.records import Example
 from pacos.generate.audit import stop_at_20
 from pacos.generate.defects import CHECKS
+from pacos.generate.filters import MEANINGS
 from pacos.generate.inputs import evaluation_sets
 from pacos.generate.ledger import Totals
 from pacos.generate.modes import MODES
-from pacos.generate.pool import CONTAMINATED, NOT_NOVEL, Pool
+from pacos.generate.pool import CONTAMINATED, Pool
 from pacos.text.contamination import RUN_TOKENS
 
 UNKNOWN = "Not known to pacos."
@@ -36,24 +37,6 @@ _TERMS = {
         "The replies come from a model run from its weights. The licence of those weights governs what may be done "
         "with its output; which one it is, is not known to pacos. Read it before you publish or use this data."
     ),
-}
-RULES = {
-    "truncated": "the last task of a reply that was cut at its token limit",
-    "content_filter": "the last task of a reply that the server's filter ended",
-    "malformed": "a block without exactly an instruction, an input and an output",
-    "too_short": "an instruction of three words or fewer",
-    "too_long": "an instruction of more than 150 words",
-    "blacklist_word": "an instruction about images, files, sound or other things that text cannot do",
-    "write_a_program": "an instruction that begins with these words",
-    "bad_first_character": "an instruction that begins with a character of the wrong kind",
-    "empty_output": "an output that is empty or only says so",
-    "merged_record": "a field that holds the labels of another task",
-    "output_equals_input": "an output that repeats the instruction or the input",
-    "url_input": "an input that is only a link, which a model of text cannot follow",
-    "ends_in_colon": "an instance whose input or output ends in a colon",
-    "conflicting_instances": "instances of one task with the same input",
-    CONTAMINATED: "an example that gives away a question of an evaluation set",
-    NOT_NOVEL: "an instruction too near, by ROUGE-L, to a seed task or to one kept before it",
 }
 
 
@@ -244,7 +227,7 @@ _OWN_SEEDS = "They were written for pacos and stand under its licence (Apache-2.
 
 def _preprocessing(made: _Made) -> dict[str, str]:
     pool, table = made.pool, made.recipe.generate
-    rejections = [f"| `{rule}` | {count:,} | {RULES[rule]} |" for rule, count in pool.rejections.most_common()]
+    rejections = [f"| `{rule}` | {count:,} | {MEANINGS[rule]} |" for rule, count in pool.rejections.most_common()]
     empty = "an input of `<noinput>`" if table.mode == "alpaca" else "every usual spelling of “no input”"
     return {
         "What was done to the data?": (

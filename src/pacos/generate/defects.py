@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from pacos.core.records import Example
 from pacos.generate.arithmetic import wrong_arithmetic
-from pacos.generate.filters import FIXED_RULES, Rule, normalise_input
+from pacos.generate.filters import FIXED_RULES, MEANINGS, Rule, normalise_input
 
 MOST_EVIDENCE = 160
 
@@ -207,18 +207,6 @@ def _split_word(example: Example) -> str:
 _EMPTY_OUTPUT = next(rule for rule in FIXED_RULES if rule.name == "empty_output")
 _MERGED_RECORD = next(rule for rule in FIXED_RULES if rule.name == "merged_record")
 
-RULE_MEANINGS = {
-    "too_short": "an instruction of three words or fewer",
-    "too_long": "an instruction of more than 150 words",
-    "blacklist_word": "about images, files, sound: what text cannot do",
-    "write_a_program": "begins with “Write a program”",
-    "bad_first_character": "begins with a character that begins no sentence",
-    "empty_output": "no output, or one that only says so",
-    "merged_record": "a field holds the labels of another task",
-    "output_equals_input": "the output repeats the instruction or the input",
-    "url_input": "the input is only a link, and the task needs what is behind it",
-}
-
 
 def _rule_check(rule: Rule) -> Check:
     field = {"empty_output": "output", "merged_record": "output", "url_input": "input"}.get(rule.name, "instruction")
@@ -227,7 +215,7 @@ def _rule_check(rule: Rule) -> Check:
     def find(example: Example) -> str:
         return (shorten(getattr(example, field)) or "(empty)") if rule.rejects(example) else ""
 
-    return Check(rule.name, RULE_MEANINGS.get(rule.name, ""), find)
+    return Check(rule.name, MEANINGS[rule.name], find)
 
 
 # The released rules are among the mended ones, which also read scripts other than Latin.

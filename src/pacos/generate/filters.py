@@ -120,6 +120,26 @@ INSTANCE_RULES = (
     Rule("ends_in_colon", lambda e: e.input.rstrip().endswith(":") or e.output.rstrip().endswith(":")),
 )
 
+# What each reason for a rejection says, for reports; the last of them are the parser's and the pool's.
+MEANINGS = {
+    "too_short": "an instruction of three words or fewer",
+    "too_long": "an instruction of more than 150 words",
+    "blacklist_word": "about images, files, sound: what text cannot do",
+    "write_a_program": "begins with “Write a program”",
+    "bad_first_character": "begins with a character that begins no sentence",
+    "empty_output": "no output, or one that only says so",
+    "merged_record": "a field holds the labels of another task",
+    "output_equals_input": "the output repeats the instruction or the input",
+    "url_input": "the input is only a link, and the task needs what is behind it",
+    "ends_in_colon": "the input or the output ends in a colon",
+    "truncated": "the reply was cut at its token limit inside this task",
+    "content_filter": "the server's filter ended the reply inside this task",
+    "malformed": "not exactly one instruction and its inputs and outputs",
+    "conflicting_instances": "two instances of the task have the same input",
+    "contaminated": "gives away a question of an evaluation set",
+    "not_novel": "too near, by ROUGE-L, to a seed task or to one kept before",
+}
+
 
 def keep_as_written(example: Example) -> Example:
     """The released recipe changes nothing but the exact "<noinput>", which its parser has already read."""

@@ -4,21 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pacos.generate.defects import RULE_MEANINGS
+from pacos.generate.filters import MEANINGS
 from pacos.study.page.data_plots import lengths_plot, similarity_plot, sunburst_plot, yield_plot
 from pacos.study.page.run_files import RunFiles
 from pacos.study.page.svg import Plot
 
 NUM_SAMPLES = 4
-MEANINGS = RULE_MEANINGS | {
-    "truncated": "the reply was cut at its token limit inside this task",
-    "content_filter": "the server's filter ended the reply inside this task",
-    "malformed": "not exactly one instruction, one input and one output",
-    "ends_in_colon": "the input or the output ends in a colon",
-    "conflicting_instances": "one input of the task has two outputs",
-    "not_novel": "too near to a seed task or to one kept before",
-    "contaminated": "gives away a question of an evaluation set",
-}
 
 
 @dataclass(frozen=True)
