@@ -75,19 +75,19 @@ def judge_answers(
         every_pair = [pair for of_candidate in pairs.values() for pair in of_candidate]
         ballots = box.add_pairs(every_pair, [judge.name for judge in judges], texts, models, seed)
         for judge in judges:
-            _vote(box, judge, ballots, seed)
+            _vote(box, judge, ballots, seed, path.parent)
         votes = box.votes()
     return Judgment(ballots, votes, verdicts_of(ballots, votes), pairs)
 
 
-def _vote(box: BallotBox, judge: Judge, ballots: Sequence[Ballot], seed: int) -> None:
+def _vote(box: BallotBox, judge: Judge, ballots: Sequence[Ballot], seed: int, folder: Path) -> None:
     voted = box.votes()
     missing = [ballot for ballot in ballots if ballot.judge == judge.name and ballot.id not in voted]
     if missing:
         requests = [Request(ballot.id, (Message("user", ballot.prompt),), judge.sampling) for ballot in missing]
         spent = sum(voted[ballot.id].usd for ballot in ballots if ballot.judge == judge.name and ballot.id in voted)
         budget = Budget("judge", judge.table, spent)
-        engine = open_engine(judge.engine, role="judge", seed=seed)
+        engine = open_engine(judge.engine, role="judge", seed=seed, folder=folder)
         ask_all(engine, requests, box.record, f"votes of {judge.name}", budget)
 
 
