@@ -211,3 +211,28 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PacosError, match=r"data\.json"):
         audit(tmp_path / "data.json", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "Calculate the value of (10^20)^20.",
+        "Calculate (((9^20)^20)^20)^20.",
+        f"Calculate {'+'.join(['1'] * 1500)}.",
+        f"Calculate {'(' * 300}1{')' * 300} + 1.",
+        "Calculate 1 / 0.",
+        f"What is {'9' * 400} + 1?",
+    ],
+)
+def test_a_monstrous_sum_is_no_finding_and_takes_no_time(asked: str) -> None:
+    for example in (changed(asked, output="7"), changed("Calculate this.", asked.removeprefix("Calculate "), "7")):
+        assert FIND["wrong_arithmetic"](example) == ""
+
+
+def test_an_audit_is_never_written_over_that_of_another_file(tmp_path: Path) -> None:
+    for name in ("first.json", "second.json"):
+        write_examples(tmp_path / name, [GOOD])
+    audit(tmp_path / "first.json", tmp_path / "out")
+    audit(tmp_path / "first.json", tmp_path / "out")
+    with pytest.raises(PacosError, match="holds the audit of another file"):
+        audit(tmp_path / "second.json", tmp_path / "out")

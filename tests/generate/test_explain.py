@@ -58,6 +58,8 @@ def test_what_is_not_there_is_one_line(finished: Path, tmp_path: Path) -> None:
         (("--explain", "ab", "--run", tmp_path), "no such file"),
         (("--explain", "ab"), "which run?"),
         ((), "no recipe given"),
+        (("--out", tmp_path), "belong to --audit FILE"),
+        (("--audit", tmp_path / "x.json", "--explain", "ab"), "takes no recipe, no --run and no --explain"),
     ):
         result = explain(*arguments)
         assert result.returncode == 2

@@ -6,6 +6,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import time
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
@@ -272,3 +273,53 @@ def test_a_request_that_is_lost_among_the_last_is_asked_again(recipe_path: Path,
         assert server.faults_made["truncated"] == 3
     calm_bytes, lossy_bytes = ((tmp_path / run / "generate" / "dataset.json").read_bytes() for run in ("calm", "lossy"))
     assert calm_bytes == lossy_bytes
+
+
+def test_requests_refused_in_a_row_are_asked_again_by_the_next_run(recipe_path: Path, tmp_path: Path) -> None:
+    with OpenAIServer() as calm:
+        generate(recipe_path, tmp_path / "calm", overrides(calm))
+    broken = {"now": True}
+    with OpenAIServer(lambda number: "400" if broken["now"] else None) as server:
+        with pytest.raises(PacosError, match="goes on from here"):
+            generate(recipe_path, tmp_path / "run", overrides(server, teacher__concurrency=1))
+        broken["now"] = False
+        generate(recipe_path, tmp_path / "run", overrides(server, teacher__concurrency=1))
+    calm_bytes, later_bytes = ((tmp_path / run / "generate" / "dataset.json").read_bytes() for run in ("calm", "run"))
+    assert calm_bytes == later_bytes
+
+
+def test_a_request_that_is_always_refused_is_given_up_for_good(recipe_path: Path, tmp_path: Path) -> None:
+    poison = lambda number: "400" if "poison" in server.bodies[number]["messages"][-1]["content"] else None  # noqa: E731
+    seeds = tmp_path / "seeds.jsonl"
+    names = ["poison", *(f"fruit {number}" for number in range(5))]
+    tasks = [{"instruction": f"Name {n} now.", "instances": [{"input": "", "output": "x"}]} for n in names]
+    seeds.write_text("\n".join(map(json.dumps, tasks)))
+    with OpenAIServer(poison) as server:
+        keys = {"generate__seed_tasks": seeds, "generate__num_examples": 150, "teacher__output_usd_per_mtok": 5}
+        settings = overrides(server, teacher__max_usd=0.024, teacher__concurrency=1, **keys)
+        with pytest.raises(PacosError, match="max_usd"):
+            generate(recipe_path, tmp_path / "run", settings)
+        refused = server.faults_made["400"]
+        assert refused >= 1
+        asked = [json.dumps(body["messages"]) for body in server.bodies]
+        settings = overrides(server, teacher__max_usd=9, teacher__concurrency=1, **keys)
+        assert generate(recipe_path, tmp_path / "run", settings).kept == 150
+        again = [json.dumps(body["messages"]) for body in server.bodies[len(asked) :]]
+    assert not {prompt for prompt in again if "poison" in prompt} & {prompt for prompt in asked if "poison" in prompt}
+
+
+def test_what_a_stop_leaves_under_way_counts_against_the_budget(recipe_path: Path, tmp_path: Path) -> None:
+    slow = lambda number: 30.0 if number >= 4 else 0.0  # noqa: E731
+    with OpenAIServer(latency_seconds=slow) as server:
+        prices = {"teacher__max_usd": 5, "teacher__output_usd_per_mtok": 10, "teacher__max_tokens": 1000}
+        settings = overrides(server, teacher__concurrency=4, generate__num_examples=500, **prices)
+        with process(recipe_path, tmp_path / "run", settings) as child:
+            wait_for_replies(tmp_path / "run", 4)
+            time.sleep(0.5)
+            child.send_signal(signal.SIGINT)
+            time.sleep(0.5)
+            child.send_signal(signal.SIGINT)
+            child.communicate(timeout=30)
+    with closing(sqlite3.connect(tmp_path / "run" / "generate" / "ledger.sqlite")) as ledger:
+        unseen = ledger.execute("select count(*), sum(unseen_usd) from failures").fetchone()
+    assert unseen == (4, pytest.approx(4 * 0.01))

@@ -61,6 +61,10 @@ def generate(
     ] = None,
 ) -> None:
     """Make instruction data with a teacher; or explain one record of it, or audit any data set."""
+    if audit is None and (out or against):
+        raise PacosError("generate: --out and --against belong to --audit FILE; name the file, or leave them out.")
+    if audit is not None and (recipe or run or explain is not None):
+        raise PacosError("generate --audit takes no recipe, no --run and no --explain: only FILE, --out and --against.")
     if audit is not None:
         _audit(audit, out or Path("runs") / f"audit-{audit.stem}", against or [])
     elif explain is not None:

@@ -17,7 +17,10 @@ from pacos.core.files import read_json, sha256_file, write_error, write_json, wr
 from pacos.core.recipe import Recipe
 
 # Keys that shape neither what is asked nor what comes of it: a stopped run may go on with other values.
-_FREE_KEYS = {"max_usd", "concurrency", "api_key_env"}
+_FREE_KEYS = {
+    *("max_usd", "concurrency", "api_key_env", "base_url", "batch"),
+    *("input_usd_per_mtok", "cached_input_usd_per_mtok", "output_usd_per_mtok"),
+}
 # Larger files are not read again each time a stage is found done: that has to take no time.
 HASHED_BYTES = 64 * 2**20
 # Beside the tables, a stage's recipe.json holds the hashes of what it reads.

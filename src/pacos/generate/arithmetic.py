@@ -41,6 +41,8 @@ _OTHER_SUM = re.compile(
 )
 _ANSWER = re.compile(rf"[-−]?(?:{_NUMBER}|\.\d+)(?:\s?/\s?{_NUMBER})?")
 _MOST_CHARACTERS = 200
+# People do not ask for longer sums or larger numbers; these could take for ever, or be no float.
+_MOST_BITS = 256
 _OPERATIONS: dict[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -56,7 +58,9 @@ def wrong_arithmetic(example: Example) -> str:
     of its numbers is the value, rounded to the digits that it shows; long outputs are not judged.
     """
     expression = _expression(example)
-    if not expression or len(example.output) > _MOST_CHARACTERS or "remainder" in example.output:
+    if not expression or "remainder" in example.output:
+        return ""
+    if max(len(expression), len(example.output)) > _MOST_CHARACTERS:
         return ""
     value = _value(expression)
     # The numbers of the question are no answer to it.
@@ -64,7 +68,8 @@ def wrong_arithmetic(example: Example) -> str:
     answers = [answer for answer in _ANSWER.findall(example.output) if answer not in asked]
     if value is None or not answers or any(_shows(answer, value) for answer in _ANSWER.findall(example.output)):
         return ""
-    return f"{expression.strip()} is {float(value):g}: {example.output}"
+    shown = str(value) if value.denominator == 1 else f"{float(value):g}"
+    return f"{expression.strip()} is {shown}: {example.output}"
 
 
 def _expression(example: Example) -> str:
@@ -90,9 +95,11 @@ def _value(expression: str) -> Fraction | None:
         spelled = spelled.replace(sign, plain)
     spelled = re.sub(r"(?<=[\d)])\s*\(", "*(", spelled)
     try:
-        return _evaluate(ast.parse(spelled.strip(), mode="eval").body)
-    except (SyntaxError, ValueError, ZeroDivisionError, OverflowError):
+        value = _evaluate(ast.parse(spelled.strip(), mode="eval").body)
+        float(value)
+    except (SyntaxError, ValueError, ArithmeticError, RecursionError, MemoryError):
         return None
+    return value
 
 
 def _evaluate(node: ast.expr) -> Fraction:
@@ -100,6 +107,8 @@ def _evaluate(node: ast.expr) -> Fraction:
         return Fraction(str(node.value))
     if isinstance(node, ast.BinOp):
         left, right = _evaluate(node.left), _evaluate(node.right)
+        if max(number.bit_length() for side in (left, right) for number in side.as_integer_ratio()) > _MOST_BITS:
+            raise ValueError("no number that anyone asks for")
         if isinstance(node.op, ast.Pow) and right.denominator == 1 and 0 <= right <= 20:
             return left ** int(right)
         if type(node.op) in _OPERATIONS:

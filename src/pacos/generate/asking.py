@@ -29,13 +29,14 @@ class Asking:
         self,
         engine: Engine,
         most_in_flight: int,
+        is_batch: bool,
         plan: Plan,
         ledger: Ledger,
         budget: Budget,
         pool: Pool,
         on_reply: Callable[[Reply], None],
     ) -> None:
-        self._engine, self._most_in_flight = engine, most_in_flight
+        self._engine, self._most_in_flight, self._is_batch = engine, most_in_flight, is_batch
         self._plan, self._ledger, self._budget, self._pool = plan, ledger, budget, pool
         self._on_reply = on_reply
         self._in_flight: dict[str, Call] = {}
@@ -44,7 +45,8 @@ class Asking:
         self._again: deque[Call] = deque()
         self._tries: Counter[int] = Counter()
         self._next_to_ask = 0
-        self._given_up_in_a_row = 0
+        # Since the last reply.
+        self._given_up: list[tuple[Call, Failure]] = []
         # Why to stop, said only when the replies under way are in.
         self._stop: PacosError | None = None
 
@@ -64,14 +66,10 @@ class Asking:
             while self._goes_on:
                 await take_answers(self._engine, self._requests(), self._take)
         finally:
+            self._store_unanswered()
             await self._engine.close()
         if self._stop and not self._pool.full:
             raise self._stop
-
-    @property
-    def num_in_flight(self) -> int:
-        """How many requests are with the engine."""
-        return len(self._in_flight)
 
     @property
     def _goes_on(self) -> bool:
@@ -120,25 +118,41 @@ class Asking:
         if isinstance(answer, Reply):
             self._ledger.store(call, answer)
             self._budget.settle(answer)
-            self._given_up_in_a_row = 0
+            # The server answers others, so those were given up for reasons of their own.
+            self._ledger.store_failures(self._given_up, given_up=True)
+            self._given_up.clear()
             self._arrive(call, answer)
         else:
             self._budget.settle(answer)
             self._try_again_or_give_up(call, answer)
-        return self._stop is None
+        return self._goes_on
+
+    def _store_unanswered(self) -> None:
+        """What a stop left under way may be billed all the same; a batch is not lost, the next run finds it."""
+        abandoned = [] if self._is_batch else list(self._in_flight.values())
+        failures = [
+            Failure(
+                call.request.id, "connection", "left at a stop", unseen_usd=self._budget.worst_case_usd(call.request)
+            )
+            for call in abandoned
+        ]
+        self._ledger.store_failures(zip(abandoned, failures, strict=True), given_up=False)
+        self._ledger.store_failures(self._given_up, given_up=False)
 
     def _try_again_or_give_up(self, call: Call, failure: Failure) -> None:
         self._tries[call.number] += 1
         given_up = not failure.fatal and (failure.kind == "bad_request" or self._tries[call.number] >= TRIES)
-        self._given_up_in_a_row += given_up
-        if failure.fatal or self._given_up_in_a_row >= GIVEN_UP_IN_A_ROW:
-            given_up = False
+        if given_up:
+            self._given_up.append((call, failure))
+        else:
+            self._ledger.store_failures([(call, failure)], given_up=False)
+        if failure.fatal or len(self._given_up) >= GIVEN_UP_IN_A_ROW:
+            # What those in a row met is no fault of theirs: they are stored as not given up, to be asked again.
             self._stop = self._stop or PacosError(
                 f"teacher: {failure.message} Every reply that arrived is in the ledger; the same command goes on "
                 "from here."
             )
-        self._ledger.store_failure(call, failure, given_up)
-        if given_up:
+        elif given_up:
             self._arrive(call, failure)
         else:
             # The order of replies shapes the data, so a request that a bad network lost is asked once more.

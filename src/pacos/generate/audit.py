@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from pacos.core.files import atomic_open, write_json
+from pacos.core.errors import PacosError
+from pacos.core.files import atomic_open, read_json, write_json
 from pacos.core.progress import ProgressBar
 from pacos.core.records import Example, read_examples
 from pacos.generate.defects import CHECKS, cut_short
@@ -62,6 +63,7 @@ def audit(file: Path, out: Path, against: tuple[Path, ...] = ()) -> AuditReport:
     `against` are evaluation sets to look for in it. Raises PacosError where a file cannot be read or written.
     """
     start = time.monotonic()
+    _refuse_another_audit(out / "audit.json", file)
     examples = read_examples(file)
     contamination = Contamination.read(against) if against else None
     meanings = {check.name: check.meaning for check in CHECKS} | POOL_MEANINGS
@@ -109,6 +111,15 @@ def audit(file: Path, out: Path, against: tuple[Path, ...] = ()) -> AuditReport:
     write_json(out / "audit.json", summary)
     _print(report, checks, out / "audit.json")
     return report
+
+
+def _refuse_another_audit(summary: Path, file: Path) -> None:
+    """An audit is made again in place, and never over that of another file."""
+    if not summary.exists():
+        return
+    was = read_json(summary, "audit")
+    if not isinstance(was, dict) or was.get("file") != str(file):
+        raise PacosError(f"{summary}: holds the audit of another file; give --out another folder.")
 
 
 def _defects(example: Example) -> Iterator[tuple[str, str]]:

@@ -12,6 +12,7 @@ from pacos.core.errors import PacosError
 from pacos.core.files import read_json_lines
 from pacos.core.recipe import Recipe
 from pacos.core.records import Example
+from pacos.generate.filters import MEANINGS
 from pacos.generate.inputs import Inputs, read_inputs
 from pacos.generate.ledger import Ledger
 from pacos.generate.modes import MODES, Mode
@@ -38,9 +39,13 @@ class Verdict:
 def explain(folder: Path, recipe: Recipe, id: str) -> str:
     """The story of the record whose id begins with `id`, kept or rejected, as text for a person.
 
-    `folder` is the generate/ of a run. Raises PacosError where there is no such record, or more than one.
+    A text that the teacher wrote more than once has one id and several stories. `folder` is the generate/ of a run.
+    Raises PacosError where there is no such record, or `id` begins the ids of more than one.
     """
-    record = _find(folder, id)
+    return "\n\n".join(_story(folder, recipe, record) for record in _find(folder, id))
+
+
+def _story(folder: Path, recipe: Recipe, record: dict[str, Any]) -> str:
     with closing(Ledger(folder / "ledger.sqlite", "")) as ledger:
         call = ledger.read(record["ledger_key"])
     prompt, reply, finish_reason = call or ("(not in the ledger)", "(not in the ledger)", "?")
@@ -63,21 +68,29 @@ def explain(folder: Path, recipe: Recipe, id: str) -> str:
     scored = ((novelty.nearest(other)[0], other) for other in others)
     neighbours = nlargest(NUM_NEIGHBOURS, (pair for pair in scored if pair[0] > 0), key=lambda pair: pair[0])
     highest, threshold = max((score for score, _ in neighbours), default=0.0), recipe.generate.similarity_threshold
-    verdicts = [*_verdicts(inputs, mode, example), _novelty_verdict(highest, threshold)]
+    verdicts = [
+        *_verdicts(inputs, mode, example),
+        _novelty_verdict(
+            highest if record.get("rule") == CONTAMINATED else record.get("similarity", highest), threshold
+        ),
+    ]
+    if record.get("rule") not in (None, *(verdict.rule for verdict in verdicts)):
+        verdicts.append(Verdict(record["rule"], False, MEANINGS[record["rule"]]))
     lines += _section("verdicts", "\n".join(verdict.line for verdict in verdicts))
     nearest = "\n".join(f"{score:.4f}  {' '.join(text.split())}" for score, text in neighbours)
     lines += _section("nearest instructions before it, by ROUGE-L", nearest or "(none shares a word)")
     return "\n".join(lines)
 
 
-def _find(folder: Path, id: str) -> dict[str, Any]:
-    found: dict[str, dict[str, Any]] = {}
+def _find(folder: Path, id: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
     for name in ("dataset.jsonl", "rejected.jsonl"):
         if (folder / name).exists():
-            found |= {r["id"]: r for _, r in read_json_lines(folder / name, "records") if r["id"].startswith(id)}
-    if len(found) == 1:
-        return next(iter(found.values()))
-    what = f"{len(found)} records have ids that begin" if found else "no kept or rejected record has an id that begins"
+            found += [r for _, r in read_json_lines(folder / name, "records") if r["id"].startswith(id)]
+    num_ids = len({record["id"] for record in found})
+    if num_ids == 1:
+        return found
+    what = f"{num_ids} records have ids that begin" if found else "no kept or rejected record has an id that begins"
     raise PacosError(f"{folder}: {what} with {id!r}; take one from dataset.jsonl or rejected.jsonl there.")
 
 

@@ -27,7 +27,7 @@ _NO_OUTPUT = re.compile(
     re.I,
 )
 # A task of its own has numbered labels; a bare "Instruction:" may also be what the task is about.
-_INNER_LABEL = re.compile(r"^\W*\d+[.)]\s*(?:Instruction|Input|Output)\s*:|^#{3,}\s*\d+\.", re.M)
+_INNER_LABEL = re.compile(r"^[^\w\n]*\d+[.)][ \t]*(?:Instruction|Input|Output)[ \t]*:|^#{3,}\s*\d+\.", re.M)
 _URL = re.compile(r"!\[[^\]\n]*\]|(?:https?://|www\.)\S+", re.I)
 # What may stand beside a link without adding to it: "Article 1:", an image's caption.
 _CAPTION = re.compile(r"^[ \t]*[\w ]{1,24}:|\[[^\]\n]*\]|\"[^\"\n]*\"\)?|\(\S*\)", re.M)

@@ -18,6 +18,7 @@ from pacos.engines.budget import Budget
 from pacos.generate.pool import Pool
 
 FORECAST_AFTER_REPLIES = 50
+FEWEST_FOR_A_RATE = 10
 DRAWN_EVERY_SECONDS = 0.25
 _BAR_COLUMNS = 30
 
@@ -42,7 +43,7 @@ class Funnel:
         self._start = self._last_drawn = time.monotonic()
         self._replies_before = self._kept_before = 0
         self._prompt_tokens = self._completion_tokens = 0
-        self._forecast_told = False
+        self._is_replayed = self._forecast_told = False
         self._live: Live | None = None
         if sys.stderr.isatty():
             self._live = Live(console=Console(stderr=True), auto_refresh=False)
@@ -61,6 +62,7 @@ class Funnel:
 
     def replayed(self) -> None:
         """What the pool holds now came out of the ledger, and says nothing about this process's speed."""
+        self._is_replayed = True
         self._start = time.monotonic()
         self._replies_before, self._kept_before = self._pool.num_replies, len(self._pool.kept)
         self._prompt_tokens = self._completion_tokens = 0
@@ -70,6 +72,8 @@ class Funnel:
         self._prompt_tokens += reply.usage.prompt_tokens
         self._completion_tokens += reply.usage.completion_tokens
         now = time.monotonic()
+        if not self._is_replayed:
+            return
         if self._live:
             if now - self._last_drawn >= DRAWN_EVERY_SECONDS:
                 self._last_drawn = now
@@ -88,10 +92,10 @@ class Funnel:
             print(f"generate: {self._headline()}; {self._money_and_time()}", file=sys.stderr, flush=True)
 
     def forecast(self) -> Forecast | None:
-        """The job as a whole, judged by the yield of the last replies; None before the fiftieth."""
+        """The job as a whole, judged by the yield of the last replies; None before there are enough of them."""
         pool, seconds = self._pool, time.monotonic() - self._start
         replies_here = pool.num_replies - self._replies_before
-        if pool.num_replies < FORECAST_AFTER_REPLIES or not replies_here:
+        if pool.num_replies < FORECAST_AFTER_REPLIES or replies_here < FEWEST_FOR_A_RATE:
             return None
         # The yield falls as new instructions get rarer, so the latest replies say most.
         kept_before_last = (0, *pool.kept_after_reply)[-FORECAST_AFTER_REPLIES - 1]

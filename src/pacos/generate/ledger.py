@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -158,19 +158,23 @@ class Ledger:
         with self._transaction() as connection:
             connection.execute(insert(_REPLIES).prefix_with("OR IGNORE").values(values))
 
-    def store_failure(self, call: Call, failure: Failure, given_up: bool) -> None:
-        """Puts a failure on disk, for the account; a request that is given up is never asked again."""
-        values = {
-            "key": call.key,
-            "number": call.number,
-            "kind": failure.kind,
-            "message": failure.message,
-            "unseen_usd": failure.unseen_usd,
-            "given_up": given_up,
-            "received": _now(),
-        }
-        with self._transaction() as connection:
-            connection.execute(insert(_FAILURES).values(values))
+    def store_failures(self, failures: Iterable[tuple[Call, Failure]], given_up: bool) -> None:
+        """Puts failures on disk, for the account; requests that are given up are never asked again."""
+        rows = [
+            {
+                "key": call.key,
+                "number": call.number,
+                "kind": failure.kind,
+                "message": failure.message,
+                "unseen_usd": failure.unseen_usd,
+                "given_up": given_up,
+                "received": _now(),
+            }
+            for call, failure in failures
+        ]
+        if rows:
+            with self._transaction() as connection:
+                connection.execute(insert(_FAILURES), rows)
 
     def totals(self) -> Totals:
         """Sums over all replies, this session's and earlier ones'."""

@@ -47,8 +47,8 @@ def parse_published(reply: Reply, first: int) -> list[Block]:
     return blocks
 
 
-_SEPARATOR = re.compile(r"(?:\s*^[ \t]*(?:#{3,}|-{3,})[ \t]*$)+\s*\Z", re.M)
-_FENCE = re.compile(r"\s*^```\w*[ \t]*$\s*\Z", re.M)
+_SEPARATOR = re.compile(r"[ \t]*(?:#{3,}|-{3,})?[ \t]*")
+_FENCE = re.compile(r"```\w*[ \t]*")
 
 
 def _labels(*fields: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
@@ -110,8 +110,13 @@ def _begins_with_own_label(text: str, label: re.Pattern[str], first: int) -> boo
 
 
 def _trim(text: str, fenced: bool) -> str:
-    text = _FENCE.sub("", text) if fenced else text
-    return _SEPARATOR.sub("", text.rstrip()).strip()
+    """The task without what ends it: blank lines and separators, and one fence where the whole reply stands in one."""
+    lines = text.rstrip().split("\n")
+    if fenced and _FENCE.fullmatch(lines[-1]):
+        lines.pop()
+    while lines and _SEPARATOR.fullmatch(lines[-1]):
+        lines.pop()
+    return "\n".join(lines).strip()
 
 
 def _fields(text: str, label: re.Pattern[str]) -> list[tuple[str, str]]:

@@ -105,7 +105,7 @@ def _fill(recipe: Recipe, stage: Stage, teacher: Engine, plan: Plan, pool: Pool,
     budget = Budget("teacher", recipe.teacher, spent.usd, spent.unseen_usd)
     most_in_flight = MOST_IN_A_BATCH if recipe.teacher.batch else 2 * recipe.teacher.concurrency
     with Funnel(pool, recipe.generate.num_examples, budget) as funnel:
-        asking = Asking(teacher, most_in_flight, plan, ledger, budget, pool, funnel.update)
+        asking = Asking(teacher, most_in_flight, recipe.teacher.batch, plan, ledger, budget, pool, funnel.update)
         try:
             asking.replay()
             funnel.replayed()
