@@ -28,6 +28,10 @@ class Budget:
                 f"set {name}.input_usd_per_mtok and {name}.output_usd_per_mtok, or leave {name}.max_usd unset."
             )
 
+    def worst_case_usd(self, request: Request) -> float:
+        """The most that one attempt at the request can cost."""
+        return self._prices.worst_case_usd(request)
+
     def reserve(self, request: Request) -> bool:
         """Sets the request's worst case aside; False where the limit leaves no room for it."""
         worst = self._prices.worst_case_usd(request)

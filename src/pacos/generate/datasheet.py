@@ -204,7 +204,7 @@ def _collection(made: _Made) -> dict[str, str]:
         ),
         "How was a sample drawn?": (
             "The tasks that a request shows were drawn at random by the recipe's seed and the request's number. "
-            f"{pool.num_asked:,} tasks were asked for, {pool.num_blocks:,} examples read from the replies and "
+            f"{pool.num_asked:,} tasks were asked for, {pool.num_read:,} examples read from the replies and "
             f"{len(made.examples):,} kept."
         ),
         "Who took part, and how were they paid?": (

@@ -128,8 +128,8 @@ class Funnel:
         table = Table.grid(padding=(0, 2))
         for justify in ("left", "right", "right", "left"):
             table.add_column(justify=justify)
-        whole = max(pool.num_asked, pool.num_blocks, 1)
-        rows = [("asked for", pool.num_asked, "cyan"), ("read", pool.num_blocks, "cyan")]
+        whole = max(pool.num_asked, pool.num_read, 1)
+        rows = [("asked for", pool.num_asked, "cyan"), ("read", pool.num_read, "cyan")]
         rows += [(f"  {rule}", count, "red") for rule, count in pool.rejections.most_common()]
         rows.append(("kept", len(pool.kept), "green"))
         for name, count, colour in rows:

@@ -83,7 +83,7 @@ class Pool:
         self.rejected: list[Rejected] = []
         self.rejections: Counter[str] = Counter()
         self.num_replies = 0
-        self.num_blocks = 0
+        self.num_read = 0
         self.replies_since_kept = 0
         self.kept_after_reply: list[int] = []
 
@@ -159,11 +159,11 @@ class Pool:
         self._novelty.add(instruction)
         examples = examples[: self.missing]
         for example in examples:
-            self.num_blocks += 1
+            self.num_read += 1
             self.kept.append(Kept(example, origin, similarity, nearest, seed_similarity, block.is_classification))
         self._tasks.append(SeedTask(examples[0].id, "", instruction, tuple(examples), block.is_classification))
 
     def _reject(self, rejected: Rejected) -> None:
-        self.num_blocks += 1
+        self.num_read += 1
         self.rejections[rejected.rule] += 1
         self.rejected.append(rejected)

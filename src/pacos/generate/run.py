@@ -124,7 +124,7 @@ def _report(recipe: Recipe, teacher: str, inputs: Inputs, pool: Pool, totals: To
     examples = [kept.example for kept in pool.kept]
     return GenerateReport(
         asked=pool.num_asked,
-        parsed=pool.num_blocks,
+        parsed=pool.num_read,
         kept=len(examples),
         rejected=dict(pool.rejections.most_common()),
         usd=round(totals.usd, 6),
