@@ -3,7 +3,7 @@
 import pytest
 
 from pacos.core.records import Example
-from pacos.generate.figures import diversity, verb_and_object, yield_over_time
+from pacos.generate.figures import EDGES, diversity, histogram, verb_and_object, yield_over_time
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,11 @@ def test_yield_ends_with_the_last_reply() -> None:
     points = yield_over_time(list(range(1, 1001)))
     assert len(points) == 100
     assert points[-1] == [1000, 1000]
+
+
+def test_a_score_on_an_edge_counts_above_it() -> None:
+    """0.15 and 0.7 are no exact floats, and neither are the edges: all of them fall to the same side."""
+    scores = [numerator / 20 for numerator in range(21)] + [2 * 3 / 40, 0.7000000000000001, 0.6999999999999999]
+    counts = histogram(scores)
+    assert counts == [1] * 3 + [2] + [1] * 10 + [3] + [1] * 4 + [2]
+    assert len(EDGES) == len(counts) + 1

@@ -323,3 +323,16 @@ def test_what_a_stop_leaves_under_way_counts_against_the_budget(recipe_path: Pat
     with closing(sqlite3.connect(tmp_path / "run" / "generate" / "ledger.sqlite")) as ledger:
         unseen = ledger.execute("select count(*), sum(unseen_usd) from failures").fetchone()
     assert unseen == (4, pytest.approx(4 * 0.01))
+
+
+def test_a_run_that_dries_up_can_be_finished_with_what_it_kept(recipe_path: Path, tmp_path: Path) -> None:
+    few = lambda prompt, seed: teacher_text("4. Instruction:", (seed or 0) % 3)  # noqa: E731
+    with OpenAIServer(text_of=few) as server:
+        with pytest.raises(PacosError, match=r"the same command with generate\.num_examples=(\d+)") as caught:
+            generate(recipe_path, tmp_path / "run", overrides(server, generate__num_examples=500))
+        kept, asked = int(str(caught.value).split("num_examples=")[1].strip(".")), len(server.bodies)
+        assert kept > 20
+        report = generate(recipe_path, tmp_path / "run", overrides(server, generate__num_examples=kept))
+        assert (report.kept, len(server.bodies)) == (kept, asked)
+        with pytest.raises(PacosError, match="num_examples was"):
+            generate(recipe_path, tmp_path / "run", overrides(server, generate__num_examples=kept + 1))

@@ -27,7 +27,7 @@ app = typer.Typer(
 RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe, such as recipes/tiny.toml.")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[TABLE.KEY=VALUE]...", help="Overrides of its keys.")]
 RunOption = Annotated[
-    Path | None, typer.Option("--run", metavar="DIR", help="The run folder [default: runs/ and the recipe's name].")
+    Path | None, typer.Option("--run", metavar="DIR", help="The run folder; runs/ and the recipe's name unless given.")
 ]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, such as runs/tiny.")]
 
@@ -57,7 +57,7 @@ def generate(
         list[Path] | None, typer.Option(metavar="FILE", help="With --audit: evaluation sets to look for in it.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="With --audit: where to write [default: runs/audit-FILE].")
+        Path | None, typer.Option(metavar="DIR", help="With --audit: where to write; runs/audit-FILE unless given.")
     ] = None,
 ) -> None:
     """Make instruction data with a teacher; or explain one record of it, or audit any data set."""

@@ -311,7 +311,7 @@ def describe(hint: Any) -> str:
     if get_origin(hint) is Literal:
         return " or ".join(f'"{value}"' for value in get_args(hint))
     if get_origin(hint) is tuple:
-        return 'a list of texts, such as ["student"]'
+        return 'a list of texts, such as ["one", "two"]'
     if get_origin(hint) in (types.UnionType, Union):
         return " or ".join(describe(option) for option in get_args(hint) if option is not types.NoneType)
     return {str: "text", int: "a whole number", float: "a number", bool: "true or false"}[hint]

@@ -21,6 +21,8 @@ _FREE_KEYS = {
     *("max_usd", "concurrency", "api_key_env", "base_url", "batch"),
     *("input_usd_per_mtok", "cached_input_usd_per_mtok", "output_usd_per_mtok"),
 }
+# How much is asked for shapes nothing that was asked before: it may change until the stage is done.
+_FREE_UNTIL_DONE = {"generate.num_examples"}
 # Larger files are not read again each time a stage is found done: that has to take no time.
 HASHED_BYTES = 64 * 2**20
 # Beside the tables, a stage's recipe.json holds the hashes of what it reads.
@@ -119,7 +121,9 @@ class RunFolder:
             differences += [
                 f"{table}.{key} was {was.get(key)!r}, is now {value!r}"
                 for key, value in now.items()
-                if was.get(key) != value and key not in _FREE_KEYS
+                if was.get(key) != value
+                and key not in _FREE_KEYS
+                and (done.exists() or f"{table}.{key}" not in _FREE_UNTIL_DONE)
             ]
         if differences:
             raise PacosError(

@@ -169,6 +169,11 @@ class Asking:
                 self._on_reply(next_answer)
                 self._stop_if_barren()
 
+    @property
+    def _settle_for_less(self) -> str:
+        kept = len(self._pool.kept)
+        return f", or finish with what is kept: the same command with generate.num_examples={kept}" if kept else ""
+
     def _stop_if_barren(self) -> None:
         pool = self._pool
         if self._stop or pool.full or pool.replies_since_kept < BARREN_REPLIES:
@@ -179,6 +184,6 @@ class Asking:
         self._stop = PacosError(
             f"teacher: nothing to keep in its last {BARREN_REPLIES} replies; {len(pool.kept):,} of "
             f"{pool.num_asked:,} tasks asked for were kept (rejected: {rejections or 'no task could be read'}). "
-            f"Look into rejected.jsonl; then {advice}change the teacher, the seed tasks or "
-            "generate.similarity_threshold and give --run another folder."
+            f"Look into rejected.jsonl; then {advice}change the teacher, its prompt, the seed tasks or "
+            f"generate.similarity_threshold and give --run another folder{self._settle_for_less}."
         )

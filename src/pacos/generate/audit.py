@@ -10,19 +10,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pacos.core.errors import PacosError
 from pacos.core.files import atomic_open, read_json, write_json
 from pacos.core.progress import ProgressBar
 from pacos.core.records import Example, read_examples
 from pacos.generate.defects import CHECKS, cut_short
-from pacos.generate.figures import diversity
+from pacos.generate.figures import EDGES, diversity, histogram
 from pacos.text import Contamination, Novelty, unicode_tokens
 
 THRESHOLD = 0.7
 _LINK = re.compile(r"https?://|www\.", re.I)
-NUM_BINS = 20
 # How many records with "20." a file should have before their absence says anything: 10 are missing by chance in one
 # file of 22,000.
 LEAST_EXPECTED = 10
@@ -200,7 +197,6 @@ def _counted(findings: Sequence[Finding], meanings: Mapping[str, str]) -> dict[s
 
 
 def _figures(examples: Sequence[Example], nearest: Sequence[float]) -> dict[str, Any]:
-    edges = np.linspace(0, 1, NUM_BINS + 1)
     return {
         "with_input": sum(bool(example.input.strip()) for example in examples),
         "with_link": sum(_LINK.search(example.input) is not None for example in examples),
@@ -208,8 +204,8 @@ def _figures(examples: Sequence[Example], nearest: Sequence[float]) -> dict[str,
         "distinct_outputs": len({example.output for example in examples}),
         "lengths": {field: _word_counts(examples, field) for field in ("instruction", "input", "output")},
         "similarities": {
-            "edges": [round(float(edge), 2) for edge in edges],
-            "nearest": np.histogram(nearest, edges)[0].tolist(),
+            "edges": EDGES,
+            "nearest": histogram(nearest),
             "threshold": THRESHOLD,
         },
         "diversity": diversity(examples),

@@ -125,7 +125,7 @@ def _composition(made: _Made) -> dict[str, str]:
         "Does a record have a label or target?": "The output is what a model is to learn.",
         "Is anything missing from records?": f"Only inputs: {made.count(len(examples) - with_input)} tasks have none.",
         "Are records tied to one another?": (
-            "Not by content. `dataset.jsonl` says which came in one reply, and names the earlier text that each "
+            f"{_instances(made)}`dataset.jsonl` says which came in one reply, and names the earlier text that each "
             f"instruction is nearest to: the median ROUGE-L is {nearest[len(nearest) // 2]:.2f}, the highest "
             f"{nearest[-1]:.2f}; {made.count(near_seed)} are above 0.5 to a seed task."
         ),
@@ -139,6 +139,15 @@ def _composition(made: _Made) -> dict[str, str]:
             "more was not measured."
         ),
     }
+
+
+def _instances(made: _Made) -> str:
+    """Records of one task share their instruction."""
+    per_task = Counter((kept.origin.request, kept.origin.index) for kept in made.pool.kept)
+    shared = sum(count for count in per_task.values() if count > 1)
+    if not shared:
+        return "Not by content. "
+    return f"{shared:,} records are instances of a task that has several, and share its instruction. "
 
 
 def _defects(examples: list[Example]) -> str:

@@ -10,6 +10,8 @@ import numpy as np
 from pacos.core.records import Example
 from pacos.generate.pool import Kept
 
+NUM_BINS = 20
+EDGES = [edge / NUM_BINS for edge in range(NUM_BINS + 1)]
 # Words that may stand between a verb and the noun it acts on.
 _SKIPPED = frozenset(
     re.findall(
@@ -107,13 +109,20 @@ def _top_objects(pairs: Counter[tuple[str, str]], verb: str, number: int) -> lis
     return [{"object": object_, "count": count} for object_, count in of_verb.most_common(number)]
 
 
+def histogram(scores: Sequence[float]) -> list[int]:
+    """How many scores lie between each of EDGES and the next; one on an edge counts above it, 1 in the last."""
+    # Scores and edges are floats that miss what they stand for by a rounding error.
+    bins = np.minimum(np.floor(np.asarray(scores, float) * NUM_BINS + 1e-6), NUM_BINS - 1)
+    counts: list[int] = np.bincount(bins.astype(int), minlength=NUM_BINS).tolist()
+    return counts
+
+
 def similarities(kept: Sequence[Kept]) -> dict[str, Any]:
     """Histograms over 0 to 1 of ROUGE-L to the nearest text so far, and to the nearest seed task."""
-    edges = np.linspace(0, 1, 21)
     values = {"nearest": [k.similarity for k in kept], "nearest_seed": [k.seed_similarity for k in kept]}
     return {
-        "edges": [round(float(edge), 2) for edge in edges],
-        **{name: np.histogram(scores, edges)[0].tolist() for name, scores in values.items()},
+        "edges": EDGES,
+        **{name: histogram(scores) for name, scores in values.items()},
     }
 
 

@@ -24,12 +24,8 @@ MOST_LABEL_CHARACTERS = 13
 
 def sunburst_plot(verbs: Sequence[Mapping[str, Any]], instructions: int) -> Plot:
     """Verbs inside, what each acts on most outside, as in figure 2 of Self-Instruct; widest first, clockwise."""
-
-    def drawn(verb: Mapping[str, Any]) -> int:
-        return sum(pair["count"] for pair in verb["objects"])
-
-    shown = sorted((verb for verb in verbs if verb["objects"]), key=drawn, reverse=True)
-    total = sum(map(drawn, shown))
+    shown = sorted((verb for verb in verbs if verb["objects"]), key=lambda verb: verb["count"], reverse=True)
+    total = sum(verb["count"] for verb in shown)
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
@@ -40,16 +36,17 @@ def sunburst_plot(verbs: Sequence[Mapping[str, Any]], instructions: int) -> Plot
         start = 90.0
         for index, verb in enumerate(shown):
             colour = COLOURS[("student", "base", "third", "fourth")[index % 4]]
-            first = start
+            first, start = start, start - 360 * verb["count"] / total
+            edge = first
             for pair in verb["objects"]:
                 width = 360 * pair["count"] / total
-                _sector(axes, (MIDDLE, RIM), (start - width, start), pair["object"], colour, 0.16)
-                start -= width
+                _sector(axes, (MIDDLE, RIM), (edge - width, edge), pair["object"], colour, 0.16)
+                edge -= width
             _sector(axes, (HOLE, MIDDLE), (start, first), verb["verb"], colour, 0.4)
 
     text = (
-        f"The {len(shown)} commonest first words of commands and what follows each most often: {total:,} of "
-        f"{instructions:,} instructions. What is too narrow for its name stands in the table."
+        f"The {len(shown)} commonest verbs of commands, {total:,} of {instructions:,} instructions, each as wide as it "
+        "is frequent, and what it acts on most often; the gaps are all the rest. Narrow ones are named in the table."
     )
     return plot("sunburst", "What the instructions ask for", text, draw, height_points=WIDTH_POINTS)
 

@@ -45,7 +45,7 @@ def _sentence(files: RunFiles, comparison: Compared | None) -> str:
     if generate.done:
         report = generate.report
         kept, asked = count(report["kept"]), count(report["asked"])
-        return f"{kept} examples were kept of {asked} tasks asked for; no student is trained on them yet."
+        return f"{kept} examples were kept; {asked} tasks were asked for. No student is trained on them yet."
     return "This run has no finished stage yet."
 
 
@@ -77,7 +77,7 @@ def _numbers(files: RunFiles, comparison: Compared | None, spent: Cost) -> list[
     generate, train = files.stages["generate"].report, files.stages["train"].report
     numbers = []
     if generate:
-        asked = f"of {count(generate['asked'])} tasks asked for"
+        asked = f"{count(generate['asked'])} tasks asked for"
         numbers.append(KeyNumber("kept", "examples kept", generate["kept"], count(generate["kept"]), asked))
     for row in comparison.measured if comparison else []:
         if row.set == "held-out items":
