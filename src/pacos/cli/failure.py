@@ -1,11 +1,12 @@
-"""Failures of the machine that any library may raise in its own words: a full disk is no bug."""
+"""Failures of the machine that any library may raise in its own words: a full disk or a forbidden file is no bug."""
 
 import errno
 import os
 
 
 def one_line(error: BaseException) -> str | None:
-    """The line for a full disk, wherever in the chain of causes it hides; None for anything else."""
+    """The line for a full disk, wherever in the chain of causes it hides, or for a path or a terminal that cannot take
+    what it is given; None for anything else."""
     cause: BaseException | None = error
     while cause is not None:
         full = isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -16,4 +17,12 @@ def one_line(error: BaseException) -> str | None:
                 "Free some space, then repeat the same command: it goes on from here."
             )
         cause = cause.__cause__ or cause.__context__
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{os.fsdecode(error.filename)!r}: {error.strerror}; check the path and who may read and write it."
+    if isinstance(error, UnicodeEncodeError):
+        what = ascii(error.object[error.start : error.end])
+        return (
+            f"{what} cannot be written as {error.encoding}; give names in UTF-8, and a terminal that shows it "
+            "(PYTHONIOENCODING=utf-8)."
+        )
     return None

@@ -193,6 +193,10 @@ def load(path: Path | str, overrides: Iterable[str] = ()) -> Recipe:
 def load_run(run: Path, overrides: Iterable[str] = ()) -> Recipe:
     """The recipe a run was made with, its overrides included; PacosError where the folder is no run."""
     document = read_json(run / "resolved.json", "resolved recipe that every run folder holds")
+    if not isinstance(document, dict) or not all(isinstance(keys, dict) for keys in document.values()):
+        raise PacosError(
+            f"{run / 'resolved.json'}: not the recipe that pacos wrote there; put the file back as it was."
+        )
     known = {
         table: {key: value for key, value in keys.items() if value is not None} for table, keys in document.items()
     }

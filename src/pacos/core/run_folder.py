@@ -14,7 +14,7 @@ from typing import Any, Self
 import pacos
 from pacos.core.errors import PacosError
 from pacos.core.files import read_json, sha256_file, write_error, write_json, write_text
-from pacos.core.recipe import Recipe
+from pacos.core.recipe import TABLES, Recipe
 
 # Keys that shape neither what is asked nor what comes of it: a stopped run may go on with other values.
 _FREE_KEYS = {
@@ -117,6 +117,8 @@ class RunFolder:
         for table, was in _object(record).items():
             if table == INPUTS:
                 continue
+            if table not in TABLES or not isinstance(was, dict):
+                raise PacosError(f"{record}: not the record that pacos wrote ({table}); put it back as it was.")
             now = self.recipe.table(table)
             differences += [
                 f"{table}.{key} was {was.get(key)!r}, is now {value!r}"

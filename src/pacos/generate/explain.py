@@ -86,12 +86,23 @@ def _find(folder: Path, id: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for name in ("dataset.jsonl", "rejected.jsonl"):
         if (folder / name).exists():
-            found += [r for _, r in read_json_lines(folder / name, "records") if r["id"].startswith(id)]
+            lines = read_json_lines(folder / name, "records")
+            found += [_record(line, f"{folder / name}:{number}") for number, line in lines if _has_id(line, id)]
     num_ids = len({record["id"] for record in found})
     if num_ids == 1:
         return found
     what = f"{num_ids} records have ids that begin" if found else "no kept or rejected record has an id that begins"
     raise PacosError(f"{folder}: {what} with {id!r}; take one from dataset.jsonl or rejected.jsonl there.")
+
+
+def _has_id(line: Any, id: str) -> bool:
+    return isinstance(line, dict) and str(line.get("id", "")).startswith(id)
+
+
+def _record(line: dict[str, Any], where: str) -> dict[str, Any]:
+    if not line.keys() >= {"id", "request", "index", "ledger_key"} or not line.keys() & {"instruction", "text"}:
+        raise PacosError(f"{where}: not a record that pacos wrote; put the file back as it was.")
+    return line
 
 
 def _verdicts(inputs: Inputs, mode: Mode, example: Example) -> Iterator[Verdict]:

@@ -51,7 +51,7 @@ def _wait(headers: Mapping[str, str], what: str) -> float | None:
     if reset is None or headers.get(f"x-ratelimit-remaining-{what}", "").strip() != "0":
         return None
     limit = headers.get(f"x-ratelimit-limit-{what}", "").strip()
-    if not limit.isdecimal() or not int(limit):
+    if not re.fullmatch(r"[1-9][0-9]{0,11}", limit):
         return reset
     # The reset is when all of the limit is there again, and near the limit every reply says so: waiting for all of it
     # each time would leave most of it unused. One request fits again after its own share; where the limit comes back

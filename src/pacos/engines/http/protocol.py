@@ -105,17 +105,18 @@ def finish_reason(reason: str | None) -> FinishReason:
 
 
 def read_counts(usage: Any, request: Request, text: str) -> Counts:
-    """The server's `usage`, or an estimate from the texts where it sends none."""
-    if isinstance(usage, dict) and _whole(usage.get("prompt_tokens")):
-        details = usage.get("prompt_tokens_details")
-        cached = details.get("cached_tokens") if isinstance(details, dict) else 0
-        return Counts(usage["prompt_tokens"], _whole(usage.get("completion_tokens")), _whole(cached))
-    return Counts(len(_text(request).encode()) // _BYTES_PER_TOKEN, len(text.encode()) // _BYTES_PER_TOKEN)
+    """The server's `usage`; each count that it does not send, or cannot have counted, is estimated from the texts."""
+    said = usage if isinstance(usage, dict) else {}
+    details = said.get("prompt_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, dict) else 0
+    prompt = _whole(said.get("prompt_tokens")) or len(_text(request).encode()) // _BYTES_PER_TOKEN
+    completion = _whole(said.get("completion_tokens")) or len(text.encode()) // _BYTES_PER_TOKEN
+    return Counts(prompt, completion, min(_whole(cached), prompt))
 
 
 def _whole(count: Any) -> int:
     """The count, or 0 for what no server can have counted."""
-    return count if isinstance(count, int) and 0 <= count <= _MOST_TOKENS else 0
+    return count if isinstance(count, int) and not isinstance(count, bool) and 0 <= count <= _MOST_TOKENS else 0
 
 
 def cut_at_stop(text: str, reason: FinishReason, request: Request) -> tuple[str, FinishReason]:
