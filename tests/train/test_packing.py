@@ -1,88 +1,119 @@
 """Packing: exactly the batch's examples, none of which sees another, and the padded batch's gradients."""
 
 from collections import Counter
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import (
+    AutoModelForCausalLM,
     GPT2Config,
-    GPT2LMHeadModel,
+    GPTNeoXConfig,
     LlamaConfig,
-    LlamaForCausalLM,
     MistralConfig,
-    MistralForCausalLM,
+    PreTrainedConfig,
     PreTrainedModel,
     Qwen2Config,
-    Qwen2ForCausalLM,
+    Qwen3Config,
+    SmolLM3Config,
 )
 
 from pacos.core.errors import PacosError
+from pacos.core.recipe import TrainTable
 from pacos.train import attention
 from pacos.train.data import Document
-from pacos.train.device import autocast
-from pacos.train.loop import accumulate_gradients
-from pacos.train.loss import row_logits
-from pacos.train.packing import MULTIPLE, NO_LABEL, pack, step_documents
-from pacos.train.student import load_base
+from pacos.train.loop import Loop, row_logits
+from pacos.train.machine import Team
+from pacos.train.packing import MULTIPLE, NO_LABEL, Packer, label_weights, step_documents
 
 SHAPE = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
-MODELS = {
-    "llama": lambda: LlamaForCausalLM(LlamaConfig(vocab_size=300, **SHAPE)),
-    "qwen, shared key heads": lambda: Qwen2ForCausalLM(Qwen2Config(vocab_size=300, num_key_value_heads=2, **SHAPE)),
-    "mistral": lambda: MistralForCausalLM(MistralConfig(vocab_size=300, num_key_value_heads=1, **SHAPE)),
-    "gpt2": lambda: GPT2LMHeadModel(
-        GPT2Config(vocab_size=300, n_embd=32, n_layer=2, n_head=4, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0)
-    ),
+SHAPE |= {"vocab_size": 300, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+GPT2 = {"vocab_size": 300, "n_embd": 32, "n_layer": 2, "n_head": 4, "resid_pdrop": 0, "embd_pdrop": 0, "attn_pdrop": 0}
+CONFIGS: dict[str, Callable[[], PreTrainedConfig]] = {
+    "llama": lambda: LlamaConfig(**SHAPE),
+    "llama, tied": lambda: LlamaConfig(**SHAPE, tie_word_embeddings=True),
+    "mistral": lambda: MistralConfig(num_key_value_heads=1, **SHAPE),
+    "qwen2": lambda: Qwen2Config(num_key_value_heads=2, **SHAPE),
+    "qwen3": lambda: Qwen3Config(num_key_value_heads=2, head_dim=16, **SHAPE),
+    "smollm3": lambda: SmolLM3Config(num_key_value_heads=2, **SHAPE),
+    "gpt2": lambda: GPT2Config(**GPT2),
 }
-FP32 = autocast(torch.device("cpu"), "fp32")
+CPU = Team(0, 1, torch.device("cpu"), None)
+PREFIXES = (tuple(range(50, 62)), tuple(range(80, 87)))
 
 
 def documents_of(lengths: list[int], seed: int = 0) -> list[Document]:
     generator = torch.Generator().manual_seed(seed)
     return [
-        Document(str(i), torch.randint(1, 300, (length,), generator=generator).tolist(), length // 3, False)
+        Document(str(i), torch.randint(1, 300, (length,), generator=generator).tolist(), length // 3)
         for i, length in enumerate(lengths)
     ]
 
 
-@pytest.fixture(params=MODELS)
-def model(request: pytest.FixtureRequest) -> PreTrainedModel:
+def shared_documents(seed: int = 0) -> list[Document]:
+    """Mixed lengths: of either prefix and none, cut ones that end in the prompt's last token, of one token."""
+    made = documents_of([30, 2, 1, 17, 40, 5, 9, 23, 3, 60, 28, 1], seed)
+    shared = []
+    for number, document in enumerate(made):
+        prefix = (*PREFIXES, ())[number % 3]
+        own = document.input_ids
+        masked = max(len(prefix) + max(len(own) // 3, number % 2), 1)
+        shared.append(Document(document.id, [*prefix, *own], min(masked, len(prefix) + len(own) - 1)))
+    return [document for document in shared if document.num_labels > 0]
+
+
+def make(name: str) -> PreTrainedModel:
     torch.manual_seed(0)
-    made = MODELS[request.param]()
-    made.set_attn_implementation(attention.NAME)
-    return made
+    model = AutoModelForCausalLM.from_config(CONFIGS[name]())
+    model.set_attn_implementation(attention.NAME)
+    return model
 
 
-@given(lengths=st.lists(st.integers(1, 90), min_size=1, max_size=60), room=st.integers(20, 200))
-def test_every_document_is_in_one_row_once_and_no_row_is_too_long(lengths: list[int], room: int) -> None:
+@given(
+    lengths=st.lists(st.integers(1, 90), min_size=1, max_size=60),
+    room=st.integers(20, 200),
+    multiple=st.integers(1, 4),
+    shared=st.booleans(),
+)
+def test_every_document_is_in_one_row_once_and_no_row_is_too_long(
+    lengths: list[int], room: int, multiple: int, shared: bool
+) -> None:
     documents = documents_of(lengths)
-    rows = pack(documents, room)
-    packed = []
+    if shared:
+        documents = [Document(d.id, [*PREFIXES[0], *d.input_ids], 13) for d in documents]
+        documents = [document for document in documents if document.num_labels > 0]
+    rows = Packer(room, PREFIXES if shared else (), multiple).pack(documents, [1.0] * len(documents))
+    assert len(rows) % multiple == 0
+    packed: list[tuple[int, ...]] = []
     for row in rows:
-        assert row.input_ids.shape[1] == sum(row.lengths)
+        assert row.documents is not None
+        assert row.input_ids.shape[1] == sum(row.documents.lengths)
         assert row.input_ids.shape[1] % MULTIPLE == len(row.labels) % MULTIPLE == 0
-        here = [tuple(ids.tolist()) for ids in row.input_ids[0].split(list(row.lengths))]
-        # The last may be filling, which belongs to no document and has no label.
-        filled = len(here) > 1 and set(here[-1]) == {0} and sum(map(len, here[:-1])) % MULTIPLE
-        packed += here[:-1] if filled else here
-        assert sum(map(len, here[: len(here) - bool(filled)])) <= room or len(here) - bool(filled) == 1
-        assert (row.labels[: row.num_labels] >= 0).all()
-        assert (row.labels[row.num_labels :] == NO_LABEL).all()
+        parts = [tuple(part.tolist()) for part in row.input_ids[0].split(list(row.documents.lengths))]
+        filled = row.computed_tokens < row.input_ids.shape[1]
+        heads = {prefix for prefix in row.documents.prefixes if prefix is not None}
+        inside = [n for n in range(len(parts) - filled) if n not in heads]
+        prefixes = row.documents.prefixes
+        packed += [(parts[prefixes[n]] if prefixes[n] is not None else ()) + parts[n] for n in inside]
+        assert row.computed_tokens <= room or len(inside) == 1
+        assert ((row.labels == NO_LABEL) == (row.weights == 0)).all()
     assert Counter(packed) == Counter(tuple(document.input_ids) for document in documents)
-    labels = sum(row.num_labels for row in rows)
-    assert labels == sum(document.num_labels for document in documents)
+    assert sum(int((row.weights > 0).sum()) for row in rows) == sum(document.num_labels for document in documents)
+    if shared:
+        saved = sum(len(document.input_ids) for document in documents) - sum(row.computed_tokens for row in rows)
+        assert saved >= len(PREFIXES[0]) * (len(documents) - len(rows))
 
 
 @given(count=st.integers(1, 50), batch_size=st.integers(1, 20), seed=st.integers(0, 5))
 def test_every_epoch_sees_every_document_once_in_full_batches(count: int, batch_size: int, seed: int) -> None:
     documents = documents_of([2] * count)
     steps = -(-count // batch_size)
+    table = TrainTable(batch_size=batch_size, seed=seed)
     epochs = []
     for epoch in range(2):
-        batches = [step_documents(documents, epoch * steps + step, batch_size, seed) for step in range(steps)]
+        batches = [step_documents(documents, epoch * steps + step, table) for step in range(steps)]
         assert all(len(batch) == batch_size for batch in batches[:-1])
         epochs.append([document.id for batch in batches for document in batch])
         assert sorted(epochs[-1]) == sorted(document.id for document in documents)
@@ -99,73 +130,134 @@ def alone_logits(model: PreTrainedModel, document: Document) -> torch.Tensor:
     return logits
 
 
-def test_packed_logits_are_each_documents_own(model: PreTrainedModel) -> None:
-    documents = documents_of([2, 30, 1, 17, 64, 5])
-    (row,) = pack(documents, 1000)
-    expected = torch.cat([alone_logits(model, d) for d in sorted(documents, key=lambda d: -len(d.input_ids))])
-    assert row.num_labels == len(expected)
-    assert torch.allclose(row_logits(model, row)[: row.num_labels], expected, atol=2e-6)
+@pytest.mark.parametrize("name", CONFIGS)
+def test_packed_logits_are_each_documents_own(name: str) -> None:
+    model, documents = make(name), shared_documents()
+    (row,) = Packer(1000, PREFIXES).pack(documents, [1.0] * len(documents))
+    ordered = sorted(documents, key=lambda d: -len(d.input_ids))
+    expected = torch.cat([alone_logits(model, document) for document in ordered])
+    assert row.computed_tokens < sum(len(document.input_ids) for document in documents)
+    assert torch.allclose(row_logits(model, row)[: len(expected)], expected, atol=2e-6)
 
 
-def test_changing_one_document_moves_no_logit_of_another(model: PreTrainedModel) -> None:
-    before, after = documents_of([20, 20, 20]), documents_of([20, 20, 20])
-    after[1] = documents_of([20], seed=9)[0]
-    (row_before,), (row_after,) = pack(before, 100), pack(after, 100)
-    moved = (row_logits(model, row_before) - row_logits(model, row_after)).abs().amax(-1)[:42].split([14, 14, 14])
-    assert moved[0].max() == 0
-    assert moved[1].min() > 0
-    assert moved[2].max() == 0
+def test_changing_one_document_moves_no_logit_of_another() -> None:
+    model, before = make("llama"), shared_documents()
+    after = [
+        Document(d.id, d.input_ids[: d.num_masked] + [9] * d.num_labels, d.num_masked) if d.id == "4" else d
+        for d in before
+    ]
+    rows = [Packer(1000, PREFIXES).pack(documents, [1.0] * len(documents))[0] for documents in (before, after)]
+    moved = (row_logits(model, rows[0]) - row_logits(model, rows[1])).abs().amax(-1)
+    ordered = sorted(before, key=lambda d: -len(d.input_ids))
+    for document, part in zip(
+        ordered,
+        moved.split([d.num_labels for d in ordered] + [len(moved) - sum(d.num_labels for d in ordered)]),
+        strict=False,
+    ):
+        assert part[1:].min() > 0 if document.id == "4" else part.max() == 0
 
 
-def test_the_accelerators_attention_equals_the_cpus() -> None:
+def varlen_by_the_book(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, query_bounds: torch.Tensor, key_bounds: torch.Tensor,
+    *_: int, scale: float | None, window_size: tuple[int, int], enable_gqa: bool,
+) -> torch.Tensor:  # fmt: skip
+    """What torch documents of its CUDA kernel, in plain products: the last query sees all of its segment's keys."""
+    assert window_size == (-1, 0)
+    outputs = []
+    for q, k in zip(query_bounds.unfold(0, 2, 1).tolist(), key_bounds.unfold(0, 2, 1).tolist(), strict=True):
+        part, keys, values = query[slice(*q)], key[slice(*k)], value[slice(*k)]
+        keys, values = (t.repeat_interleave(part.shape[1] // t.shape[1], 1).float() for t in (keys, values))
+        scores = torch.einsum("qhd,khd->hqk", part.float(), keys) * (scale or part.shape[2] ** -0.5)
+        allowed = torch.ones(scores.shape[1:], dtype=torch.bool).tril(len(keys) - len(part))
+        weights = scores.masked_fill(~allowed, float("-inf")).softmax(-1)
+        outputs.append(torch.einsum("hqk,khd->qhd", weights, values))
+    return torch.cat(outputs).to(query.dtype)
+
+
+def test_the_plan_for_the_fused_kernel_equals_the_cpus_attention(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The kernel itself needs a GPU; what it is given does not.
+    monkeypatch.setattr(attention, "varlen_attn", varlen_by_the_book)
     torch.manual_seed(1)
-    lengths = (7, 1, 31, 12)
-    tensors = [torch.randn(1, heads, sum(lengths), 8, requires_grad=True) for heads in (4, 2, 2)]
-    options = {"scale": None, "dropout_p": 0.0, "enable_gqa": True}
+    documents = attention.Documents((7, 4, 31, 12, 1), (None, None, 0, 1, 0))
+    tensors = [torch.randn(1, heads, 55, 8, requires_grad=True) for heads in (4, 2, 2)]
     results = []
-    for attend in (attention._attend_one_by_one, attention._attend_padded):
-        output = attend(*tensors, lengths, options)
+    for attend in (attention._attend_one_by_one, attention._attend_at_once):
+        output = attend(*tensors, documents, None, 0.0)
         output.square().sum().backward()
         results.append([output, *(tensor.grad for tensor in tensors)])
         for tensor in tensors:
             tensor.grad = None
-    for one_by_one, padded in zip(*results, strict=True):
-        assert torch.allclose(one_by_one, padded, atol=1e-5)
+    for one_by_one, at_once in zip(*results, strict=True):
+        assert torch.allclose(one_by_one, at_once, atol=1e-5)
 
 
-@pytest.mark.parametrize("row_tokens", [64, 200, 1000])
-def test_gradients_equal_the_padded_batchs(row_tokens: int) -> None:
-    torch.manual_seed(0)
-    documents = documents_of([64, 3, 2, 40, 17, 25, 1, 33])
-
-    model = MODELS["llama"]().double()
-    width = 64
-    ids = torch.tensor([document.input_ids + [0] * (width - len(document.input_ids)) for document in documents])
-    labels = torch.full_like(ids, -100)
-    for row, document in enumerate(documents):
-        labels[row, document.num_masked : len(document.input_ids)] = ids[
-            row, document.num_masked : len(document.input_ids)
-        ]
-    mask = torch.tensor([[1] * len(d.input_ids) + [0] * (width - len(d.input_ids)) for d in documents])
-    padded_loss = model(ids, attention_mask=mask, labels=labels, use_cache=False).loss
-    padded_loss.backward()
-    expected = torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
-
-    model = model.float()
+def padded_gradients(model: PreTrainedModel, documents: list[Document], mode: str) -> tuple[float, torch.Tensor]:
+    """A plain reference in fp64: transformers' own padded batch and loss, of all labels or of every four examples."""
+    model = model.double()
+    model.set_attn_implementation("eager")
     model.zero_grad()
+    size = 4 if mode == "alpaca-2023" else len(documents)
+    micros = [documents[start : start + size] for start in range(0, len(documents), size)]
+    total = 0.0
+    for micro in micros:
+        width = max(len(document.input_ids) for document in micro)
+        ids = torch.tensor([document.input_ids + [0] * (width - len(document.input_ids)) for document in micro])
+        mask = torch.tensor([[1] * len(d.input_ids) + [0] * (width - len(d.input_ids)) for d in micro])
+        labels = ids.masked_fill(mask == 0, -100)
+        for row, document in enumerate(micro):
+            labels[row, : document.num_masked] = -100
+        loss = model(ids, attention_mask=mask, labels=labels, use_cache=False).loss / len(micros)
+        loss.backward()
+        total += float(loss.detach())
+    gradients = torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
+    model.zero_grad()
+    model.float()
     model.set_attn_implementation(attention.NAME)
-    loss = accumulate_gradients(model, pack(documents, row_tokens), FP32)
+    return total, gradients
+
+
+@pytest.mark.parametrize("mode", ["modern", "alpaca-2023"])
+@pytest.mark.parametrize("prefixes", [(), PREFIXES], ids=["whole", "shared"])
+@pytest.mark.parametrize("row_tokens", [64, 1000])
+@pytest.mark.parametrize("name", ["llama", "llama, tied", "qwen2"])
+def test_gradients_equal_the_padded_batchs(
+    name: str, mode: str, prefixes: tuple[tuple[int, ...], ...], row_tokens: int
+) -> None:
+    model, documents = make(name), shared_documents()
+    expected_loss, expected = padded_gradients(model, documents, mode)
+    table = TrainTable(mode=mode)  # type: ignore[arg-type]
+    loop = Loop(model, torch.optim.SGD(model.parameters()), table, CPU, Packer(row_tokens, prefixes), "fp32", 1e12)
+    loss = loop.accumulate(documents)[0]
     packed = torch.cat([parameter.grad.flatten() for parameter in model.parameters()]).double()
-    assert loss == pytest.approx(float(padded_loss), rel=1e-6)
+    assert loss == pytest.approx(expected_loss, rel=1e-6)
     assert float((packed - expected).norm() / expected.norm()) < 1e-6
 
 
-def test_attention_that_would_not_be_exact_is_refused(tiny_model: Path) -> None:
-    model, _ = load_base(str(tiny_model))
+def test_a_model_with_attention_of_its_own_is_padded_to_the_same_gradients() -> None:
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(GPTNeoXConfig(**SHAPE))
+    documents = shared_documents()
+    expected_loss, expected = padded_gradients(model, documents, "modern")
+    model.set_attn_implementation("sdpa")
+    packer = Packer(100, padded=True)
+    loop = Loop(model, torch.optim.SGD(model.parameters()), TrainTable(), CPU, packer, "fp32", 1e12)
+    assert loop.accumulate(documents)[0] == pytest.approx(expected_loss, rel=1e-6)
+    padded = torch.cat([parameter.grad.flatten() for parameter in model.parameters()]).double()
+    assert float((padded - expected).norm() / expected.norm()) < 1e-6
+
+
+@settings(deadline=None)
+@given(lengths=st.lists(st.integers(2, 30), min_size=1, max_size=13), mode=st.sampled_from(["modern", "alpaca-2023"]))
+def test_the_labels_weights_sum_to_one(lengths: list[int], mode: str) -> None:
+    documents = documents_of(lengths)
+    weights = label_weights(documents, mode)
+    assert sum(w * d.num_labels for w, d in zip(weights, documents, strict=True)) == pytest.approx(1)
+
+
+def test_attention_that_would_not_be_exact_is_refused() -> None:
     with pytest.raises(PacosError, match="could see each other"):
-        model(torch.tensor([[1, 2, 3]]), use_cache=False)
-    config = MistralConfig(vocab_size=300, num_key_value_heads=4, sliding_window=8, **SHAPE)
-    windowed = MistralForCausalLM(config)
+        make("llama")(torch.tensor([[1, 2, 3]]), use_cache=False)
+    windowed = AutoModelForCausalLM.from_config(MistralConfig(num_key_value_heads=4, sliding_window=8, **SHAPE))
     windowed.set_attn_implementation(attention.NAME)
-    with pytest.raises(PacosError, match=r"lower train\.max_length to 8"):
-        row_logits(windowed, pack(documents_of([9]), 100)[0])
+    with pytest.raises(PacosError, match="looks back 8 tokens"):
+        row_logits(windowed, Packer(100).pack(documents_of([9]), [1.0])[0])

@@ -20,10 +20,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pacos.core.errors import PacosError
 from pacos.core.prompts import render_prompt
-from pacos.core.recipe import Recipe
+from pacos.core.recipe import Recipe, TrainTable
 from pacos.core.run_folder import RunFolder
 from pacos.train.checkpoint import StepLog
-from pacos.train.device import memory_named
+from pacos.train.machine import memory_named
+from pacos.train.memory import estimate_memory
 from pacos.train.optimizer import scheduled_rate
 from pacos.train.run import TrainReport, run
 
@@ -80,7 +81,8 @@ with RunFolder(Path(sys.argv[2]), recipe) as opened:
 
 def start(recipe: Recipe, tmp_path: Path, folder: Path) -> subprocess.Popen[bytes]:
     (tmp_path / "again.toml").write_text(recipe.text)
-    keys = [f"train.{key}={value}" for key, value in recipe.table("train").items() if value is not None]
+    values = {key: value for key, value in recipe.table("train").items() if value is not None}
+    keys = [f"train.{key}={str(v).lower() if isinstance(v, bool) else v}" for key, v in values.items()]
     command = [sys.executable, "-c", KILLED, str(tmp_path / "again.toml"), str(folder), *keys]
     return subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())})
 
@@ -107,14 +109,14 @@ def test_interrupted_then_killed_it_ends_in_the_same_weights_to_the_bit(
     assert process.wait() != 0
     newest = max((folder / "train/checkpoints").iterdir())
     interrupted_at = len(losses(folder))
-    assert int(newest.stem.removeprefix("step-")) == interrupted_at >= 5
+    assert int(newest.name.removeprefix("step-")) == interrupted_at >= 5
 
     process = start(recipe, tmp_path, folder)
     wait_for_step(folder, interrupted_at + 10, process)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (folder / "train/done.json").exists()
-    assert len(list((folder / "train/checkpoints").glob("step-*.pt"))) <= 3
+    assert len(list((folder / "train/checkpoints").glob("step-*"))) <= 3
 
     resumed, unbroken = train(recipe, folder), train(recipe, tmp_path / "unbroken")
     assert resumed.weights_sha256 == unbroken.weights_sha256
@@ -217,11 +219,15 @@ def test_a_damaged_or_foreign_checkpoint_is_named(
     train(recipe, folder)
     (folder / "train/done.json").unlink()
     newest = max((folder / "train/checkpoints").iterdir())
-    whole = newest.read_bytes()
-    newest.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(PacosError, match=r"damaged.*remove it"):
-        train(recipe, folder)
-    newest.write_bytes(whole)
+    for name in ("__0_0.distcp", ".metadata", "progress.json"):
+        whole = (newest / name).read_bytes()
+        (newest / name).write_bytes(whole[: len(whole) // 2])
+        with pytest.raises(PacosError, match=r"(damaged.*remove it)|not JSON"):
+            train(recipe, folder)
+        (newest / name).unlink()
+        with pytest.raises(PacosError, match=r"(damaged.*remove it)|no such file"):
+            train(recipe, folder)
+        (newest / name).write_bytes(whole)
     dataset.write_text(json.dumps(records(40, seed=5)))
     with pytest.raises(PacosError, match="another dataset"):
         train(recipe, folder)
@@ -244,7 +250,7 @@ def test_a_disk_that_is_full_is_one_line_and_nothing_half_written(
     with pytest.raises(PacosError, match="cannot be written"):
         train(short_recipe(checkpoint_every=checkpoint_every), tmp_path / "run")
     written = {path.name for path in (tmp_path / "run/train").rglob("*") if path.is_file()}
-    assert written == {"recipe.json", "steps.jsonl"}
+    assert written == {"recipe.json", "steps.jsonl", "events.out.tfevents.pacos"}
 
 
 def test_the_schedule_rises_to_its_peak_and_never_stands_at_zero() -> None:
@@ -256,8 +262,9 @@ def test_the_schedule_rises_to_its_peak_and_never_stands_at_zero() -> None:
 
 
 def test_out_of_memory_names_the_keys_to_lower_and_other_errors_pass() -> None:
-    device = torch.device("cpu")
-    with pytest.raises(PacosError, match=r"out of memory on cpu.*lower train\.max_length"), memory_named(device):
+    device, estimate = torch.device("cpu"), estimate_memory(TrainTable(), "cpu", "fp32")
+    said = r"out of memory on cpu.*estimated at .*weights.*lower train\.row_tokens"
+    with pytest.raises(PacosError, match=said), memory_named(device, estimate):
         torch.empty(2**50)
-    with pytest.raises(RuntimeError, match="shape"), memory_named(device):
+    with pytest.raises(RuntimeError, match="shape"), memory_named(device, estimate):
         torch.empty(2) @ torch.empty(3, 4)

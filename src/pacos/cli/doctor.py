@@ -90,11 +90,13 @@ def _engine(table: EngineTable) -> str:
 
 def _tell_training(recipe: Recipe, device: torch.device) -> None:
     precision = choose_precision(recipe.train.precision, device)
-    estimate = estimate_memory(recipe.train, device.type, precision)
+    capacity = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
+    estimate = estimate_memory(recipe.train, device.type, precision, capacity=capacity)
     libraries = 0 if device.type == "cuda" else LIBRARIES_BYTES
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory_bytes()
     print(
-        f"\ntraining {recipe.train.base}: {estimate.parameters:,} parameters in {precision} on {device.type}, estimated"
+        f"\ntraining {recipe.train.base}: {estimate.parameters:,} parameters "
+        f"in {estimate.precision} on {device.type}, estimated"
     )
     for name, size in (
         ("libraries", libraries),
@@ -117,7 +119,7 @@ def _verdict(estimate: MemoryEstimate, total: int, free: int, disk_free: int) ->
     if total > free:
         # What grows with the tokens in a row can be lowered by a key; the rest only by another base.
         fixed = total - estimate.activations - estimate.logits
-        remedy = "lower train.max_length or train.batch_size" if fixed < free else "choose a smaller train.base"
+        remedy = "lower train.max_length or train.row_tokens" if fixed < free else "choose a smaller train.base"
         return f"does not fit: {_gigabytes(total - free)} of memory too little; {remedy}."
     if estimate.disk > disk_free:
         return f"does not fit: {_gigabytes(estimate.disk - disk_free)} of disk too little; give --run another disk."

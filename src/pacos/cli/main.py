@@ -1,7 +1,9 @@
 """`pacos VERB`: each verb opens its recipe and run folder and calls one stage, imported only then."""
 
 import importlib
+import os
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +17,7 @@ from pacos.core.recipe import Recipe, explain, load, load_run
 from pacos.core.run_folder import RunFolder
 
 INTERRUPTED = 130
+SPOKEN_FIRST_SECONDS = 5
 STAGES = ("generate", "train", "evaluate", "release")
 
 app = typer.Typer(
@@ -77,10 +80,30 @@ def generate(
 
 
 @app.command()
-def train(recipe: RecipePath, overrides: Overrides = None, run: RunOption = None) -> None:
+def train(
+    recipe: RecipePath,
+    overrides: Overrides = None,
+    run: RunOption = None,
+    gpus: Annotated[int, typer.Option("--gpus", min=1, help="Processes on this machine, one a GPU.")] = 1,
+) -> None:
     """Fine-tune the base on the data."""
-    with _open(recipe, overrides, run) as folder:
+    if gpus > 1:
+        from pacos.train.machine import launch
+
+        arguments = [str(recipe), *(overrides or ()), *(("--run", str(run)) if run else ())]
+        raise typer.Exit(launch(gpus, arguments))
+    folder = _open(recipe, overrides, run)
+    # Of processes that torchrun started, the first holds the run's lock; the others only compute.
+    if os.environ.get("RANK", "0") == "0":
+        with folder:
+            _run_stage("train", folder)
+        return
+    try:
         _run_stage("train", folder)
+    except PacosError:
+        # What all of them meet is the first one's to say; it has this long to say it.
+        time.sleep(SPOKEN_FIRST_SECONDS)
+        raise
 
 
 @app.command()

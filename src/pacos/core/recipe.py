@@ -8,7 +8,7 @@ import textwrap
 import tomllib
 import types
 from collections.abc import Iterable
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -79,6 +79,18 @@ class GenerateTable:
 
 
 @dataclass(frozen=True)
+class LoraTable:
+    """Low-rank adapters in place of full fine-tuning."""
+
+    rank: int = _key(16, at_least=1)
+    """The adapters' rank."""
+    alpha: int = _key(32, at_least=1)
+    """Adapters count alpha / rank times."""
+    dropout: float = _key(0.0, at_least=0, at_most=1)
+    """Share of the adapters' inputs dropped in training."""
+
+
+@dataclass(frozen=True)
 class TrainTable:
     """Fine-tuning the base."""
 
@@ -98,10 +110,22 @@ class TrainTable:
     """AdamW's decoupled weight decay."""
     warmup_ratio: float = _key(0.03, unit="share of all steps", at_least=0, at_most=1)
     """The share of steps over which the learning rate rises from zero."""
-    precision: Literal["auto", "fp32", "bf16"] = _key("auto")
-    """`bf16` computes in bfloat16 over fp32 weights; `auto` takes it where the device is faster with it."""
+    engine: Literal["pacos", "trainer"] = _key("pacos")
+    """`pacos` packs, shares the preamble and shards by FSDP2; `trainer` is Hugging Face's, as the published run's."""
+    precision: Literal["auto", "fp32", "bf16", "split"] = _key("auto")
+    """`bf16` computes in it over fp32 weights, `split` keeps them as bf16 and a remainder; `auto` chooses."""
+    optimizer: Literal["auto", "adamw", "adamw-8bit"] = _key("auto")
+    """AdamW with fp32 or 8-bit states; `auto` takes 8-bit ones beside split weights."""
     mode: Literal["alpaca-2023", "modern"] = _key("modern")
-    """`alpaca-2023` tokenises prompt and answer as one text, as released; `modern` apart, so no answer is masked."""
+    """`alpaca-2023` tokenises, masks and averages as the published run; `modern` masks no answer, averages tokens."""
+    lora: LoraTable | None = _key(None)  # noqa: RUF009
+    """[train.lora] trains low-rank adapters in place of all weights."""
+    share_prefix: bool = _key(True)
+    """Computes the prompt's constant preamble once a row, where that is exact."""
+    row_tokens: int | None = _key(None, unit="tokens", at_least=64)
+    """The most tokens computed at once; unset means 2,048 on a CPU, on a GPU 8,192 or as many as fit."""
+    track: Literal["", "wandb", "trackio"] = _key("")
+    """Sends each step's figures there too; the package has to be installed."""
     max_examples: int | None = _key(None, unit="examples", at_least=1)
     """Train on the first so many examples only."""
     checkpoint_every: int = _key(100, unit="optimizer steps", at_least=1)
@@ -175,6 +199,9 @@ TABLES: dict[str, type] = {
     "evaluate": EvaluateTable,
     "serve": ServeTable,
 }
+# Tables that are a key of another one.
+INNER_TABLES: dict[str, type] = {"train.lora": LoraTable}
+ALL_TABLES = {**TABLES, **INNER_TABLES}
 
 
 def load(path: Path | str, overrides: Iterable[str] = ()) -> Recipe:
@@ -214,20 +241,24 @@ def _resolve(path: Path, name: str, text: str, document: dict[str, Any], overrid
             tables[table][key] = _checked(str(path), table, key, value)
     for override in overrides:
         table, key, value = _parse_override(override)
-        tables[table][key] = _checked(f"override {table}.{key}", table, key, value)
+        checked = _checked(f"override {table}.{key}", table, key, value)
+        outer, _, inner = table.partition(".")
+        if inner:
+            checked = replace(tables[outer].get(inner) or INNER_TABLES[table](), **{key: checked})
+        tables[outer][inner or key] = checked
     return Recipe(name=name, text=text, **{name: TABLES[name](**values) for name, values in tables.items()})
 
 
 def _parse_override(override: str) -> tuple[str, str, Any]:
     name, equals, raw = override.partition("=")
-    table, dot, key = name.partition(".")
+    table, dot, key = name.rpartition(".")
     if not equals or not dot:
         raise PacosError(f"override {override!r}: expected table.key=value, such as train.num_epochs=1.")
     # The value stays out of every error about a name: it may be a key typed in the wrong place.
     where = f"override {name}"
-    _check_name(where, table, TABLES, "table")
-    _check_name(where, key, _field_names(TABLES[table]), "key", f"{table}.")
-    if get_type_hints(TABLES[table])[key] is str:
+    _check_name(where, table, ALL_TABLES, "table")
+    _check_name(where, key, _field_names(ALL_TABLES[table]), "key", f"{table}.")
+    if get_type_hints(ALL_TABLES[table])[key] is str:
         return table, key, raw
     try:
         return table, key, tomllib.loads(f"value = {raw}")["value"]
@@ -248,13 +279,15 @@ def _check_name(where: str, name: str, known: Iterable[str], kind: str, prefix: 
 
 
 def _checked(where: str, table: str, key: str, value: Any) -> Any:
-    cls = TABLES[table]
+    cls = ALL_TABLES[table]
     _check_name(where, key, _field_names(cls), "key", f"{table}.")
     hint = get_type_hints(cls)[key]
     spec = next(f for f in fields(cls) if f.name == key)
     name = f"{table}.{key}"
     if isinstance(value, list):
         value = tuple(value)
+    if isinstance(value, dict) and name in INNER_TABLES:
+        value = INNER_TABLES[name](**{inner: _checked(where, name, inner, each) for inner, each in value.items()})
     if isinstance(value, int) and not isinstance(value, bool) and _accepts(hint, float) and not _accepts(hint, int):
         value = float(value)
     if isinstance(value, str):
@@ -318,6 +351,8 @@ def describe(hint: Any) -> str:
         return 'a list of texts, such as ["one", "two"]'
     if get_origin(hint) in (types.UnionType, Union):
         return " or ".join(describe(option) for option in get_args(hint) if option is not types.NoneType)
+    if hint in INNER_TABLES.values():
+        return "a table"
     return {str: "text", int: "a whole number", float: "a number", bool: "true or false"}[hint]
 
 
@@ -334,15 +369,17 @@ def doc_lines(table: type) -> dict[str, str]:
 
 def explain(name: str) -> str:
     """A key's doc line, type, default and unit; a table's name explains all of its keys."""
-    table, dot, key = name.partition(".")
-    _check_name("explain", table, TABLES, "table")
-    cls = TABLES[table]
-    if not dot:
-        return "\n\n".join(explain(f"{table}.{f.name}") for f in fields(cls))
+    if name in TABLES:
+        return "\n\n".join(explain(f"{name}.{f.name}") for f in fields(TABLES[name]))
+    table, _, key = name.rpartition(".")
+    _check_name("explain", table or key, ALL_TABLES, "table")
+    cls = ALL_TABLES[table]
     _check_name("explain", key, _field_names(cls), "key", f"{table}.")
     spec = next(f for f in fields(cls) if f.name == key)
     default = "unset" if spec.default in (None, MISSING) else repr(spec.default)
     if spec.default in ("", ()):
         default = "empty"
     unit = f"\n  unit: {spec.metadata['unit']}" if spec.metadata["unit"] else ""
-    return f"{name}: {doc_lines(cls)[key]}\n  expects: {describe(get_type_hints(cls)[key])}\n  default: {default}{unit}"
+    told = f"{name}: {doc_lines(cls)[key]}\n  expects: {describe(get_type_hints(cls)[key])}\n  default: {default}{unit}"
+    inner = [explain(f"{name}.{f.name}") for f in fields(INNER_TABLES[name])] if name in INNER_TABLES else []
+    return "\n\n".join([told, *inner])

@@ -3,22 +3,34 @@
 import json
 import os
 import re
-from dataclasses import dataclass
+import shutil
+import sys
+import warnings
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Any, Self
 
 import torch
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
 from transformers import PreTrainedModel
 
 from pacos.core.errors import PacosError
-from pacos.core.files import atomic_open, read_json_lines, write_error
+from pacos.core.files import atomic_open, read_json, read_json_lines, write_error, write_json
+from pacos.train.machine import Team
 
+# One process is no mistake.
+warnings.filterwarnings("ignore", message="torch.distributed is disabled")
 KEPT = 2
+LIBRARIES = ("torch", "transformers", "pacos")
 
 
 @dataclass
 class Progress:
-    """How far training is; what a checkpoint keeps beside weights, optimizer state and random state."""
+    """How far training is; what a checkpoint keeps beside weights and optimizer state."""
 
     step: int = 0
     real_tokens: int = 0
@@ -29,68 +41,85 @@ class Progress:
 class Checkpoints:
     """The checkpoints of one run; `origin` (hashes of base and dataset) must be the same at every resume."""
 
-    def __init__(self, folder: Path, origin: dict[str, str]) -> None:
-        self.folder = folder
-        self.origin = origin
+    def __init__(self, folder: Path, origin: dict[str, str], team: Team) -> None:
+        self.folder, self.origin, self.team = folder, origin, team
+        self.versions = {name: version(name) for name in LIBRARIES}
 
     def save(self, model: PreTrainedModel, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
         """Writes the state after `progress.step`, whole or not at all, and removes all but the last two."""
-        state = {
-            "model": model.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "random": torch.get_rng_state(),
-            "progress": vars(progress),
-            "origin": self.origin,
-        }
-        path = self.folder / f"step-{progress.step:08d}.pt"
-        with atomic_open(path, "wb") as file:
-            _save(state, file, path)
-        for old in self._paths()[:-KEPT]:
-            old.unlink()
+        path = self.folder / f"step-{progress.step:08d}"
+        partial = path.with_name(f".{path.name}.partial")
+        try:
+            if self.team.rank == 0:
+                shutil.rmtree(partial, ignore_errors=True)
+                partial.mkdir(parents=True)
+            self.team.wait()
+            save(_state(model, optimizer), checkpoint_id=partial, no_dist=not self.team.mesh)
+            if self.team.rank == 0:
+                record = {"progress": asdict(progress), "origin": self.origin, "versions": self.versions}
+                write_json(partial / "progress.json", record)
+                os.replace(partial, path)
+                for old in self._paths()[:-KEPT]:
+                    shutil.rmtree(old)
+            self.team.wait()
+        except (OSError, RuntimeError, CheckpointException) as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            # The full disk is reported as an error of torch's own, without the system's number.
+            raise write_error(path, OSError(0, "no space left, or the disk failed")) from error
 
     def load(self, model: PreTrainedModel, optimizer: torch.optim.Optimizer) -> Progress:
-        """Restores the newest checkpoint; a fresh Progress where there is none.
+        """Restores the newest checkpoint, of whatever number of processes; a fresh Progress where there is none.
 
         Raises PacosError for a checkpoint that is damaged or of another base or dataset.
         """
-        for path in self.folder.glob(".step-*.partial"):
-            path.unlink()
         paths = self._paths()
+        if self.team.rank == 0:
+            for partial in self.folder.glob(".step-*.partial"):
+                shutil.rmtree(partial)
         if not paths:
             return Progress()
-        state = _read(paths[-1])
-        changed = [name for name, was in state["origin"].items() if self.origin.get(name) != was]
+        path = paths[-1]
+        try:
+            record = read_json(path / "progress.json", "record of a checkpoint")
+            self._check_origin(path, record)
+            load(_state(model, optimizer), checkpoint_id=path, no_dist=not self.team.mesh)
+            return Progress(**record["progress"])
+        except PacosError:
+            raise
+        except (Exception, CheckpointException) as error:
+            inner = next(iter(error.failures.values()))[0] if isinstance(error, CheckpointException) else error
+            reason = " ".join(str(inner).split()) or type(inner).__name__
+            raise PacosError(
+                f"{path}: this checkpoint is damaged ({reason[:120]}); "
+                "remove it, and the same command goes on from the one before."
+            ) from None
+
+    def _check_origin(self, path: Path, record: dict[str, Any]) -> None:
+        changed = [name for name, was in record["origin"].items() if self.origin.get(name) != was]
         if changed:
             raise PacosError(
-                f"{paths[-1]}: made with another {' and '.join(changed)} than the one there now; "
+                f"{path}: made with another {' and '.join(changed)} than the one there now; "
                 "put it back as it was, or begin anew with --run another folder."
             )
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        torch.set_rng_state(state["random"])
-        return Progress(**state["progress"])
+        for name, was in record["versions"].items():
+            if self.versions.get(name) != was and self.team.rank == 0:
+                now = self.versions.get(name)
+                print(
+                    f"train: {path} was made with {name} {was}, this is {now}: not the same to the bit", file=sys.stderr
+                )
 
     def _paths(self) -> list[Path]:
-        return sorted(path for path in self.folder.glob("*.pt") if re.fullmatch(r"step-\d+\.pt", path.name))
+        return sorted(path for path in self.folder.glob("step-*") if re.fullmatch(r"step-\d+", path.name))
 
 
-def _save(state: dict[str, Any], file: IO[bytes], path: Path) -> None:
-    try:
-        torch.save(state, file)
-    except RuntimeError as error:
-        # torch reports a full disk as an error of its own, without the system's number.
-        raise write_error(path, OSError(0, "no space left, or the disk failed")) from error
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        return state
-    except Exception as error:
-        raise PacosError(
-            f"{path}: this checkpoint is damaged ({str(error).splitlines()[0][:80]}); "
-            "remove it, and the same command goes on from the one before."
-        ) from None
+def _state(model: PreTrainedModel, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """All that an update changes, by name, each tensor once; sharded ones are saved as what they are shares of."""
+    state = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            state[f"model.{name}"] = parameter.detach()
+            state |= {f"optimizer.{name}.{key}": value for key, value in optimizer.state[parameter].items()}
+    return state
 
 
 class StepLog:
@@ -98,12 +127,9 @@ class StepLog:
 
     def __init__(self, path: Path, step: int) -> None:
         self.path = path
-        kept = []
-        if path.exists():
-            lines = path.read_bytes().split(b"\n")[:step]
-            kept = [line + b"\n" for line in lines]
+        kept = path.read_bytes().split(b"\n")[:step] if path.exists() else []
         with atomic_open(path, "wb") as file:
-            file.writelines(kept)
+            file.writelines(line + b"\n" for line in kept)
 
     def __enter__(self) -> Self:
         self._file = open(self.path, "a", encoding="utf-8")
@@ -113,18 +139,15 @@ class StepLog:
         self._file.close()
 
     def write(self, values: dict[str, Any]) -> None:
-        """Appends one line and hands it to the system, so that a killed process loses none."""
+        """Appends one line and puts it on disk, so that no checkpoint is ahead of it."""
         try:
             self._file.write(json.dumps(values) + "\n")
             self._file.flush()
+            os.fsync(self._file.fileno())
         except OSError as error:
             raise write_error(self.path, error) from error
 
-    def sync(self) -> None:
-        """Puts the lines on disk, before a checkpoint counts on them."""
-        os.fsync(self._file.fileno())
 
-
-def logged_losses(path: Path) -> list[float]:
-    """The loss of every step so far."""
-    return [line["loss"] for _, line in read_json_lines(path, "step log")]
+def logged_steps(path: Path) -> Iterator[dict[str, float]]:
+    """The lines of every step so far."""
+    return (line for _, line in read_json_lines(path, "step log"))

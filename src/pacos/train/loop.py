@@ -1,126 +1,156 @@
 """The loop: one optimizer step after another, each exactly one batch of the recipe."""
 
+import inspect
 import math
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import cast
 
 import torch
+from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
 from pacos.core.errors import PacosError
-from pacos.core.progress import ProgressBar
 from pacos.core.recipe import TrainTable
-from pacos.train.checkpoint import Checkpoints, Progress, StepLog
+from pacos.train.checkpoint import Checkpoints, Progress
 from pacos.train.data import Document
-from pacos.train.loss import summed_loss
-from pacos.train.optimizer import scheduled_rate
-from pacos.train.packing import Row, pack, step_documents
+from pacos.train.machine import Team, autocast
+from pacos.train.optimizer import clip_gradients, scheduled_rate
+from pacos.train.packing import NO_LABEL, Packer, Row, label_weights, step_documents
 
 CLIP_NORM = 1.0
-ROW_TOKENS = {"cpu": 2048, "mps": 4096, "cuda": 8192}
 
 
 @dataclass(frozen=True)
-class StepResult:
-    """What one optimizer step measured."""
+class Loop:
+    """A model on its device and what moves it; `peak_flops` is one device's, for the MFU."""
 
-    loss: float
-    grad_norm: float
-    real_tokens: int
+    model: PreTrainedModel
+    optimizer: torch.optim.Optimizer
+    table: TrainTable
+    team: Team
+    packer: Packer
+    precision: str
+    peak_flops: float
+
+    def train(
+        self,
+        documents: Sequence[Document],
+        total_steps: int,
+        progress: Progress,
+        checkpoints: Checkpoints,
+        on_step: Callable[[dict[str, float]], None],
+    ) -> None:
+        """Takes `progress` from where it stands to `total_steps`, saving on the way and on Ctrl-C.
+
+        Raises KeyboardInterrupt after the step that Ctrl-C fell into, and PacosError where the loss is no number.
+        """
+        table = self.table
+        with interrupt_after_step() as asked:
+            while progress.step < total_steps:
+                start = time.perf_counter()
+                batch = step_documents(documents, progress.step, table)
+                rate = scheduled_rate(progress.step + 1, total_steps, table.learning_rate, table.warmup_ratio)
+                values, interrupted = self.step(batch, rate, progress.step + 1, asked.is_set())
+                seconds = time.perf_counter() - start
+                progress.step += 1
+                progress.real_tokens += int(values["real_tokens"])
+                progress.seconds += seconds
+                on_step(values | self._speed(values, seconds))
+                if interrupted or (progress.step % table.checkpoint_every == 0 and progress.step < total_steps):
+                    checkpoints.save(self.model, self.optimizer, progress)
+                if interrupted:
+                    raise KeyboardInterrupt
+
+    def step(
+        self, batch: Sequence[Document], rate: float, step: int, interrupt: bool = False
+    ) -> tuple[dict[str, float], bool]:
+        """One update from the batch's loss, gradients clipped to norm 1; what it measured, and whether any process
+        was asked to stop."""
+        # Dropout, where a model has any, is a pure function of seed, step and process, as the order of examples is.
+        torch.manual_seed((self.table.seed * 1_000_003 + step) * 4096 + self.team.rank)
+        loss, computed, labels, interrupted = self.accumulate(batch, interrupt)
+        norm = clip_gradients(self.optimizer, CLIP_NORM, self.team.total)
+        if not math.isfinite(loss) or not math.isfinite(norm):
+            ids = ", ".join(document.id for document in batch)
+            raise PacosError(
+                f"train: step {step} has loss {loss} and gradient norm {norm}; expected numbers. "
+                f"Stopped before its update, the last checkpoint is kept; lower train.learning_rate. Records: {ids}"
+            )
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        real = sum(len(document.input_ids) for document in batch)
+        values = {"step": step, "loss": loss, "grad_norm": norm, "learning_rate": rate, "real_tokens": real}
+        return values | {"computed_tokens": computed, "labels": labels}, interrupted
+
+    def accumulate(self, batch: Sequence[Document], interrupt: bool = False) -> tuple[float, int, int, bool]:
+        """Adds the gradients of the batch's loss, of which each process computes its rows' part.
+
+        Returns loss, computed tokens and labels of all processes, and whether any of them was asked to stop.
+        """
+        rows = self.packer.pack(batch, label_weights(batch, self.table.mode))
+        sums = torch.zeros(3, device=self.team.device)
+        self.model.train()
+        for row in rows[self.team.rank :: self.team.size]:
+            with autocast(self.team.device, self.precision):
+                loss = row_loss(self.model, row.to(self.team.device))
+            # Sharded gradients are averaged over processes.
+            (loss * self.team.size).backward()  # type: ignore[no-untyped-call]
+            sums += torch.stack([loss.detach(), loss.new_tensor(row.computed_tokens), loss.new_tensor(0)])
+        sums[2] = float(interrupt)
+        loss_sum, computed, interrupts = self.team.total(sums).tolist()
+        return loss_sum, int(computed), sum(document.num_labels for document in batch), interrupts > 0
+
+    @torch.no_grad()
+    def mean_loss(self, documents: Sequence[Document]) -> float:
+        """Token-mean cross-entropy in nats, without gradients."""
+        rows = self.packer.pack(documents, [1.0] * len(documents))
+        total = torch.zeros((), device=self.team.device)
+        self.model.train(False)
+        with autocast(self.team.device, self.precision):
+            for row in rows[self.team.rank :: self.team.size]:
+                total += row_loss(self.model, row.to(self.team.device))
+        return float(self.team.total(total)) / sum(document.num_labels for document in documents)
+
+    def _speed(self, values: dict[str, float], seconds: float) -> dict[str, float]:
+        """Tokens a second, and the share of the device's peak: of products done, and as if none had been shared."""
+        output = self.model.get_output_embeddings()  # type: ignore[no-untyped-call]
+        head = cast(torch.nn.Linear, output).weight.numel()
+        body = self.model.num_parameters() - head * (1 if self.model.config.tie_word_embeddings else 2)
+        peak = self.peak_flops * self.team.size * seconds
+        done = 6 * (body * values["computed_tokens"] + head * values["labels"])
+        return {
+            "real_tokens_per_second": round(values["real_tokens"] / seconds, 1),
+            "mfu": round(done / peak, 4),
+            "mfu_unshared": round(6 * (body + head) * values["real_tokens"] / peak, 4),
+            "seconds": round(seconds, 4),
+        }
 
 
-def train(
-    model: PreTrainedModel,
-    optimizer: torch.optim.Optimizer,
-    documents: Sequence[Document],
-    table: TrainTable,
-    total_steps: int,
-    autocast: torch.autocast,
-    progress: Progress,
-    checkpoints: Checkpoints,
-    log: StepLog,
-) -> None:
-    """Takes `progress` from where it stands to `total_steps`, saving on the way and on Ctrl-C.
-
-    Raises KeyboardInterrupt after the step that Ctrl-C fell into, and PacosError where the loss is no number.
-    """
-    model.train()
-    with ProgressBar("train", total_steps, "steps", progress.step) as bar, interrupt_after_step() as interrupted:
-        while progress.step < total_steps:
-            start = time.perf_counter()
-            batch = step_documents(documents, progress.step, table.batch_size, table.seed)
-            rate = scheduled_rate(progress.step + 1, total_steps, table.learning_rate, table.warmup_ratio)
-            result = optimizer_step(model, optimizer, batch, rate, autocast, progress.step + 1)
-            seconds = time.perf_counter() - start
-            progress.step += 1
-            progress.real_tokens += result.real_tokens
-            progress.seconds += seconds
-            log.write(step_line(progress.step, result, rate, seconds))
-            bar.advance(1, f"loss {result.loss:.4f} lr {rate:.2e} {result.real_tokens / seconds:,.0f} tokens/s")
-            if interrupted.is_set() or (progress.step % table.checkpoint_every == 0 and progress.step < total_steps):
-                log.sync()
-                checkpoints.save(model, optimizer, progress)
-            if interrupted.is_set():
-                raise KeyboardInterrupt
+def row_logits(model: PreTrainedModel, row: Row) -> torch.Tensor:
+    """Logits [L, V] at the row's predictors, in fp32."""
+    if row.documents is None:
+        output = model(row.input_ids, attention_mask=row.padding_mask, use_cache=False)
+        return output.logits.flatten(0, 1)[row.predictors].float()  # type: ignore[no-any-return]
+    options = {"position_ids": row.position_ids, "documents": row.documents, "use_cache": False}
+    # Most models compute the LM head where they are told to; for the rest its other rows are thrown away.
+    if "logits_to_keep" in inspect.signature(model.forward).parameters:
+        logits_LV: torch.Tensor = model(row.input_ids, **options, logits_to_keep=row.predictors).logits[0]
+    else:
+        logits_LV = model(row.input_ids, **options).logits[0, row.predictors]
+    return logits_LV.float()
 
 
-def optimizer_step(
-    model: PreTrainedModel,
-    optimizer: torch.optim.Optimizer,
-    batch: Sequence[Document],
-    learning_rate: float,
-    autocast: torch.autocast,
-    step: int,
-) -> StepResult:
-    """One update from the token-mean loss of the whole batch, gradients clipped to norm 1."""
-    rows = pack(batch, row_tokens(model.device))
-    loss = accumulate_gradients(model, rows, autocast)
-    grad_norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM))
-    if not math.isfinite(loss) or not math.isfinite(grad_norm):
-        ids = ", ".join(document.id for document in batch)
-        raise PacosError(
-            f"train: step {step} has loss {loss} and gradient norm {grad_norm}; expected numbers. "
-            f"Stopped before its update, the last checkpoint is kept; lower train.learning_rate. Records: {ids}"
-        )
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate
-    optimizer.step()
-    optimizer.zero_grad()
-    return StepResult(loss, grad_norm, sum(len(document.input_ids) for document in batch))
-
-
-def accumulate_gradients(model: PreTrainedModel, rows: Sequence[Row], autocast: torch.autocast) -> float:
-    """Adds the gradients of the rows' token-mean loss to the model's; returns that loss."""
-    num_labels = sum(row.num_labels for row in rows)
-    total = torch.zeros((), device=model.device)
-    for row in rows:
-        with autocast:
-            loss = summed_loss(model, row.to(model.device)) / num_labels
-        loss.backward()  # type: ignore[no-untyped-call]
-        total += loss.detach()
-    return float(total)
-
-
-def row_tokens(device: torch.device) -> int:
-    """Tokens of a full row: enough to keep the device busy, few enough for its activations to stay small."""
-    return ROW_TOKENS[device.type]
-
-
-def step_line(step: int, result: StepResult, rate: float, seconds: float) -> dict[str, float]:
-    """One line of steps.jsonl."""
-    return {
-        "step": step,
-        "loss": result.loss,
-        "grad_norm": result.grad_norm,
-        "learning_rate": rate,
-        "real_tokens": result.real_tokens,
-        "real_tokens_per_second": round(result.real_tokens / seconds, 1),
-        "seconds": round(seconds, 4),
-    }
+def row_loss(model: PreTrainedModel, row: Row) -> torch.Tensor:
+    """The row's part of the step's loss: cross-entropy in nats at each label times the label's weight."""
+    losses_L = cross_entropy(row_logits(model, row), row.labels, ignore_index=NO_LABEL, reduction="none")
+    return (losses_L * row.weights[: len(losses_L)]).sum()
 
 
 @contextmanager

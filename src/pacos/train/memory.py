@@ -8,22 +8,26 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig
 from pacos.core.errors import PacosError
 from pacos.core.models import resolve_model
 from pacos.core.recipe import TrainTable
-from pacos.train.checkpoint import KEPT
-from pacos.train.loop import ROW_TOKENS
 
 # Tensors that a decoder layer keeps for its backward pass, in widths of the hidden and of the MLP's inner state:
 # two norms, queries, keys and values, attention's output, two residuals; gate, its activation, up, their product.
 # Counted on LLaMA models, where this lies within a tenth.
 HIDDEN_KEPT = 12
 INNER_KEPT = 4
-FP32_BYTES = 4
+# Checkpoints kept, and one being written.
+CHECKPOINTS = 3
+ROW_TOKENS = {"cpu": 2048, "mps": 4096, "cuda": 8192}
+# From so many parameters on, `auto` keeps a GPU's weights split and its optimizer states in 8 bits.
+LARGE = 10**9
 
 
 @dataclass(frozen=True)
 class MemoryEstimate:
-    """Bytes that training holds at its peak, by what holds them."""
+    """Bytes that training holds at its peak on one of its devices, by what holds them."""
 
     parameters: int
+    precision: str
+    eight_bit: bool
     row_tokens: int
     weights: int
     gradients: int
@@ -38,32 +42,68 @@ class MemoryEstimate:
         """All that must be in the device's memory at once."""
         return self.weights + self.gradients + self.optimizer_state + self.activations + self.logits
 
+    @property
+    def said(self) -> str:
+        """The parts in one line."""
+        names = ("weights", "gradients", "optimizer_state", "activations", "logits")
+        parts = ", ".join(f"{name.replace('_', ' ')} {getattr(self, name) / 1e9:.2f}" for name in names)
+        return f"estimated at {self.total / 1e9:.2f} GB ({parts})"
 
-def estimate_memory(table: TrainTable, device_type: str, precision: str) -> MemoryEstimate:
-    """Estimates a recipe's training; reads config.json and no weights. PacosError where that cannot be read."""
+
+def estimate_memory(
+    table: TrainTable, device_type: str, precision: str, devices: int = 1, capacity: int | None = None
+) -> MemoryEstimate:
+    """Estimates a recipe's training; reads config.json and no weights. PacosError where that cannot be read.
+
+    Settles what `auto` and unset keys become: of rows the longest that fits a device of `capacity` bytes.
+    """
     config = _config(table.base)
     # On the meta device a model has shapes and no storage.
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
     parameters = model.num_parameters()
-    tokens = min(table.batch_size * table.max_length, max(ROW_TOKENS[device_type], table.max_length))
+    if table.precision == "auto" and device_type == "cuda" and parameters > LARGE and table.engine == "pacos":
+        precision = "split"
+    eight_bit = table.optimizer == "adamw-8bit" or (table.optimizer == "auto" and precision == "split")
+    trained = parameters if not table.lora else table.lora.rank * sum(
+        sum(module.weight.shape) for module in model.modules() if isinstance(module, torch.nn.Linear)
+    )  # fmt: skip
+    row = table.row_tokens or max(ROW_TOKENS[device_type], table.max_length)
+    while True:
+        estimate = _estimate(table, config, parameters, trained, precision, eight_bit, row, devices)
+        if table.row_tokens or not capacity or estimate.total < 0.93 * capacity or row // 2 < table.max_length:
+            return estimate
+        row = row * 3 // 4
+
+
+def _estimate(
+    table: TrainTable, config: PreTrainedConfig, parameters: int, trained: int, precision: str, eight_bit: bool,
+    row: int, devices: int,
+) -> MemoryEstimate:  # fmt: skip
+    tokens = min(table.batch_size * table.max_length, row)
     text = config.get_text_config()
     inner = getattr(text, "intermediate_size", None) or 4 * text.hidden_size
     kept = HIDDEN_KEPT * text.hidden_size + INNER_KEPT * inner
     # Under autocast norms and residuals stay fp32 while products are bf16, and so is a copy of the weights.
-    activation_bytes = FP32_BYTES if precision == "fp32" else 3
-    weight_copies = 0 if precision == "fp32" else parameters * 2
-    weights = parameters * FP32_BYTES
+    activation_bytes = {"fp32": 4, "bf16": 3, "split": 2}[precision]
+    weight_bytes = 2 * parameters + 2 * trained if precision == "split" else 4 * parameters
+    gradient_bytes = (2 if precision == "split" else 4) * trained
+    # Beside its moments a tensor's fp32 value, gradient and moments are there for the moment of its update.
+    state_bytes = trained * 2 + trained // 32 + 16 * text.vocab_size * text.hidden_size if eight_bit else 8 * trained
+    saved = (weight_bytes if trained == parameters else 4 * trained) + state_bytes
     return MemoryEstimate(
         parameters=parameters,
-        row_tokens=tokens,
-        weights=weights,
-        gradients=weights,
-        optimizer_state=2 * weights,
-        activations=tokens * text.num_hidden_layers * kept * activation_bytes + weight_copies,
+        precision=precision,
+        eight_bit=eight_bit,
+        row_tokens=row,
+        weights=weight_bytes // devices,
+        gradients=gradient_bytes // devices,
+        optimizer_state=state_bytes // devices,
+        activations=tokens * text.num_hidden_layers * kept * activation_bytes
+        + (2 * parameters if precision == "bf16" else 0),
         # Logits, their fp32 copy and log-probabilities, and the gradient, at half of the tokens: the answers.
-        logits=tokens // 2 * text.vocab_size * FP32_BYTES * 3,
-        disk=(KEPT + 1) * 3 * weights + 2 * weights,
+        logits=tokens // 2 * text.vocab_size * 4 * 3,
+        disk=CHECKPOINTS * saved + 4 * trained,
     )
 
 

@@ -1,18 +1,167 @@
-"""AdamW with linear warm-up and cosine decay, as the Alpaca run used it."""
+"""AdamW with linear warm-up and cosine decay, as the Alpaca run used it: in fp32, or as exact in half of the memory."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
+from torch.distributed.tensor import DTensor
+from torch.nn.functional import pad
+from torch.optim.adamw import adamw
+
+BETAS = (0.9, 0.999)
+EPSILON = 1e-8
+# 8-bit states: values of a row share a scale by this many; tensors smaller than that many numbers keep fp32 states.
+BLOCK = 256
+SMALL = 4096
+# Levels of an 8-bit number and the power they follow: dense near zero, where most of a block's values lie.
+FIRST, SECOND = (127, 2), (255, 4)
 
 
-def make_optimizer(model: torch.nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
-    """Fused AdamW, β 0.9/0.999 and ε 1e-8; biases and norms are not decayed."""
+def local(tensor: torch.Tensor) -> torch.Tensor:
+    """This process's part of a tensor, whether it is sharded or not."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def split(master: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """An fp32 tensor as bf16, rounded to nearest, and the 16 bits that make it whole again.
+
+    These are an integer; they pass for bf16 because processes cannot exchange int16.
+    """
+    bits = master.contiguous().view(torch.int32)
+    # Ties go up in magnitude, so that the remainder always fits 16 bits with its sign.
+    high = (bits + 0x8000) >> 16
+    low = bits - (high << 16)
+    return high.to(torch.int16).view(torch.bfloat16), low.to(torch.int16).view(torch.bfloat16)
+
+
+def join(high: torch.Tensor, low: torch.Tensor) -> torch.Tensor:
+    """The fp32 tensor that `split` took apart, bit for bit."""
+    return ((high.view(torch.int16).to(torch.int32) << 16) + low.view(torch.int16).to(torch.int32)).view(torch.float32)
+
+
+def quantise(values: torch.Tensor, levels: int, power: int, dither: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """8-bit numbers of `values` [R, ...] and their scales [R, blocks]; `dither` [256] in [0, 1) decides on rounding.
+
+    Over the steps the dither is even, so what is too small for a level adds up in the mean instead of being lost. A
+    positive second moment never becomes 0, which would divide its update by almost nothing.
+    """
+    flat = values.reshape(values.shape[0], -1)
+    blocks = pad(flat, (0, -flat.shape[1] % BLOCK)).view(values.shape[0], -1, BLOCK)
+    scale = blocks.abs().amax(2).clamp_min(torch.finfo(torch.float32).tiny)
+    share = blocks.abs() / scale[..., None]
+    below = (share ** (1 / power) * levels).floor().clamp_max(levels - 1)
+    low, high = (below / levels) ** power, ((below + 1) / levels) ** power
+    level = below + ((share - low) / (high - low) > dither)
+    signed = level.clamp_min(1) * (share > 0) if power == SECOND[1] else level * blocks.sign()
+    whole = signed.flatten(1)[:, : flat.shape[1]].reshape(values.shape)
+    return whole.to(torch.uint8 if power == SECOND[1] else torch.int8), scale
+
+
+def dequantise(numbers: torch.Tensor, scale: torch.Tensor, levels: int, power: int) -> torch.Tensor:
+    """The fp32 values of 8-bit numbers."""
+    flat = numbers.reshape(numbers.shape[0], -1).float() / levels
+    scales = scale.repeat_interleave(BLOCK, 1)[:, : flat.shape[1]]
+    return (flat.abs() ** power * flat.sign() * scales).reshape(numbers.shape)
+
+
+class CompactAdamW(torch.optim.Optimizer):
+    """torch's fused AdamW on weights that are rebuilt for the moment of their update, one tensor at a time.
+
+    `remainders` holds, for weights kept in bf16, what `split` left of their fp32 value. With `eight_bit` the moments
+    are kept in 8 bits and a scale a block. All states are tensors sharded as their weights are.
+    """
+
+    def __init__(
+        self, groups: list[dict[str, Any]], remainders: dict[torch.nn.Parameter, torch.Tensor], eight_bit: bool
+    ) -> None:
+        super().__init__(groups, {"lr": 0.0, "weight_decay": 0.0})
+        self.clip = 1.0
+        for parameter in (parameter for group in self.param_groups for parameter in group["params"]):
+            state = self.state[parameter]
+            state["step"] = torch.zeros((), device=parameter.device)
+            if parameter in remainders:
+                state["remainder"] = remainders[parameter]
+            if eight_bit and parameter.ndim >= 2 and parameter.numel() >= SMALL:
+                blocks = math.ceil(parameter[0].numel() / BLOCK)
+                for name, kind in (("exp_avg", torch.int8), ("exp_avg_sq", torch.uint8)):
+                    state[name] = torch.zeros_like(parameter, dtype=kind)
+                    # A slice of the weight, so that a sharded one gives sharded scales.
+                    scale = parameter.detach().flatten(1)[:, :1].expand(-1, blocks)
+                    state[f"{name}_scale"] = torch.zeros_like(scale, dtype=torch.float32).contiguous()
+            else:
+                for name in ("exp_avg", "exp_avg_sq"):
+                    state[name] = torch.zeros_like(parameter, dtype=torch.float32)
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """One update of every weight that has a gradient, multiplied by `clip`."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None and local(parameter).numel():
+                    self._update(parameter, group)
+
+    def _update(self, parameter: torch.nn.Parameter, group: dict[str, Any]) -> None:
+        state = {name: local(value) for name, value in self.state[parameter].items()}
+        assert parameter.grad is not None
+        weight, gradient = local(parameter), local(parameter.grad).float().mul_(self.clip)
+        master = join(weight, state["remainder"]) if "remainder" in state else weight
+        eight_bit = "exp_avg_scale" in state
+        first, second = state["exp_avg"], state["exp_avg_sq"]
+        if eight_bit:
+            first = dequantise(first, state["exp_avg_scale"], *FIRST)
+            second = dequantise(second, state["exp_avg_sq_scale"], *SECOND)
+        numbers = {"lr": group["lr"], "weight_decay": group["weight_decay"], "eps": EPSILON}
+        numbers |= {"beta1": BETAS[0], "beta2": BETAS[1], "amsgrad": False, "maximize": False}
+        adamw([master], [gradient], [first], [second], [], [state["step"]], fused=True, **numbers)
+        if "remainder" in state:
+            for old, new in zip((weight, state["remainder"]), split(master), strict=True):
+                old.copy_(new)
+        if eight_bit:
+            dither = _dither(state["step"])
+            for name, values, kind in (("exp_avg", first, FIRST), ("exp_avg_sq", second, SECOND)):
+                numbers8, scale = quantise(values, *kind, dither)
+                state[name].copy_(numbers8)
+                state[f"{name}_scale"].copy_(scale)
+
+
+def _dither(step: torch.Tensor) -> torch.Tensor:
+    """[256] numbers in [0, 1), evenly spread over places and over steps: the R2 sequence of Roberts (2018)."""
+    places = torch.arange(BLOCK, device=step.device, dtype=torch.float64)
+    return ((places * 0.7548776662466927 + step.double() * 0.5698402909980532) % 1).float()
+
+
+def make_optimizer(
+    model: torch.nn.Module, weight_decay: float, remainders: dict[torch.nn.Parameter, torch.Tensor], eight_bit: bool
+) -> torch.optim.Optimizer:
+    """AdamW, β 0.9/0.999 and ε 1e-8, with its states there from the beginning; biases and norms are not decayed."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.999), eps=1e-8, fused=True)
+    if remainders or eight_bit:
+        return CompactAdamW(groups, remainders, eight_bit)
+    optimizer = torch.optim.AdamW(groups, betas=BETAS, eps=EPSILON, fused=True)
+    for parameter in parameters:
+        moments = {name: torch.zeros_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
+        optimizer.state[parameter] = {"step": torch.zeros((), device=parameter.device), **moments}
+    return optimizer
+
+
+def clip_gradients(
+    optimizer: torch.optim.Optimizer, most: float, total: Callable[[torch.Tensor], torch.Tensor]
+) -> float:
+    """Scales the gradients to norm `most` where it is larger; returns the norm. `total` sums over the processes."""
+    gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    norms = [torch.linalg.vector_norm(local(gradient), dtype=torch.float32) for gradient in gradients]
+    norm = float(total(torch.stack(norms).square().sum()).sqrt())
+    factor = min(1.0, most / (norm + 1e-6))
+    if isinstance(optimizer, CompactAdamW):
+        optimizer.clip = factor
+    elif factor < 1:
+        torch._foreach_mul_([local(gradient) for gradient in gradients], factor)
+    return norm
 
 
 def scheduled_rate(step: int, total_steps: int, peak: float, warmup_ratio: float) -> float:

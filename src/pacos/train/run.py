@@ -1,26 +1,39 @@
 """The training stage: a base and instruction data in, a student out."""
 
+import importlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel
 
 from pacos.core.errors import PacosError
 from pacos.core.files import sha256_file
 from pacos.core.models import resolve_model, weights_sha256
-from pacos.core.recipe import Recipe
+from pacos.core.recipe import Recipe, TrainTable
 from pacos.core.run_folder import RunFolder
-from pacos.engines.local.device import choose_device, choose_precision
-from pacos.train.checkpoint import Checkpoints, StepLog, logged_losses
-from pacos.train.data import DataReport, Document, load_data
-from pacos.train.device import autocast, memory_named, peak_memory_bytes
-from pacos.train.loop import row_tokens, train
-from pacos.train.loss import mean_loss
+from pacos.engines.local.device import choose_precision
+from pacos.train.checkpoint import Checkpoints, Progress, StepLog, logged_steps
+from pacos.train.data import DataReport, TrainingData, load_data, shared_prefixes
+from pacos.train.loop import Loop
+from pacos.train.machine import Team, memory_named, open_team, peak_flops, peak_memory_bytes
+from pacos.train.memory import MemoryEstimate, estimate_memory
 from pacos.train.optimizer import make_optimizer
-from pacos.train.packing import pack
-from pacos.train.student import base_sha256, load_base, save_student
+from pacos.train.packing import Packer
+from pacos.train.student import (
+    Base,
+    Remainders,
+    base_sha256,
+    check_student,
+    has_dropout,
+    load_base,
+    probe,
+    save_student,
+    split_weights,
+)
+from pacos.train.tracking import Tracker
 
 FINAL_STEPS = 10
 
@@ -43,68 +56,137 @@ class TrainReport:
     heldout_loss_before: float | None
     heldout_loss_after: float | None
     device: str
+    processes: int
     precision: str
+    optimizer: str
     parameters: int
     peak_memory_bytes: int
+    estimated_memory_bytes: int
 
 
-def run(recipe: Recipe, run: RunFolder) -> TrainReport:
+def run(recipe: Recipe, run: RunFolder) -> TrainReport | None:
     """Fine-tunes recipe.train.base on the recipe's dataset, or on the one this run generated.
 
     Writes train/steps.jsonl, train/checkpoints/ and train/model/; resumes from the newest checkpoint, and then ends
-    in the same weights to the bit. Raises PacosError for a bad base, dataset or loss, or too little memory.
+    in the same weights to the bit. Of several processes that torchrun started, number 0 has the run folder's lock and
+    returns the report. Raises PacosError for a bad base, dataset or loss, or too little memory.
     """
-    table = recipe.train
     dataset, tables = _dataset(recipe, run)
-    with run.stage("train", tables, (dataset, *_base_files(table.base))) as stage:
-        if stage.done:
-            return _told(TrainReport(**stage.report()), stage.folder)
-        device = choose_device()
-        precision = choose_precision(table.precision, device)
-        torch.manual_seed(table.seed)
-        model, tokenizer = load_base(table.base)
-        data = load_data(dataset, table, tokenizer)
-        _tell(data.report, model, f"{device.type}, {precision}")
+    with open_team() as team:
+        if team.rank:
+            _train(recipe.train, dataset, run.path / "train", team, lambda event, **values: None)
+            return None
+        with run.stage("train", tables, (dataset, *_base_files(recipe.train.base))) as stage:
+            if stage.done:
+                return _told(TrainReport(**stage.report()), stage.folder)
+            report = _train(recipe.train, dataset, stage.folder, team, stage.log)
+            stage.finish(asdict(report), ("steps.jsonl", "model"))
+        return _told(report, stage.folder)
 
-        origin = {"base": base_sha256(table.base, model), "dataset": sha256_file(dataset)}
-        checkpoints = Checkpoints(stage.folder / "checkpoints", origin)
-        with memory_named(device):
-            model.to(device)  # type: ignore[arg-type]
-            optimizer = make_optimizer(model, table.learning_rate, table.weight_decay)
-            progress = checkpoints.load(model, optimizer)
-            stage.log("train", step=progress.step, device=device.type, precision=precision)
-            compute = autocast(device, precision)
-            if progress.step == 0 and data.heldout:
-                print(f"train: measuring the loss on {len(data.heldout):,} held-out examples", flush=True)
-                progress.heldout_loss_before = _heldout_loss(model, data.heldout, compute)
-            with StepLog(stage.folder / "steps.jsonl", progress.step) as log:
-                steps = data.report.planned_steps
-                train(model, optimizer, data.documents, table, steps, compute, progress, checkpoints, log)
-            heldout_loss_after = _heldout_loss(model, data.heldout, compute)
-            save_student(model, tokenizer, stage.folder / "model")
 
-        losses = logged_losses(stage.folder / "steps.jsonl")[-FINAL_STEPS:]
-        report = TrainReport(
-            steps=progress.step,
-            examples=data.report.examples,
-            real_tokens=progress.real_tokens,
-            real_tokens_per_second=round(progress.real_tokens / progress.seconds, 1),
-            final_loss=sum(losses) / len(losses),
-            seconds=round(progress.seconds, 2),
-            weights_sha256=weights_sha256(stage.folder / "model"),
-            base=table.base,
-            base_sha256=origin["base"],
-            dataset=str(dataset),
-            counts=asdict(data.report),
-            heldout_loss_before=progress.heldout_loss_before,
-            heldout_loss_after=heldout_loss_after,
-            device=device.type,
-            precision=precision,
-            parameters=model.num_parameters(),
-            peak_memory_bytes=peak_memory_bytes(device),
+def _train(table: TrainTable, dataset: Path, folder: Path, team: Team, log: Callable[..., None]) -> TrainReport:
+    device = team.device
+    capacity = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
+    estimate = estimate_memory(table, device.type, choose_precision(table.precision, device), team.size, capacity)
+    torch.manual_seed(table.seed)
+    base = load_base(table)
+    data = load_data(dataset, table, base.tokenizer)
+    origin = {"base": base_sha256(table.base, base.model), "dataset": sha256_file(dataset)}
+    share = table.share_prefix and base.packs and not has_dropout(base.model)
+    prefixes = shared_prefixes(base.tokenizer) if share else ()
+    packer = Packer(estimate.row_tokens, prefixes, team.size, padded=not base.packs)
+    if team.rank == 0:
+        _tell(data.report, base, packer, estimate, team)
+    log("train", device=device.type, processes=team.size, precision=estimate.precision)
+    with memory_named(device, estimate):
+        train = _by_trainer if table.engine == "trainer" else _by_loop
+        progress, remainders, heldout_loss_after = train(table, base, data, origin, packer, estimate, folder, team)
+        expected = probe(base.model, device)
+        save_student(base, remainders, table.lora is not None, folder / "model", team)
+        team.wait()
+    if team.rank == 0:
+        check_student(folder / "model", expected, estimate.precision)
+    losses = [step["loss"] for step in logged_steps(folder / "steps.jsonl")][-FINAL_STEPS:]
+    return TrainReport(
+        steps=progress.step,
+        examples=data.report.examples,
+        real_tokens=progress.real_tokens,
+        real_tokens_per_second=round(progress.real_tokens / progress.seconds, 1),
+        final_loss=sum(losses) / len(losses),
+        seconds=round(progress.seconds, 2),
+        weights_sha256=weights_sha256(folder / "model"),
+        base=table.base,
+        base_sha256=origin["base"],
+        dataset=str(dataset),
+        counts=asdict(data.report),
+        heldout_loss_before=progress.heldout_loss_before,
+        heldout_loss_after=heldout_loss_after,
+        device=device.type,
+        processes=team.size,
+        precision=estimate.precision,
+        optimizer="adamw-8bit" if estimate.eight_bit else "adamw",
+        parameters=base.model.num_parameters(),
+        peak_memory_bytes=peak_memory_bytes(device),
+        estimated_memory_bytes=estimate.total,
+    )
+
+
+def _by_loop(
+    table: TrainTable, base: Base, data: TrainingData, origin: dict[str, str], packer: Packer,
+    estimate: MemoryEstimate, folder: Path, team: Team,
+) -> tuple[Progress, Remainders, float | None]:  # fmt: skip
+    model = base.model
+    lows = split_weights(model) if estimate.precision == "split" else {}
+    team.place(model)
+    remainders = {p: team.like(lows[name], p) for name, p in model.named_parameters() if name in lows}
+    optimizer = make_optimizer(model, table.weight_decay, remainders, estimate.eight_bit)
+    checkpoints = Checkpoints(folder / "checkpoints", origin, team)
+    progress = checkpoints.load(model, optimizer)
+    loop = Loop(model, optimizer, table, team, packer, estimate.precision, peak_flops(team.device, estimate.precision))
+    if progress.step == 0 and data.heldout:
+        progress.heldout_loss_before = loop.mean_loss(data.heldout)
+    steps = data.report.planned_steps
+    with _told_steps(table, folder, progress.step, steps, team) as on_step:
+        loop.train(data.documents, steps, progress, checkpoints, on_step)
+    return progress, remainders, loop.mean_loss(data.heldout) if data.heldout else None
+
+
+def _by_trainer(
+    table: TrainTable, base: Base, data: TrainingData, origin: dict[str, str], packer: Packer,
+    estimate: MemoryEstimate, folder: Path, team: Team,
+) -> tuple[Progress, Remainders, float | None]:  # fmt: skip
+    """Without held-out losses: Trainer has the model until it is done."""
+    trainer = importlib.import_module("pacos.train.hf_trainer")
+    steps = data.report.planned_steps
+    begun = trainer.resumed_step(folder / "checkpoints")
+    with _told_steps(table, folder, begun, steps, team) as on_step:
+        trainer.train(
+            base.model, data.documents, table, steps, folder / "checkpoints", estimate.precision, team, on_step
         )
-        stage.finish(asdict(report), ("steps.jsonl", "model"))
-    return _told(report, stage.folder)
+    told = list(logged_steps(folder / "steps.jsonl"))
+    tokens, seconds = (sum(step[key] for step in told) for key in ("real_tokens", "seconds"))
+    return Progress(steps, int(tokens), seconds), {}, None
+
+
+@contextmanager
+def _told_steps(
+    table: TrainTable, folder: Path, step: int, total: int, team: Team
+) -> Iterator[Callable[[dict[str, float]], None]]:
+    """What is to be told of each step, by process 0 alone."""
+    if team.rank:
+        yield lambda values: None
+        return
+    with StepLog(folder / "steps.jsonl", step) as log:
+        tracker = Tracker(folder, logged_steps(log.path), total, table.track, asdict(table))
+
+        def on_step(values: dict[str, float]) -> None:
+            log.write(values)
+            tracker.step(values)
+
+        try:
+            yield on_step
+        finally:
+            tracker.close()
 
 
 def _dataset(recipe: Recipe, run: RunFolder) -> tuple[Path, tuple[str, ...]]:
@@ -122,12 +204,14 @@ def _base_files(name: str) -> tuple[Path, ...]:
     return tuple(sorted(folder.glob("model*.safetensors"))) if folder.is_dir() else ()
 
 
-def _heldout_loss(model: PreTrainedModel, heldout: list[Document], compute: torch.autocast) -> float | None:
-    return mean_loss(model, pack(heldout, row_tokens(model.device)), compute) if heldout else None
-
-
-def _tell(report: DataReport, model: PreTrainedModel, machine: str) -> None:
-    print(f"train: {model.num_parameters():,} parameters on {machine}")
+def _tell(report: DataReport, base: Base, packer: Packer, estimate: MemoryEstimate, team: Team) -> None:
+    machine = (
+        f"{team.size} x {team.device.type}, {estimate.precision}, {'8-bit' if estimate.eight_bit else 'fp32'} AdamW"
+    )
+    print(f"train: {base.model.num_parameters():,} parameters on {machine}, {estimate.said}")
+    how = "packed" if base.packs else "padded: its attention is its own"
+    shared = " and ".join(str(len(prefix)) for prefix in packer.prefixes)
+    print(f"train: {how}, rows of {packer.row_tokens:,} tokens{f', sharing prefixes of {shared}' if shared else ''}")
     print("\n".join(report.lines()), flush=True)
 
 

@@ -1,0 +1,155 @@
+"""The processes that train together, their device, and the line for a machine that has too little memory."""
+
+import os
+import re
+import resource
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+from transformers import PreTrainedModel
+
+from pacos.core.errors import PacosError
+from pacos.engines.local.device import choose_device
+from pacos.train.memory import MemoryEstimate
+
+# The CPU allocator has no error class of its own.
+CPU_OUT_OF_MEMORY = re.compile("can't allocate memory|not enough memory")
+# Dense bf16 FLOP/s by the makers' data sheets; a device that is not here is measured.
+PEAK_FLOPS = {"H100": 989.4e12, "H200": 989.4e12, "A100": 312e12}
+
+
+@dataclass(frozen=True)
+class Team:
+    """The processes that train together, of which this is number `rank`; one alone has no mesh."""
+
+    rank: int
+    size: int
+    device: torch.device
+    mesh: DeviceMesh | None
+
+    def total(self, values: torch.Tensor) -> torch.Tensor:
+        """The sum of a tensor over all processes."""
+        if self.mesh:
+            dist.all_reduce(values)
+        return values
+
+    def wait(self) -> None:
+        """Returns when all processes have come here."""
+        if self.mesh:
+            dist.barrier()
+
+    def place(self, model: PreTrainedModel) -> None:
+        """Moves a model to the device; of several processes each keeps a share of every layer."""
+        if not self.mesh:
+            model.to(self.device)  # type: ignore[arg-type]
+            return
+        layers = max((m for m in model.modules() if isinstance(m, torch.nn.ModuleList)), key=len)
+        for layer in layers:
+            fully_shard(layer, mesh=self.mesh)
+        fully_shard(model, mesh=self.mesh, reshard_after_forward=True)
+
+    def like(self, whole: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
+        """This process's share of a tensor that all have whole, cut as the parameter is."""
+        if not isinstance(parameter, DTensor):
+            return whole.to(self.device)
+        return distribute_tensor(whole.to(self.device), self.mesh, parameter.placements, src_data_rank=None)
+
+
+@contextmanager
+def open_team() -> Iterator[Team]:
+    """This process alone, or with those that torchrun or `launch` started beside it."""
+    rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    device = choose_device()
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+        torch.cuda.set_device(device)
+        # The same bits at every resume; an operation that has no such variant warns.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    if size == 1:
+        yield Team(0, 1, device, None)
+        return
+    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Team(rank, size, device, init_device_mesh(device.type, (size,)))
+    finally:
+        dist.destroy_process_group()
+
+
+def launch(count: int, arguments: Sequence[str]) -> int:
+    """Runs `pacos train` with these arguments in `count` processes of this machine, as torchrun would.
+
+    Returns the first exit code that is not 0. A process that fails ends the others; Ctrl-C reaches all of them.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    command = [sys.executable, "-m", "pacos", "train", *arguments]
+    members = []
+    for rank in map(str, range(count)):
+        env = {"OMP_NUM_THREADS": "1", **os.environ, **shared, "RANK": rank, "LOCAL_RANK": rank}
+        members.append(subprocess.Popen(command, env=env))
+    codes: list[int | None] = [None]
+    while None in codes and not any(codes):
+        with suppress(KeyboardInterrupt):
+            time.sleep(0.1)
+        codes = [member.poll() for member in members]
+    for member in members:
+        member.kill()
+        member.wait()
+    return next((code for code in codes if code), 0)
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """The context in which the model computes; weights and their updates stay as they are."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+def peak_flops(device: torch.device, precision: str) -> float:
+    """What the device multiplies at best, in FLOP/s: published, or measured with one large product."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
+    for known, flops in PEAK_FLOPS.items():
+        if known in name:
+            return flops
+    side = 2048
+    matrix = torch.ones(side, side, device=device, dtype=torch.float32 if precision == "fp32" else torch.bfloat16)
+    fastest = float("inf")
+    for _ in range(4):
+        start = time.perf_counter()
+        (matrix @ matrix).sum().item()
+        fastest = min(fastest, time.perf_counter() - start)
+    return 2 * side**3 / fastest
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """The most memory held so far: the device's on CUDA, the process's otherwise."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+@contextmanager
+def memory_named(device: torch.device, estimate: MemoryEstimate) -> Iterator[None]:
+    """Turns the frameworks' several out-of-memory errors into one line, with the estimate that was wrong."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if not isinstance(error, (torch.OutOfMemoryError, MemoryError)) and not CPU_OUT_OF_MEMORY.search(str(error)):
+            raise
+        raise PacosError(
+            f"train: out of memory on {device.type} at {peak_memory_bytes(device) / 1e9:.1f} GB, {estimate.said}; "
+            "lower train.row_tokens or train.max_length, or take more --gpus, [train.lora] or a smaller train.base, "
+            "then repeat the same command: it goes on from the last checkpoint."
+        ) from None

@@ -1,0 +1,117 @@
+"""Several processes on the CPU: one run's numbers, killed and resumed to the bit, on another number too."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from pacos.core.recipe import Recipe
+from tests.train import members
+
+MakeRecipe = Callable[..., Recipe]
+
+
+@pytest.fixture
+def arguments(short_recipe: MakeRecipe, tmp_path: Path) -> Callable[..., list[str]]:
+    def make(folder: Path, **overrides: object) -> list[str]:
+        recipe = short_recipe(**overrides)
+        path = tmp_path / "short.toml"
+        path.write_text(recipe.text)
+        values = {"base": recipe.train.base, "dataset": recipe.train.dataset, "precision": "fp32", **overrides}
+        return [str(path), *(f"train.{key}={value}" for key, value in values.items()), "--run", str(folder)]
+
+    return make
+
+
+def steps(folder: Path) -> list[dict[str, float]]:
+    path = folder / "train/steps.jsonl"
+    lines = path.read_text().split("\n")[:-1] if path.exists() else []
+    return [json.loads(line) for line in lines]
+
+
+def sha(folder: Path) -> str:
+    return str(json.loads((folder / "train/report.json").read_text())["weights_sha256"])
+
+
+def train(size: int, arguments: list[str], tmp_path: Path) -> None:
+    codes = members.wait(members.start(size, arguments, tmp_path / "said"))
+    assert codes == [0] * size, (tmp_path / "said.0").read_text()[-2000:]
+
+
+def killed_after(step: int, size: int, arguments: list[str], folder: Path, tmp_path: Path) -> None:
+    running = members.start(size, arguments, tmp_path / "said")
+    while len(steps(folder)) < step and all(process.is_alive() for process in running):
+        time.sleep(0.005)
+    assert all(process.is_alive() for process in running), (tmp_path / "said.0").read_text()[-2000:]
+    members.kill(running)
+
+
+def test_two_killed_processes_end_in_the_same_bits_and_four_in_the_same_losses(
+    arguments: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    unbroken, broken, four = (tmp_path / name for name in ("unbroken", "broken", "four"))
+    keys = {"checkpoint_every": 3, "num_epochs": 8}
+    train(2, arguments(unbroken, **keys), tmp_path)
+    killed_after(4, 2, arguments(broken, **keys), broken, tmp_path)
+    killed_after(11, 2, arguments(broken, **keys), broken, tmp_path)
+    train(2, arguments(broken, **keys), tmp_path)
+    assert sha(broken) == sha(unbroken)
+    assert [s["loss"] for s in steps(broken)] == [s["loss"] for s in steps(unbroken)]
+    train(4, arguments(four, **{**keys, "num_epochs": 1}), tmp_path)
+    both = zip(steps(four), steps(unbroken), strict=False)
+    assert all(a["real_tokens"] == b["real_tokens"] for a, b in both)
+    assert steps(four)[0]["loss"] == pytest.approx(steps(unbroken)[0]["loss"], rel=1e-6)
+    assert steps(four)[0]["grad_norm"] == pytest.approx(steps(unbroken)[0]["grad_norm"], rel=1e-5)
+
+
+@pytest.mark.parametrize("keys", [{}, {"precision": "split"}], ids=["fp32", "split, 8-bit states"])
+def test_two_one_and_two_processes_go_on_from_each_other(
+    arguments: Callable[..., list[str]], tmp_path: Path, keys: dict[str, object]
+) -> None:
+    folder, alone = tmp_path / "run", tmp_path / "alone"
+    keys = {"checkpoint_every": 1, "num_epochs": 6, "learning_rate": 1e-3, **keys}
+    killed_after(3, 2, arguments(folder, **keys), folder, tmp_path)
+    killed_after(9, 1, arguments(folder, **keys), folder, tmp_path)
+    train(2, arguments(folder, **keys), tmp_path)
+    train(1, arguments(alone, **keys), tmp_path)
+    assert [s["step"] for s in steps(folder)] == list(range(1, 31))
+    assert [s["loss"] for s in steps(folder)] == pytest.approx([s["loss"] for s in steps(alone)], rel=2e-2)
+    models = [AutoModelForCausalLM.from_pretrained(path / "train/model") for path in (folder, alone)]
+    for a, b in zip(*(model.parameters() for model in models), strict=True):
+        assert a.dtype == torch.float32
+        assert torch.allclose(a, b, atol=5e-3)
+
+
+def test_a_second_group_on_the_same_run_is_refused_in_one_line(
+    arguments: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    first = members.start(2, arguments(folder, num_epochs=400), tmp_path / "said")
+    try:
+        while not steps(folder) and first[0].is_alive():
+            time.sleep(0.01)
+        codes = members.wait(members.start(2, arguments(folder, num_epochs=400), tmp_path / "second"))
+        assert codes[0] == 2
+        assert (tmp_path / "second.0").read_text().count("another pacos process") == 1
+        assert all(process.is_alive() for process in first)
+    finally:
+        members.kill(first)
+
+
+def test_gpus_starts_the_processes_and_one_line_says_what_is_wrong(
+    arguments: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    keys = arguments(tmp_path / "run", engine="trainer")
+    command = [sys.executable, "-m", "pacos", "train", *keys, "--gpus", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert [line for line in done.stderr.splitlines() if line.startswith("pacos:")] == [
+        'pacos: train.engine = "trainer" on several CPU processes would silently be DDP, with no sharding; '
+        'run it in one process, on GPUs, or with train.engine = "pacos".'
+    ]
