@@ -126,6 +126,8 @@ def train(
         table, total_steps, on_step, model=model, args=arguments, train_dataset=steps, data_collator=collate
     )
     trainer.train(resume_from_checkpoint=bool(resumed_step(folder)))
+    # The model computes as it did before accelerate wrapped it.
+    trainer.accelerator.unwrap_model(trainer.model_wrapped, keep_fp32_wrapper=False)
 
 
 def resumed_step(folder: Path) -> int:

@@ -117,9 +117,9 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
         vocab=vocabulary, merges=[merge[1:] for merge in merges], add_bos_token=True
     ).backend_tokenizer
     # Every text begins with a space of sentencepiece's own, even one that begins with a space.
-    fast.normalizer, fast.pre_tokenizer = Sequence([Prepend("▁"), Replace(" ", "▁")]), None  # type: ignore[assignment]
+    fast.normalizer, fast.pre_tokenizer = Sequence([Prepend("▁"), Replace(" ", "▁")]), None
     names = {f"{name}_token": pieces[number] for name, number in _special(read).items() if number >= 0}
-    return PreTrainedTokenizerFast(tokenizer_object=fast, **names)
+    return PreTrainedTokenizerFast(tokenizer_object=fast, **names)  # type: ignore[no-untyped-call]
 
 
 def _special(read: SentencePieceProcessor) -> dict[str, int]:
