@@ -1,18 +1,23 @@
 """Encoding: what is masked, what is cut, what is told before the first step."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from sentencepiece import SentencePieceProcessor
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
 from pacos.core.errors import PacosError
 from pacos.core.prompts import render_prompt
 from pacos.core.recipe import TrainTable
-from pacos.core.records import Example
-from pacos.train.data import encode, load_data, split_heldout
+from pacos.core.records import Example, read_examples
+from pacos.train.data import encode, load_data, shared_prefixes, split_heldout
+from pacos.train.packing import Packer
+from pacos.train.student import load_base, load_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -97,3 +102,92 @@ def test_the_released_alpaca_data_is_read_whole(shared_data: Path, tokenizer: Pr
     assert (data.report.records, data.report.heldout) == (52_002, 200)
     assert data.report.examples + data.report.wholly_masked == 300
     assert data.report.truncated > 0
+
+
+@pytest.fixture(scope="module")
+def llama(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base folder as Meta released it: a tokenizer.model and no more of a tokenizer; with a tiny model's weights."""
+    folder = tmp_path_factory.mktemp("llama")
+    (folder / "tokenizer.model").symlink_to(shared_data / "llama" / "tokenizer.model")
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=32_000,
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        bos_token_id=1,
+        eos_token_id=2,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+def test_a_bare_llama_tokenizer_gives_sentencepieces_ids(shared_data: Path, llama: Path, tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(str(llama))
+    tokenizer.save_pretrained(tmp_path)
+    again = AutoTokenizer.from_pretrained(tmp_path)
+    reference = SentencePieceProcessor(model_file=str(shared_data / "llama" / "tokenizer.model"))
+    records = json.loads((shared_data / "alpaca" / "alpaca_data.json").read_text())[::97]
+    texts = [text for record in records for text in record.values()]
+    texts += [f" a{' ' * count}b\n{' ' * count}" for count in range(40)] + ["é🦙\t\r\n", "日本 語", "  "]
+    expected = [[tokenizer.bos_token_id, *reference.encode(text)] for text in texts if text]
+    for each in (tokenizer, again):
+        assert each([text for text in texts if text])["input_ids"] == expected
+    assert (again.bos_token, again.eos_token, again.unk_token) == ("<s>", "</s>", "<unk>")
+
+
+def test_the_published_counts_are_reproduced(shared_data: Path, llama: Path) -> None:
+    table = TrainTable(base=str(llama), mode="alpaca-2023")
+    path = shared_data / "alpaca" / "alpaca_data.json"
+    start = time.process_time()
+    report = load_data(path, table, load_tokenizer(str(llama))).report
+    print(f"{time.process_time() - start:.1f} CPU seconds")
+    assert (report.records, report.heldout, report.planned_steps) == (52_002, 0, 1_218)
+    assert (report.truncated, report.wholly_masked, report.empty_outputs, report.merged) == (97, 1, 28, 1_715)
+    assert "merged" in "\n".join(report.lines())
+
+
+def test_what_is_masked_is_as_many_tokens_as_the_prompt_alone_has(shared_data: Path, llama: Path) -> None:
+    tokenizer = load_tokenizer(str(llama))
+    examples = read_examples(shared_data / "alpaca" / "alpaca_data.json")[::41]
+    for example, document in zip(examples, encode(examples, tokenizer, "alpaca-2023", 10_000), strict=True):
+        prompt = render_prompt(example.instruction, example.input)
+        assert document.input_ids == tokenizer(prompt + example.output + "</s>")["input_ids"]
+        assert document.num_masked == len(tokenizer(prompt)["input_ids"])
+
+
+def test_each_mode_has_its_vocabulary_with_mean_rows(llama: Path, tiny_model: Path) -> None:
+    published = load_base(TrainTable(base=str(llama), mode="alpaca-2023"))
+    assert (len(published.tokenizer), published.tokenizer.pad_token_id) == (32_001, 32_000)
+    for layer in (published.model.get_input_embeddings(), published.model.get_output_embeddings()):
+        assert layer.weight.shape[0] == 32_001
+        assert torch.allclose(layer.weight[-1], layer.weight[:-1].mean(0), atol=1e-7)
+    rows = len(AutoTokenizer.from_pretrained(tiny_model))
+    modern = load_base(TrainTable(base=str(tiny_model))).model
+    weight = modern.get_input_embeddings().weight
+    assert weight.shape[0] % 64 == 0 < weight.shape[0] - rows < 64
+    assert torch.allclose(weight[rows:], weight[:rows].mean(0).expand(len(weight) - rows, -1), atol=1e-7)
+    assert modern.config.vocab_size == weight.shape[0]
+
+
+def test_a_record_of_100k_characters_is_cut_like_any_other(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerBase, llama: Path
+) -> None:
+    path = write(tmp_path / "d.json", [("a", "x"), ("a", "word " * 20_000), ("b", "y" * 100_000)])
+    for each in (tokenizer, load_tokenizer(str(llama))):
+        for mode in ("modern", "alpaca-2023"):
+            table = TrainTable(max_length=300, mode=mode)  # type: ignore[arg-type]
+            report = load_data(path, table, each).report
+            assert (report.truncated, report.longest_tokens) == (2, 300)
+
+
+def test_the_shared_prefix_is_what_almost_every_prompt_begins_with(shared_data: Path, llama: Path) -> None:
+    tokenizer = load_tokenizer(str(llama))
+    documents = load_data(shared_data / "alpaca" / "alpaca_data.json", TrainTable(max_examples=2000), tokenizer)
+    packer = Packer(4096, shared_prefixes(tokenizer))
+    shared = [packer.prefix_of(document) for document in documents.documents]
+    assert set(shared) == {0, 1}
+    rows = packer.pack(documents.documents, [1.0] * len(shared))
+    saved = 1 - sum(row.computed_tokens for row in rows) / documents.report.tokens
+    assert 0.2 < saved < 0.3

@@ -12,11 +12,12 @@ MINI = Path(__file__).parent.parent / "mini"
 def resolve_model(name: str) -> str:
     """`pacos-mini` and folders become paths; `owner/name` is left for transformers to fetch from the hub.
 
-    Raises PacosError where a path does not exist or holds no config.json.
+    A folder holds config.json, or peft's adapter_config.json, which names its base. Raises PacosError where a path
+    does not exist or holds neither.
     """
     path = MINI if name == "pacos-mini" else Path(name)
     if path.is_dir():
-        if not (path / "config.json").exists():
+        if not (path / "config.json").exists() and not (path / "adapter_config.json").exists():
             raise PacosError(f"{path}: no config.json there; expected a Hugging Face checkpoint folder.")
         return str(path)
     if is_hub_name(name):
@@ -32,12 +33,12 @@ def is_hub_name(name: str) -> bool:
 
 
 def weights_sha256(folder: Path) -> str:
-    """SHA-256 of model.safetensors; of a sharded model, of its shards' hex digests joined in order of file name.
+    """SHA-256 of model.safetensors, or of an adapter's; of a sharded model, of its shards' hex digests joined in order of file name.
 
     A checkpoint from before safetensors counts by its pytorch_model*.bin. PacosError where there are no weights.
     """
-    whole = folder / "model.safetensors"
-    files = [whole] if whole.is_file() else sorted(folder.glob("model*.safetensors"))
+    wholes = [folder / name for name in ("model.safetensors", "adapter_model.safetensors")]
+    files = [whole for whole in wholes if whole.is_file()][:1] or sorted(folder.glob("model*.safetensors"))
     files = files or sorted(folder.glob("pytorch_model*.bin"))
     if not files:
         raise PacosError(f"{folder}: no weights there; expected model.safetensors.")

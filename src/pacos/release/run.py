@@ -9,6 +9,7 @@ from pacos.core.errors import PacosError
 from pacos.core.files import read_json, sha256_file, write_text
 from pacos.core.recipe import Recipe
 from pacos.core.run_folder import RunFolder
+from pacos.release.adapters import has_adapters, merge_adapters
 from pacos.release.cards import Facts, datasheet_of_given_data, licence_of, model_card
 from pacos.release.checkpoint import local_folder, weight_files
 from pacos.release.checksums import copy_file, read_sums, write_sums
@@ -38,6 +39,7 @@ def run(recipe: Recipe, run: RunFolder) -> ReleaseReport:
             print(f"release: done before, see {stage.folder}")
             return ReleaseReport(**stage.report())
         _copy_model(student, stage.folder / "model")
+        student = stage.folder / "model"
         base = _write_difference(recipe.train.base, student, stage.folder / "weights_diff")
         facts = _facts(recipe, run, base)
         _write_data(facts, run, stage.folder)
@@ -50,6 +52,9 @@ def run(recipe: Recipe, run: RunFolder) -> ReleaseReport:
 
 
 def _copy_model(student: Path, target: Path) -> None:
+    if has_adapters(student):
+        merge_adapters(student, target)
+        return
     for path in sorted(path for path in student.rglob("*") if path.is_file()):
         copy_file(path, target / path.relative_to(student))
 

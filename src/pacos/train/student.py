@@ -214,11 +214,13 @@ def save_student(base: Base, remainders: Remainders, adapters: bool, folder: Pat
         tokenizer.chat_template = chat_template(tokenizer)
         model.generation_config.eos_token_id = tokenizer.eos_token_id
         model.config.dtype = torch.float32
-        model.config.save_pretrained(partial)
-        model.generation_config.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
+        # transformers takes a folder with a config of its own for a whole model, and without for adapters.
         if adapters:
             model.peft_config["default"].save_pretrained(str(partial))
+        else:
+            model.config.save_pretrained(partial)
+            model.generation_config.save_pretrained(partial)
         for path in partial.iterdir():
             path.chmod(0o644)
             with open(path, "rb") as file:
