@@ -1,0 +1,203 @@
+"""How long would all of Alpaca 7B take on this machine's GPU? One command, under ten minutes, one result file.
+
+    python benchmarks/gpu/alpaca_7b.py [--out FILE] [--steps 100]
+    python benchmarks/gpu/alpaca_7b.py --lengths-from FOLDER     # writes alpaca_lengths.bin anew from the real data
+
+Needs PyTorch and transformers only. First a small model's gradients are compared with fp32 on the CPU. Then a randomly
+initialised LLaMA 7B (split weights, 8-bit states) takes the recipe's own steps: the 52,001 trainable examples' real
+lengths in the real order, with random tokens, without and with the shared prefix. Of each, warm-up and then `steps`
+whole optimizer steps are timed; the three epochs are 1,218 times their median. On a machine without CUDA a small
+model takes a few steps, and the result says that it is no measurement of a GPU.
+"""
+
+import argparse
+import array
+import platform
+import statistics
+import sys
+import tempfile
+import time
+import zlib
+from datetime import datetime, timezone
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, LlamaConfig
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
+
+from pacos.core.recipe import TrainTable
+from pacos.train import attention
+from pacos.train.data import Document
+from pacos.train.loop import Loop
+from pacos.train.machine import Team, peak_flops, peak_memory_bytes
+from pacos.train.memory import estimate_memory
+from pacos.train.optimizer import make_optimizer, split
+from pacos.train.packing import Packer, step_documents
+
+LENGTHS = Path(__file__).with_name("alpaca_lengths.bin")
+STEPS_OF_THE_RUN = 1218
+WARM_UP = 3
+# LLaMA's tokens before the instruction, in prompts with and without an input.
+PREFIX_TOKENS = (41, 26)
+LLAMA_7B = {"hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32}
+SMALL = {"hidden_size": 256, "intermediate_size": 688, "num_hidden_layers": 4, "num_attention_heads": 4}
+VOCABULARY = 32_001
+SECONDS_A_VARIANT = 210
+
+
+def write_lengths(data: Path) -> None:
+    """Of every trainable example its tokens, masked tokens and whether it has an input."""
+    from pacos.train.data import load_data, shared_prefixes
+    from pacos.train.student import load_tokenizer
+
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "tokenizer.model").symlink_to((data / "llama" / "tokenizer.model").resolve())
+        tokenizer = load_tokenizer(folder)
+    loaded = load_data(data / "alpaca" / "alpaca_data.json", TrainTable(mode="alpaca-2023"), tokenizer)
+    prefixes = shared_prefixes(tokenizer)
+    assert tuple(map(len, prefixes)) == PREFIX_TOKENS, prefixes
+    packer = Packer(1, prefixes)
+    numbers = array.array("H")
+    for document in loaded.documents:
+        prefix = packer.prefix_of(document)
+        numbers.extend((len(document.input_ids), document.num_masked, 2 if prefix is None else prefix))
+    LENGTHS.write_bytes(zlib.compress(numbers.tobytes(), 9))
+
+
+def alpaca() -> tuple[list[Document], tuple[tuple[int, ...], ...]]:
+    """Documents of the real lengths and order; their tokens are random but for the prefixes."""
+    numbers = array.array("H", zlib.decompress(LENGTHS.read_bytes()))
+    generator = torch.Generator().manual_seed(0)
+    pool = torch.randint(3, 32_000, (1_000_000,), generator=generator).tolist()
+    prefixes = tuple(tuple(pool[start : start + size]) for start, size in zip((0, 100), PREFIX_TOKENS, strict=True))
+    documents = []
+    for number in range(0, len(numbers), 3):
+        length, masked, kind = numbers[number : number + 3]
+        head = prefixes[kind] if kind < 2 else ()
+        start = (number * 7919) % 900_000
+        documents.append(Document(str(number // 3), [*head, *pool[start : start + length - len(head)]], masked))
+    return documents, prefixes
+
+
+def check_numerics(device: torch.device, prefixes: tuple[tuple[int, ...], ...], documents: list[Document]) -> list[str]:
+    """Loss and gradients of a small model: fp32 on the CPU against split weights on the device."""
+    torch.manual_seed(0)
+    config = LlamaConfig(vocab_size=VOCABULARY, **SMALL | {"num_hidden_layers": 2}, attn_implementation=attention.NAME)
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    model.load_state_dict({name: tensor.bfloat16().float() for name, tensor in model.state_dict().items()})
+    batch, lines, found = documents[:24], [], {}
+    cpu = torch.device("cpu")
+    for name, where, dtype, shared in (
+        ("fp32, CPU", cpu, torch.float32, ()),
+        ("fp32, CPU, shared prefix", cpu, torch.float32, prefixes),
+        (f"bf16, {device.type}", device, torch.bfloat16, ()),
+        (f"bf16, {device.type}, shared prefix", device, torch.bfloat16, prefixes),
+    ):
+        model.to(where, dtype)
+        model.zero_grad()
+        precision = "fp32" if dtype == torch.float32 else "split"
+        loop = Loop(model, None, TrainTable(), Team(0, 1, where, None), Packer(2048, shared), precision, 1.0)
+        loss = loop.accumulate(batch)[0]
+        gradient = torch.cat([parameter.grad.flatten().float().cpu() for parameter in model.parameters()])
+        found[name] = gradient
+        reference = found["fp32, CPU"]
+        error = float((gradient - reference).norm() / reference.norm())
+        lines.append(f"| {name} | {loss:.6f} | {error:.2e} |")
+        limit = 1e-5 if precision == "fp32" else 0.05
+        assert error < limit, f"{name}: gradients are {error:.2e} from fp32's, expected under {limit}"
+    return lines
+
+
+def build(device: torch.device, shape: dict[str, int], row_tokens: int) -> tuple[Loop, Packer]:
+    torch.manual_seed(0)
+    config = LlamaConfig(vocab_size=VOCABULARY, **shape, attn_implementation=attention.NAME)
+    with device:
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+    # A fresh model's fp32 weights are its bf16 ones: nothing remains.
+    remainders = {parameter: split(parameter.data.float())[1] for parameter in model.parameters()}
+    optimizer = make_optimizer(model, 0.0, remainders, eight_bit=True)
+    packer = Packer(row_tokens)
+    peak = peak_flops(device, "split")
+    return Loop(model, optimizer, TrainTable(mode="alpaca-2023"), Team(0, 1, device, None), packer, "split", peak), packer
+
+
+def timed(loop: Loop, documents: list[Document], prefixes: tuple[tuple[int, ...], ...], steps: int) -> dict[str, float]:
+    """Whole optimizer steps, as many as asked for or as fit the time."""
+    loop = Loop(**{**vars(loop), "packer": Packer(loop.packer.row_tokens, prefixes)})
+    seconds, updates, mfu, unshared, losses = [], [], [], [], []
+    deadline = time.monotonic() + SECONDS_A_VARIANT
+    for step in range(WARM_UP + steps):
+        batch = step_documents(documents, step, loop.table)
+        begin = time.perf_counter()
+        values, _ = loop.step(batch, 2e-5, step + 1)
+        if loop.team.device.type == "cuda":
+            torch.cuda.synchronize()
+        took = time.perf_counter() - begin
+        if step >= WARM_UP:
+            speed = loop._speed(values, took)
+            seconds.append(took)
+            mfu.append(speed["mfu"])
+            unshared.append(speed["mfu_unshared"])
+            losses.append(values["loss"])
+        if time.monotonic() > deadline and seconds:
+            break
+    middle = statistics.median(seconds)
+    return {
+        "steps": len(seconds), "seconds": middle, "minutes": middle * STEPS_OF_THE_RUN / 60,
+        "mean_minutes": statistics.mean(seconds) * STEPS_OF_THE_RUN / 60, "mfu": statistics.median(mfu),
+        "unshared": statistics.median(unshared), "last_loss": losses[-1],
+    }  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--lengths-from", type=Path)
+    arguments = parser.parse_args()
+    if arguments.lengths_from:
+        return write_lengths(arguments.lengths_from)
+    began = time.monotonic()
+    cuda = torch.cuda.is_available()
+    device = torch.device("cuda" if cuda else "cpu")
+    name = torch.cuda.get_device_name() if cuda else f"CPU ({platform.machine()}, {torch.get_num_threads()} threads)"
+    documents, prefixes = alpaca()
+    numerics = check_numerics(device, prefixes, documents)
+    shape = LLAMA_7B if cuda else SMALL
+    with tempfile.TemporaryDirectory() as folder:
+        LlamaConfig(vocab_size=VOCABULARY, **shape).save_pretrained(folder)
+        capacity = torch.cuda.get_device_properties(0).total_memory if cuda else None
+        table = TrainTable(base=folder, precision="split")
+        estimate = estimate_memory(table, device.type, "split", 1, capacity)
+    if cuda:
+        torch.cuda.reset_peak_memory_stats()
+    loop, _ = build(device, shape, estimate.row_tokens)
+    steps = arguments.steps or (100 if cuda else 2)
+    results = {kind: timed(loop, documents, heads, steps) for kind, heads in (("whole", ()), ("shared", prefixes))}
+    today = datetime.now(timezone.utc).date()
+    title = "Alpaca 7B on one GPU" if cuda else "NOT A GPU: a small model on a CPU, to show that the script runs"
+    lines = [
+        f"# {title}", "", f"`python benchmarks/gpu/alpaca_7b.py`, {name}, {today}, torch {torch.__version__}.", "",
+        "| gradients of a small model | loss | relative error to fp32 |", "|-|-|-|", *numerics, "",
+        f"{loop.model.num_parameters():,} parameters, rows of {estimate.row_tokens:,} tokens.", "",
+        "| | steps timed | median s a step | three epochs by the median, min | by the mean, min | MFU | as if unshared |",
+        "|-|-|-|-|-|-|-|",
+    ]  # fmt: skip
+    for kind, r in results.items():
+        lines.append(
+            f"| {kind} | {r['steps']} | {r['seconds']:.3f} | {r['minutes']:.1f} | {r['mean_minutes']:.1f} "
+            f"| {r['mfu']:.1%} | {r['unshared']:.1%} |"
+        )
+    peak = peak_memory_bytes(device) / 1e9
+    lines += ["", f"Peak memory {peak:.1f} GB; estimated {estimate.total / 1e9:.1f} GB. "
+              f"The whole script took {time.monotonic() - began:.0f} s."]  # fmt: skip
+    if not cuda:
+        lines += ["", "No GPU was at hand: no figure here says anything about one, and the minutes are this CPU's."]
+    out = arguments.out or Path(__file__).parents[1] / "results" / f"alpaca-7b-{device.type}-{today}.md"
+    out.write_text("\n".join(lines) + "\n")
+    print(out.read_text(), out)
+
+
+if __name__ == "__main__":
+    main()
