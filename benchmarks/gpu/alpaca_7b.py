@@ -39,7 +39,7 @@ LENGTHS = Path(__file__).with_name("alpaca_lengths.bin")
 STEPS_OF_THE_RUN = 1218
 WARM_UP = 3
 # LLaMA's tokens before the instruction, in prompts with and without an input.
-PREFIX_TOKENS = (41, 26)
+PREFIX_TOKENS = (39, 29)
 LLAMA_7B = {"hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32}
 SMALL = {"hidden_size": 256, "intermediate_size": 688, "num_hidden_layers": 4, "num_attention_heads": 4}
 VOCABULARY = 32_001
