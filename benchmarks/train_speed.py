@@ -75,7 +75,8 @@ def with_trl(base: Path, data: Path, steps: int, precision: str) -> list[dict[st
 
     tokenizer = AutoTokenizer.from_pretrained(base)
     tokenizer.pad_token = tokenizer.eos_token
-    documents = load_data(data / "alpaca" / "alpaca_data.json", recipe(base, data, steps, precision, "pacos").train, tokenizer).documents  # fmt: skip
+    table = recipe(base, data, steps, precision, "pacos").train
+    documents = load_data(data / "alpaca" / "alpaca_data.json", table, tokenizer).documents
     rows = [
         {"input_ids": d.input_ids, "labels": [-100] * d.num_masked + d.input_ids[d.num_masked :]} for d in documents
     ]

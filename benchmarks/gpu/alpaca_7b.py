@@ -119,7 +119,9 @@ def build(device: torch.device, shape: dict[str, int], row_tokens: int) -> tuple
     optimizer = make_optimizer(model, 0.0, remainders, eight_bit=True)
     packer = Packer(row_tokens)
     peak = peak_flops(device, "split")
-    return Loop(model, optimizer, TrainTable(mode="alpaca-2023"), Team(0, 1, device, None), packer, "split", peak), packer
+    return Loop(
+        model, optimizer, TrainTable(mode="alpaca-2023"), Team(0, 1, device, None), packer, "split", peak
+    ), packer
 
 
 def timed(loop: Loop, documents: list[Document], prefixes: tuple[tuple[int, ...], ...], steps: int) -> dict[str, float]:

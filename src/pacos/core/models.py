@@ -33,7 +33,7 @@ def is_hub_name(name: str) -> bool:
 
 
 def weights_sha256(folder: Path) -> str:
-    """SHA-256 of model.safetensors, or of an adapter's; of a sharded model, of its shards' hex digests joined in order of file name.
+    """SHA-256 of model.safetensors, or of an adapter's; of shards, of their hex digests joined in order of name.
 
     A checkpoint from before safetensors counts by its pytorch_model*.bin. PacosError where there are no weights.
     """
