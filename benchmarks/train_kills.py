@@ -62,7 +62,7 @@ def main() -> None:
                     # It came to its end before the kill: begin another run, and go on counting.
                     same = weights(work, run) == weights(work, f"whole-{processes}")
                     print(f"{processes} processes: ended after {done} kills, same weights: {same}", flush=True)
-                    assert same and running.returncode == 0
+                    assert (same, running.returncode) == (True, 0)
                     run += "-again"
                     continue
                 except subprocess.TimeoutExpired:

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 import zlib
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
@@ -127,7 +127,7 @@ def build(device: torch.device, shape: dict[str, int], row_tokens: int) -> tuple
 def timed(loop: Loop, documents: list[Document], prefixes: tuple[tuple[int, ...], ...], steps: int) -> dict[str, float]:
     """Whole optimizer steps, as many as asked for or as fit the time."""
     loop = Loop(**{**vars(loop), "packer": Packer(loop.packer.row_tokens, prefixes)})
-    seconds, updates, mfu, unshared, losses = [], [], [], [], []
+    seconds, mfu, unshared, losses = [], [], [], []
     deadline = time.monotonic() + SECONDS_A_VARIANT
     for step in range(WARM_UP + steps):
         batch = step_documents(documents, step, loop.table)
@@ -177,13 +177,13 @@ def main() -> None:
     loop, _ = build(device, shape, estimate.row_tokens)
     steps = arguments.steps or (100 if cuda else 2)
     results = {kind: timed(loop, documents, heads, steps) for kind, heads in (("whole", ()), ("shared", prefixes))}
-    today = datetime.now(timezone.utc).date()
+    today = datetime.now(UTC).date()
     title = "Alpaca 7B on one GPU" if cuda else "NOT A GPU: a small model on a CPU, to show that the script runs"
     lines = [
         f"# {title}", "", f"`python benchmarks/gpu/alpaca_7b.py`, {name}, {today}, torch {torch.__version__}.", "",
         "| gradients of a small model | loss | relative error to fp32 |", "|-|-|-|", *numerics, "",
         f"{loop.model.num_parameters():,} parameters, rows of {estimate.row_tokens:,} tokens.", "",
-        "| | steps timed | median s a step | three epochs by the median, min | by the mean, min | MFU | as if unshared |",
+        "| | steps timed | median s a step | three epochs, min, by the median | by the mean | MFU | as if unshared |",
         "|-|-|-|-|-|-|-|",
     ]  # fmt: skip
     for kind, r in results.items():

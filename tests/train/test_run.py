@@ -16,7 +16,7 @@ import pytest
 import torch
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, GPTNeoXConfig, GPTNeoXForCausalLM
 
 from pacos.core.errors import PacosError
 from pacos.core.prompts import render_prompt
@@ -231,6 +231,37 @@ def test_a_damaged_or_foreign_checkpoint_is_named(
     dataset.write_text(json.dumps(records(40, seed=5)))
     with pytest.raises(PacosError, match="another dataset"):
         train(recipe, folder)
+
+
+def test_other_library_versions_at_resume_are_said(
+    short_recipe: MakeRecipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = short_recipe(checkpoint_every=4)
+    folder = tmp_path / "run"
+    train(recipe, folder)
+    (folder / "train/done.json").unlink()
+    path = folder / "train/checkpoints/step-00000008/progress.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({**record, "versions": {**record["versions"], "torch": "2.0.1"}}))
+    capsys.readouterr()
+    train(recipe, folder)
+    said = [line for line in capsys.readouterr().err.splitlines() if "2.0.1" in line]
+    assert len(said) == 1
+    assert f"torch 2.0.1, this is {torch.__version__}" in said[0]
+
+
+def test_any_causal_lm_trains_padded_with_its_own_attention(
+    short_recipe: MakeRecipe, tmp_path: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "neox"
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    tokenizer.save_pretrained(folder)
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    GPTNeoXForCausalLM(GPTNeoXConfig(vocab_size=len(tokenizer), **shape)).save_pretrained(folder)
+    report = train(short_recipe(base=folder, num_epochs=4, learning_rate=1e-2), tmp_path / "run")
+    assert "padded: its attention is its own" in capsys.readouterr().out
+    assert losses(tmp_path / "run")[0] > 1.3 * report.final_loss
+    assert AutoModelForCausalLM.from_pretrained(tmp_path / "run/train/model").config.model_type == "gpt_neox"
 
 
 @pytest.fixture

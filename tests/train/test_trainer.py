@@ -8,6 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from pacos.core.errors import PacosError
 from pacos.core.recipe import Recipe
 from pacos.core.run_folder import RunFolder
 from pacos.train.run import TrainReport, run
@@ -50,3 +51,9 @@ def test_trainer_goes_on_from_its_own_checkpoint(short_recipe: MakeRecipe, tmp_p
     assert again.weights_sha256 == first.weights_sha256
     lines = (tmp_path / "run/train/steps.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == list(range(1, 11))
+
+
+@pytest.mark.parametrize("keys", [{"precision": "split"}, {"optimizer": "adamw-8bit"}])
+def test_what_trainer_cannot_do_is_refused(short_recipe: MakeRecipe, tmp_path: Path, keys: dict[str, str]) -> None:
+    with pytest.raises(PacosError, match="keeps weights and optimizer states in fp32"):
+        train(short_recipe(engine="trainer", **keys), tmp_path / "run")

@@ -156,6 +156,11 @@ def _by_trainer(
     estimate: MemoryEstimate, folder: Path, team: Team,
 ) -> tuple[Progress, Remainders, float | None]:  # fmt: skip
     """Without held-out losses: Trainer has the model until it is done."""
+    if estimate.precision == "split" or estimate.eight_bit:
+        raise PacosError(
+            'train.engine = "trainer" keeps weights and optimizer states in fp32; '
+            'leave train.precision = "split" and train.optimizer = "adamw-8bit" out, or take train.engine = "pacos".'
+        )
     trainer = importlib.import_module("pacos.train.hf_trainer")
     steps = data.report.planned_steps
     begun = trainer.resumed_step(folder / "checkpoints")
