@@ -70,7 +70,11 @@ def test_two_killed_processes_end_in_the_same_bits_and_four_in_the_same_losses(
     assert steps(four)[0]["grad_norm"] == pytest.approx(steps(unbroken)[0]["grad_norm"], rel=1e-5)
 
 
-@pytest.mark.parametrize("keys", [{}, {"precision": "split"}], ids=["fp32", "split, 8-bit states"])
+@pytest.mark.parametrize(
+    "keys",
+    [{}, {"precision": "split"}, {"lora": "{rank = 4}"}],
+    ids=["fp32", "split, 8-bit states", "adapters"],
+)
 def test_two_one_and_two_processes_go_on_from_each_other(
     arguments: Callable[..., list[str]], tmp_path: Path, keys: dict[str, object]
 ) -> None:

@@ -134,7 +134,7 @@ def test_the_step_log_drops_lines_past_the_checkpoint_and_a_torn_one(tmp_path: P
 
 
 def test_the_chat_template_renders_alpacas_prompt(short_recipe: MakeRecipe, tmp_path: Path) -> None:
-    train(short_recipe(num_epochs=1), tmp_path / "run")
+    train(short_recipe(num_epochs=1, seed=2**63 - 1), tmp_path / "run")
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "run/train/model")
 
     def render(*turns: str, **options: bool) -> str:

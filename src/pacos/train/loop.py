@@ -72,7 +72,7 @@ class Loop:
         """One update from the batch's loss, gradients clipped to norm 1; what it measured, and whether any process
         was asked to stop."""
         # Dropout, where a model has any, is a pure function of seed, step and process, as the order of examples is.
-        torch.manual_seed((self.table.seed * 1_000_003 + step) * 4096 + self.team.rank)
+        torch.manual_seed(((self.table.seed * 1_000_003 + step) * 4096 + self.team.rank) % 2**63)
         loss, computed, labels, interrupted = self.accumulate(batch, interrupt)
         norm = clip_gradients(self.optimizer, CLIP_NORM, self.team.total)
         if not math.isfinite(loss) or not math.isfinite(norm):
