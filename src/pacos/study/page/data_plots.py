@@ -37,16 +37,18 @@ def sunburst_plot(verbs: Sequence[Mapping[str, Any]], instructions: int) -> Plot
         for index, verb in enumerate(shown):
             colour = COLOURS[("student", "base", "third", "fourth")[index % 4]]
             first, start = start, start - 360 * verb["count"] / total
-            edge = first
+            # The four are a small part of all that a verb acts on: among themselves they fill its width, to be read.
+            edge, of_four = first, sum(pair["count"] for pair in verb["objects"])
             for pair in verb["objects"]:
-                width = 360 * pair["count"] / total
+                width = (first - start) * pair["count"] / of_four
                 _sector(axes, (MIDDLE, RIM), (edge - width, edge), pair["object"], colour, 0.16)
                 edge -= width
             _sector(axes, (HOLE, MIDDLE), (start, first), verb["verb"], colour, 0.4)
 
     text = (
         f"The {len(shown)} commonest verbs of commands, {total:,} of {instructions:,} instructions, each as wide as it "
-        "is frequent, and what it acts on most often; the gaps are all the rest. Narrow ones are named in the table."
+        "is frequent; outside, the four things it acts on most often, by their shares among the four. What is too "
+        "narrow for its name stands in the table."
     )
     return plot("sunburst", "What the instructions ask for", text, draw, height_points=WIDTH_POINTS)
 
