@@ -60,6 +60,8 @@ def test_a_batch_answers_every_request_at_half_the_price(
     with BatchServer(0.01, text_of=echo) as server:
         answers = ask(server, 30, tmp_path, api=api, **prices)
         assert server.calls.count("POST files") == server.calls.count("POST batches") == 1
+        # A file just uploaded is in no batch yet, so an account's long history is not read.
+        assert server.calls.count("GET batches") == 0
     assert right(answers) == 30
     reply = answers["r3"]
     assert isinstance(reply, Reply)
@@ -187,16 +189,64 @@ def test_a_cancelled_job_cancels_its_batch_and_takes_what_is_there(
     assert list(tmp_path.iterdir()) == []
 
 
+def stop_when_begun(server: BatchServer, folder: Path, count: int, **sampling: object) -> dict[str, Reply | Failure]:
+    taken: dict[str, Reply | Failure] = {}
+
+    def take(answer: Reply | Failure) -> bool:
+        taken[answer.id] = answer
+        return True
+
+    async def go() -> None:
+        engine = BatchEngine(table(server), folder, POLL)
+        job = asyncio.create_task(take_answers(engine, requests(count, **sampling), take))
+        while not any(stored.done > 2 for stored in server.batches.values()):
+            await asyncio.sleep(0.02)
+        job.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await job
+        await engine.close()
+
+    asyncio.run(go())
+    return taken
+
+
+def test_a_batch_that_is_still_being_cancelled_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pacos.engines.taking.SILENT_SECONDS", 0.1)
+    monkeypatch.setattr("pacos.engines.taking.GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(batch, "CANCEL_SECONDS", 0.1)
+    with BatchServer(0.03, cancel_seconds=1.5, text_of=echo) as server:
+        assert stop_when_begun(server, tmp_path, 40) == {}
+        assert "is not over yet" in capsys.readouterr().err
+        answers = ask(server, 40, tmp_path)
+        assert server.billed == {f"prompt {n}": 1 for n in range(40)}
+        assert 2 < server.batches["batch_0"].done < 40
+    assert right(answers) == 40
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_batch_is_begun_after_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pacos.engines.taking.SILENT_SECONDS", 0.1)
+    # The first batch ends in this time, and what it refused would be asked again.
+    monkeypatch.setattr("pacos.engines.taking.GRACE_SECONDS", 10.0)
+    with BatchServer(0.05, text_of=echo, refused_parameters=("seed",)) as server:
+        taken = stop_when_begun(server, tmp_path, 10, seed=1)
+        assert server.calls.count("POST files") == server.calls.count("POST batches") == 1
+    assert len(taken) == 10
+    assert all(isinstance(answer, Failure) and not answer.fatal for answer in taken.values())
+
+
 JOB = """
-import sys, pathlib
+import sys, pathlib, time
 from pacos.core.recipe import EngineTable
 from pacos.engines import Request, Sampling, complete_all
 from pacos.engines.http import BatchEngine
-url, folder = sys.argv[1:]
+url, folder, pause = sys.argv[1:]
 table = EngineTable(engine="http", base_url=url, model="small", batch=True)
 requests = [Request(f"r{n}", f"prompt {n}", Sampling(max_tokens=100)) for n in range(12)]
 engine = BatchEngine(table, pathlib.Path(folder), (0.05, 0.05))
-answers = complete_all(engine, requests, lambda answer: print(answer.id, flush=True))
+answers = complete_all(engine, requests, lambda answer: time.sleep(float(pause)))
 print("all", sum(hasattr(answer, "text") for answer in answers.values()), flush=True)
 """
 
@@ -208,19 +258,21 @@ def test_a_killed_process_finds_its_batch_again_and_pays_once(moment: str, tmp_p
     command = [sys.executable, "-c", JOB]
     env = {key: value for key, value in os.environ.items() if key != "OPENAI_API_KEY"} | {"OMP_NUM_THREADS": "1"}
     with BatchServer(0.03, text_of=echo) as server:
-        process = subprocess.Popen([*command, server.base_url, str(tmp_path)], env=env, stdout=subprocess.DEVNULL)
+        # It takes its answers slowly, so that the kill comes before it has them all, however busy the machine is.
+        begun = [*command, server.base_url, str(tmp_path), "1.0"]
+        process = subprocess.Popen(begun, env=env, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + 30
         while moment not in server.calls and time.monotonic() < deadline:
             time.sleep(0.001)
         process.kill()
         process.wait()
         assert moment in server.calls
-        again = subprocess.run(
-            [*command, server.base_url, str(tmp_path)], env=env, capture_output=True, text=True, timeout=60, check=True
-        )
+        repeated = [*command, server.base_url, str(tmp_path), "0.0"]
+        again = subprocess.run(repeated, env=env, capture_output=True, text=True, timeout=60, check=True)
         assert again.stdout.splitlines()[-1] == "all 12"
         assert server.billed == {f"prompt {n}": 1 for n in range(12)}
-    assert list(tmp_path.iterdir()) == []
+    # A kill in the middle of a write may leave the unfinished file beside.
+    assert list(tmp_path.glob("batch-*.json")) == []
 
 
 def test_answers_not_yet_taken_are_there_for_the_next_run(tmp_path: Path) -> None:
@@ -239,6 +291,29 @@ def test_answers_not_yet_taken_are_there_for_the_next_run(tmp_path: Path) -> Non
         answers = complete_all(BatchEngine(table(server), tmp_path, POLL), requests(7, first=3))
         assert set(server.billed.values()) == {1}
     assert right(answers) == 7
+
+
+def test_no_record_is_left_of_a_batch_read_to_its_end(tmp_path: Path) -> None:
+    """What a killed process had stored is not asked for again, and yet is dealt with."""
+
+    async def first(engine: BatchEngine) -> None:
+        answers = engine.complete(requests(10))
+        await anext(answers)
+        await answers.aclose()  # type: ignore[attr-defined]
+
+    async def rest(engine: BatchEngine) -> dict[str, Reply | Failure]:
+        # In two rounds: what the second asks for must still be found.
+        answers = {answer.id: answer async for answer in engine.complete(requests(3, first=4))}
+        answers |= {answer.id: answer async for answer in engine.complete(requests(3, first=7))}
+        await engine.close()
+        return answers
+
+    with BatchServer(text_of=echo) as server:
+        asyncio.run(first(BatchEngine(table(server), tmp_path, POLL)))
+        answers = asyncio.run(rest(BatchEngine(table(server), tmp_path, POLL)))
+        assert set(server.billed.values()) == {1}
+    assert right(answers) == 6
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_damaged_record_is_one_line(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -79,6 +79,42 @@ def test_outlives_one_fault_of_each_kind(kind: str) -> None:
         waited = server.arrivals[1] - server.arrivals[0]
     if kind in ("429-seconds", "429-date"):
         assert 1.0 <= waited < 4.0
+
+
+@pytest.mark.parametrize("kind", ["429-bill", "429-bill-typed"])
+def test_a_limit_that_speaks_of_bills_is_waited_for(kind: str) -> None:
+    with OpenAIServer(scripted_faults(kind), echo, retry_after_seconds=0) as server:
+        answers = ask(server)
+    assert isinstance(answers["r0"], Reply)
+
+
+def test_what_nobody_foresaw_costs_no_reply_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten replies that come in one instant with an exception are handed over before it is raised."""
+    started = 0
+    together = asyncio.Event()
+    attempt = HttpEngine._attempt
+
+    async def all_at_once(engine: HttpEngine, request: Request, stopped: Callable[[], bool]) -> object:
+        nonlocal started
+        outcome = await attempt(engine, request, stopped)
+        started += 1
+        if started == 11:
+            together.set()
+        await together.wait()
+        if request.id == "r4":
+            raise RuntimeError("unforeseen")
+        return outcome
+
+    monkeypatch.setattr(HttpEngine, "_attempt", all_at_once)
+    answers: list[Reply | Failure] = []
+
+    async def collect(engine: HttpEngine) -> None:
+        async for answer in engine.complete(requests(11)):
+            answers.append(answer)
+
+    with OpenAIServer(text_of=echo) as server, pytest.raises(RuntimeError, match="unforeseen"):
+        asyncio.run(collect(HttpEngine(table(server, concurrency=11))))
+    assert {answer.id for answer in answers} == {f"r{n}" for n in range(11) if n != 4}
 
 
 def test_a_wait_that_the_server_asks_for_holds_for_all_requests() -> None:

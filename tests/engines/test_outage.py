@@ -112,21 +112,136 @@ def test_requests_that_the_server_cannot_digest_are_given_up_alone(monkeypatch: 
         poison = ("prompt 7'", "prompt 8'")
         return "500" if any(text in str(server.bodies[number]) for text in poison) else None
 
-    with OpenAIServer(fault, echo) as server:
-        answers = ask(server, 30, concurrency=4)
+    # The others go on being answered for as long as it takes: a server that answers no one any more is out of service.
+    with OpenAIServer(fault, echo, latency_seconds=lambda n: 0.1) as server:
+        answers = ask(server, 60, concurrency=4)
     failed = {key: answer.fatal for key, answer in answers.items() if isinstance(answer, Failure)}
     assert failed == {"r7": False, "r8": False}
 
 
-def test_too_many_at_once_lowers_what_is_in_flight() -> None:
+@pytest.mark.parametrize(("kind", "keys"), [("503", {}), ("html-404", {}), ("503", {"max_usd": 9.0, **PRICED})])
+def test_one_request_at_a_time_outlives_an_outage(
+    kind: str, keys: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "ATTEMPTS", 4)
+    monkeypatch.setattr(breaker, "LONGEST_PROBE_SECONDS", 0.1)
+    with OpenAIServer(during(0.1, 2.5, kind), echo, latency_seconds=lambda n: 0.02) as server:
+        answers = ask(server, 20, concurrency=1, **keys)
+        # Far more attempts than one request has; none of them was counted.
+        assert server.faults_made[kind] > 10
+    assert len(answers) == 20
+    assert all(isinstance(answer, Reply) for answer in answers.values())
+
+
+def test_one_request_at_a_time_does_not_wait_for_ever(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(engine, "ATTEMPTS", 4)
+    monkeypatch.setattr(breaker, "PATIENCE_SECONDS", 1.5)
+    monkeypatch.setattr(breaker, "LONGEST_PROBE_SECONDS", 0.1)
+    taken: list[Reply | Failure] = []
+
+    def take(answer: Reply | Failure) -> bool:
+        taken.append(answer)
+        return isinstance(answer, Reply) or not answer.fatal
+
+    with OpenAIServer(lambda n: "503" if n >= 2 else None, echo) as server:
+        asyncio.run(take_answers(HttpEngine(table(server, concurrency=1)), requests(50), take))
+    failures = [answer for answer in taken if isinstance(answer, Failure)]
+    assert failures[0].fatal
+    # The rest is what was left waiting; nothing was given up before.
+    assert [answer.id for answer in taken[:2]] == ["r0", "r1"]
+    assert capsys.readouterr().err.count("out of service (") == 1
+
+
+def test_two_that_cannot_be_digested_do_not_hold_up_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "ATTEMPTS", 4)
+    monkeypatch.setattr(breaker, "LONGEST_PROBE_SECONDS", 0.2)
+
     def fault(number: int) -> str | None:
-        return "429-bare" if server.in_flight > 2 else None
+        return "500" if any(text in str(server.bodies[number]) for text in ("prompt 1'", "prompt 2'")) else None
+
+    with OpenAIServer(fault, echo) as server:
+        answers = ask(server, 30, concurrency=1)
+    failed = {key: answer.fatal for key, answer in answers.items() if isinstance(answer, Failure)}
+    assert failed == {"r1": False, "r2": False}
+
+
+def test_what_was_lost_comes_back_no_sooner_than_it_may_be_asked_again() -> None:
+    """Under a limit on money the caller asks again; five losses of one request are not over in an instant."""
+
+    def fault(number: int) -> str | None:
+        return "reset" if "prompt 3'" in str(server.bodies[number]) else None
 
     with OpenAIServer(fault, echo, latency_seconds=lambda n: 0.05) as server:
-        answers = ask(server, 40, concurrency=16)
-        refused = server.faults_made["429-bare"]
+        http = HttpEngine(table(server, concurrency=2, max_usd=900.0, **PRICED))
+        again: list[Request] = []
+        lost_at: list[float] = []
+        replies_between: list[int] = [0]
+
+        def all_of_them() -> Iterator[Request]:
+            for request in requests(100):
+                while again:
+                    yield again.pop()
+                yield request
+
+        def take(answer: Reply | Failure) -> bool:
+            if isinstance(answer, Failure):
+                assert not answer.fatal
+                lost_at.append(time.monotonic())
+                again.append(Request(answer.id, "prompt 3", Sampling(max_tokens=100)))
+                replies_between.append(0)
+            replies_between[-1] += isinstance(answer, Reply)
+            return len(lost_at) < 5
+
+        asyncio.run(take_answers(http, all_of_them(), take))
+        sent_at = [at for at, body in zip(server.arrivals, server.bodies, strict=True) if "prompt 3'" in str(body)]
+    shortest = [0.5 * 0.05 * 2**n for n in range(5)]
+    assert len(lost_at) == 5
+    assert lost_at[-1] - sent_at[0] >= sum(shortest)
+    assert sum(replies_between[1:5]) >= 4
+
+
+@pytest.mark.parametrize("kind", ["503", "429-bare", "reset"])
+@pytest.mark.parametrize("keys", [{}, {"max_usd": 900.0, **PRICED}], ids=["unlimited", "limited"])
+def test_nothing_is_sent_after_a_stop(kind: str, keys: dict[str, float]) -> None:
+    taken: set[str] = set()
+    num_sent: list[int] = []
+
+    def take(answer: Reply | Failure) -> bool:
+        taken.add(answer.id)
+        if isinstance(answer, Reply) and answer.id != "r0" and not num_sent:
+            num_sent.append(len(server.bodies))
+        return not num_sent
+
+    # Three of four fail at first, so that many wait for another attempt when the stop comes.
+    with OpenAIServer(lambda n: kind if n % 4 else None, echo, latency_seconds=lambda n: 0.05) as server:
+        asyncio.run(take_answers(HttpEngine(table(server, concurrency=8, **keys)), requests(100), take))
+        # What was on its way to the server at the stop may still have arrived.
+        assert num_sent[0] <= len(server.bodies) <= num_sent[0] + 8
+        prompts = {body["messages"][0]["content"].removeprefix("prompt ") for body in server.bodies}
+    # Whatever was asked has come back, one way or the other.
+    assert taken == {f"r{number}" for number in prompts}
+
+
+def test_too_many_at_once_lowers_what_is_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Neither spacing out nor long waits help here, so that nothing else thins out what is in flight.
+    monkeypatch.setattr(pace, "FEW_REFUSALS", 1.0)
+    monkeypatch.setattr(pace, "LONGEST_WAIT_SECONDS", 0.05)
+    seen: list[int] = []
+
+    def fault(number: int) -> str | None:
+        seen.append(server.in_flight)
+        # An end for a client that never learns.
+        return "429-bare" if server.in_flight > 3 and number < 500 else None
+
+    with OpenAIServer(fault, echo, latency_seconds=lambda n: 0.1) as server:
+        answers = ask(server, 30, concurrency=8)
     assert all(isinstance(answer, Reply) for answer in answers.values())
-    assert refused < 160
+    assert max(seen[:30]) == 8
+    late = sorted(seen[len(seen) // 2 :])
+    assert late[len(late) // 2] <= 5
+    assert len(seen) < 500
 
 
 @pytest.mark.parametrize("says", ["seconds", "nothing"])
@@ -157,6 +272,17 @@ def test_nothing_is_sent_while_nothing_remains(what: str) -> None:
         waits = [later - earlier for earlier, later in zip(server.arrivals, server.arrivals[1:], strict=False)]
     assert 1.0 <= waits[2] < 4
     assert max(waits[:2] + waits[3:]) < 1
+
+
+def test_a_server_that_always_says_nothing_remains_is_not_asked_at_a_crawl() -> None:
+    """Close to the limit every reply says so; each request then waits for its own share, not for all of the reset."""
+    headers = {f"x-ratelimit-{what}-requests": value for what, value in [("limit", "500"), ("remaining", "0")]}
+    with OpenAIServer(text_of=echo, reply_headers=lambda n: headers | {"x-ratelimit-reset-requests": "10s"}) as server:
+        answers = ask(server, 40, concurrency=4)
+        seconds = server.arrivals[-1] - server.arrivals[0]
+    assert all(isinstance(answer, Reply) for answer in answers.values())
+    # 40 shares are 0.8 s; 40 resets would be 400 s.
+    assert seconds < 10
 
 
 @pytest.mark.parametrize(

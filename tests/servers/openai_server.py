@@ -267,6 +267,11 @@ class Handler(BaseHTTPRequestHandler):
             return self.error(429, "Rate limit reached.", "rate_limit_exceeded", {"Retry-After": date})
         if fault == "429-bare":
             return self.error(429, "Too many requests.", "rate_limit_exceeded")
+        if fault in ("429-bill", "429-bill-typed"):
+            message = "Rate limit reached: 3 a minute. To raise it, add a payment method at https://x.example/billing."
+            if fault == "429-bill":
+                return self.error(429, message, "limited", {"Retry-After": str(wait)})
+            return self.error(429, message, "rate_limit_exceeded")
         if fault == "quota":
             return self.error(429, "You exceeded your current quota.", "insufficient_quota")
         if fault == "402":

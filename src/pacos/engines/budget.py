@@ -1,5 +1,7 @@
 """Money: what is spent, and what the requests in flight may cost at worst."""
 
+from fractions import Fraction
+
 from pacos.core.errors import PacosError
 from pacos.core.recipe import EngineTable
 from pacos.engines.prices import Prices, is_loopback
@@ -21,6 +23,8 @@ class Budget:
         self._max_usd = table.max_usd
         self._prices = Prices(table)
         self._reserved: dict[str, float] = {}
+        # Of floats, but exact: what was added and taken out again leaves nothing behind.
+        self._reserved_usd = Fraction(0)
         is_free = table.engine != "http" or is_loopback(table.base_url)
         if self._max_usd is not None and not is_free and not self._prices.known:
             raise PacosError(
@@ -35,17 +39,16 @@ class Budget:
     def reserve(self, request: Request) -> bool:
         """Sets the request's worst case aside; False where the limit leaves no room for it."""
         worst = self._prices.worst_case_usd(request)
-        if (
-            self._max_usd is not None
-            and self.spent_usd + self.unseen_usd + sum(self._reserved.values()) + worst > self._max_usd
-        ):
+        at_worst = self.spent_usd + self.unseen_usd + float(self._reserved_usd) + worst
+        if self._max_usd is not None and at_worst > self._max_usd:
             return False
+        self._reserved_usd += Fraction(worst) - Fraction(self._reserved.get(request.id, 0.0))
         self._reserved[request.id] = worst
         return True
 
     def settle(self, answer: Reply | Failure) -> None:
         """The request is over: its reservation becomes what it really cost."""
-        self._reserved.pop(answer.id)
+        self._reserved_usd -= Fraction(self._reserved.pop(answer.id))
         self.spent_usd += answer.usd if isinstance(answer, Reply) else 0.0
         self.unseen_usd += answer.unseen_usd
 

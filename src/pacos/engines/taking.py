@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import aclosing
 
-from pacos.engines.types import Engine, Failure, Reply, Request
+from pacos.engines.types import Engine, Failure, Reply, Request, UntilStopped
 
 GRACE_SECONDS = 10.0
 SILENT_SECONDS = 1.0
@@ -14,24 +14,29 @@ SILENT_SECONDS = 1.0
 async def take_answers(engine: Engine, requests: Iterable[Request], take: Callable[[Reply | Failure], bool]) -> None:
     """Hands every answer to `take` as it arrives, until all are in, `take` returns False, or Ctrl-C.
 
-    From a stop on no request is sent, and those in flight have GRACE_SECONDS to arrive at `take`: they are paid for.
-    A second Ctrl-C does not wait.
+    From a stop on no request is sent, nor sent again, and those in flight have GRACE_SECONDS to arrive at `take`: they
+    are paid for. A second Ctrl-C does not wait.
     """
     stopped = asyncio.Event()
     in_flight: set[str] = set()
 
-    def until_stopped() -> Iterator[Request]:
-        source = iter(requests)
-        while not stopped.is_set() and (request := next(source, None)) is not None:
+    def noted() -> Iterator[Request]:
+        for request in requests:
             in_flight.add(request.id)
             yield request
 
+    source = UntilStopped(noted())
+
+    def stop() -> None:
+        source.stopped = True
+        stopped.set()
+
     async def take_all() -> None:
-        async with aclosing(engine.complete(until_stopped())) as answers:  # type: ignore[type-var]
+        async with aclosing(engine.complete(source)) as answers:  # type: ignore[type-var]
             async for answer in answers:
                 in_flight.discard(answer.id)
                 if not take(answer):
-                    stopped.set()
+                    stop()
                 # An engine that never waits would otherwise never let Ctrl-C through.
                 await asyncio.sleep(0)
 
@@ -40,7 +45,7 @@ async def take_answers(engine: Engine, requests: Iterable[Request], take: Callab
     try:
         await asyncio.wait((taking, stopping), return_when=asyncio.FIRST_COMPLETED)
     finally:
-        stopped.set()
+        stop()
         # Answers that come at once need no word.
         await asyncio.wait((taking,), timeout=SILENT_SECONDS)
         if in_flight and not taking.done():

@@ -1,6 +1,6 @@
 """One request and one reply for every engine, whoever plays teacher, student or judge."""
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -82,6 +82,24 @@ class Delta:
 
     text: str
     reply: Reply | None = None
+
+
+class UntilStopped(Iterator[Request]):
+    """Requests that end when `stopped` is set; an engine sends nothing from then on, neither anew nor again."""
+
+    def __init__(self, requests: Iterable[Request]) -> None:
+        self._source = iter(requests)
+        self.stopped = False
+
+    def __next__(self) -> Request:
+        if self.stopped:
+            raise StopIteration
+        return next(self._source)
+
+
+def is_stopped(requests: Iterable[Request]) -> bool:
+    """Whether nothing may be sent any more."""
+    return isinstance(requests, UntilStopped) and requests.stopped
 
 
 class Engine(Protocol):

@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,11 @@ from typing import Any
 from pacos.core.errors import PacosError
 from pacos.core.recipe import EngineTable
 from pacos.engines.http import protocol
-from pacos.engines.http.batch_api import Batch, BatchApi, GivenUpError
+from pacos.engines.http.batch_api import Batch, BatchApi, GivenUpError, StoppedError
 from pacos.engines.http.batch_records import BatchRecords, Record
 from pacos.engines.http.connection import Connection
 from pacos.engines.http.errors import NotOpenAIError, Trouble, refused_by, status_trouble
-from pacos.engines.types import Delta, Failure, Reply, Request
+from pacos.engines.types import Delta, Failure, Reply, Request, is_stopped
 
 MOST_REQUESTS = 50_000
 MOST_BYTES = 100_000_000
@@ -45,6 +45,9 @@ class BatchEngine:
         self._records = BatchRecords(folder)
         self._poll_seconds = poll_seconds
         self._refused: set[str] = set()
+        # Records whose batches are over and read to the end; what is left of them goes when the engine closes.
+        self._read_through: list[Record] = []
+        self._broken_off = False
 
     async def complete(self, requests: Iterable[Request]) -> AsyncIterator[Reply | Failure]:
         """Answers every request once; takes all of them, up to a batch's size, before it sends the first.
@@ -53,10 +56,18 @@ class BatchEngine:
         """
         source = iter(requests)
         waiting: deque[Request] = deque()
-        while jobs := self._take(waiting, source):
-            async with aclosing(self._answers(jobs, waiting)) as answers:  # type: ignore[type-var]
-                async for answer in answers:
-                    yield answer
+
+        def stopped() -> bool:
+            return is_stopped(requests)
+
+        try:
+            while jobs := self._take(waiting, source):
+                async with aclosing(self._answers(jobs, waiting, stopped)) as answers:  # type: ignore[type-var]
+                    async for answer in answers:
+                        yield answer
+        except BaseException:
+            self._broken_off = True
+            raise
 
     async def stream(self, request: Request) -> AsyncIterator[Delta]:
         """Raises PacosError: a batch answers hours later."""
@@ -64,7 +75,11 @@ class BatchEngine:
         yield Delta("")
 
     async def close(self) -> None:
-        """Closes the connections."""
+        """Closes the connections, and forgets batches that are over and read."""
+        # What else was in them was taken by a process that was killed, before it could say so; who broke off may not
+        # have asked for all of it yet.
+        for record in () if self._broken_off else self._read_through:
+            self._records.strike(record, record.custom_ids)
         await self._connection.client.close()
 
     def _take(self, waiting: deque[Request], source: Iterator[Request]) -> dict[str, Request]:
@@ -93,35 +108,47 @@ class BatchEngine:
         line = {"custom_id": custom_id, "method": "POST", "url": self._api.endpoint, "body": body}
         return json.dumps(line).encode() + b"\n"
 
-    async def _answers(self, jobs: dict[str, Request], again: deque[Request]) -> AsyncIterator[Reply | Failure]:
+    async def _answers(
+        self, jobs: dict[str, Request], again: deque[Request], stopped: Callable[[], bool]
+    ) -> AsyncIterator[Reply | Failure]:
         """Answers to `jobs`, first from batches begun earlier; what needs one more batch is put into `again`."""
         for record in self._records.holding(jobs):
             of_record = {custom_id: jobs.pop(custom_id) for custom_id in record.custom_ids & jobs.keys()}
-            async with aclosing(self._batch_answers(record, of_record, again, set())) as answers:  # type: ignore[type-var]
+            async with aclosing(self._batch_answers(record, of_record, again, None, stopped)) as answers:  # type: ignore[type-var]
                 async for answer in answers:
                     yield answer
         if not jobs:
             return
         try:
+            if stopped():
+                raise StoppedError
             file_id = await self._api.upload([self._line(*job) for job in jobs.items()])
         except GivenUpError as error:
             for request in jobs.values():
-                yield self._given_up(request, error.trouble)
+                yield self._given_up(request, error)
             return
         record = Record(file_id, frozenset(jobs))
         self._records.add(record)
-        async with aclosing(self._batch_answers(record, jobs, again, set(self._refused))) as answers:  # type: ignore[type-var]
+        async with aclosing(self._batch_answers(record, jobs, again, set(self._refused), stopped)) as answers:  # type: ignore[type-var]
             async for answer in answers:
                 yield answer
 
     async def _batch_answers(
-        self, record: Record, jobs: dict[str, Request], again: deque[Request], refused: set[str]
+        self,
+        record: Record,
+        jobs: dict[str, Request],
+        again: deque[Request],
+        refused: set[str] | None,
+        stopped: Callable[[], bool],
     ) -> AsyncIterator[Reply | Failure]:
-        """Answers to `jobs`, which are in the record's batch; `refused` is what was left out of its requests."""
+        """Answers to `jobs`, which are in the record's batch.
+
+        `refused` is what was left out of its requests, None for a batch begun earlier: there nobody knows.
+        """
         settled = set[str]()
         try:
-            batch = await self._api.find_or_create(record.input_file_id)
-            was_cancelled_before = batch.status == "cancelled"
+            batch = await self._api.find_or_create(record.input_file_id, refused is not None, stopped)
+            was_cancelled_before = batch.status in ("cancelled", "cancelling")
             cancelling: asyncio.CancelledError | None = None
             try:
                 batch = await self._ended(batch, len(record.custom_ids))
@@ -130,7 +157,7 @@ class BatchEngine:
                 batch = await self._cancel(batch)
             async with aclosing(self._lines(batch)) as lines:  # type: ignore[type-var]
                 async for line in lines:
-                    custom_id, answer = self._read(line, jobs, refused, again)
+                    custom_id, answer = self._read(line, jobs, refused or set(), again)
                     if answer is not None:
                         yield answer
                     # Only now is the answer with whoever asked for it.
@@ -139,6 +166,7 @@ class BatchEngine:
             if cancelling is not None:
                 raise cancelling
             settled.update(jobs)
+            self._read_through.append(record)
             if was_cancelled_before:
                 again.extend(jobs.values())
                 return
@@ -149,7 +177,7 @@ class BatchEngine:
             if error.trouble.kind == "bad_request" and not error.trouble.retry:
                 settled.update(jobs)
             for request in jobs.values():
-                yield self._given_up(request, error.trouble)
+                yield self._given_up(request, error)
         finally:
             self._records.strike(record, settled)
 
@@ -227,9 +255,12 @@ class BatchEngine:
         line = self._connection.line(trouble)
         return Failure(request.id, trouble.kind, line, trouble.fatal, unseen_usd=unseen_usd)
 
-    def _given_up(self, request: Request, trouble: Trouble) -> Failure:
+    def _given_up(self, request: Request, error: GivenUpError) -> Failure:
+        trouble = error.trouble
         advice = "If this server has no Batch API, set batch=false." if trouble.kind == "bad_request" else ""
-        return Failure(request.id, trouble.kind, self._connection.line(trouble, advice), fatal=True)
+        return Failure(
+            request.id, trouble.kind, self._connection.line(trouble, advice), not isinstance(error, StoppedError)
+        )
 
 
 def _trouble_of_the_rest(batch: Batch) -> Trouble:

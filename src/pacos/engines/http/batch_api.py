@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pacos.engines.http import protocol
 from pacos.engines.http.connection import Connection
-from pacos.engines.http.errors import ATTEMPT_ERRORS, NotOpenAIError, Trouble, trouble_of
+from pacos.engines.http.errors import ATTEMPT_ERRORS, LEFT_AT_A_STOP, NotOpenAIError, Trouble, trouble_of
 
 PATIENCE_SECONDS = 900.0
 LONGEST_WAIT_SECONDS = 60.0
@@ -24,6 +24,13 @@ class GivenUpError(Exception):
     def __init__(self, trouble: Trouble) -> None:
         super().__init__(trouble.message)
         self.trouble = trouble
+
+
+class StoppedError(GivenUpError):
+    """A batch that was not begun, because nothing is to be sent any more."""
+
+    def __init__(self) -> None:
+        super().__init__(Trouble("connection", LEFT_AT_A_STOP, retry=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +73,21 @@ class BatchApi:
 
         return await self._steadily(call)
 
-    async def find_or_create(self, file_id: str) -> Batch:
-        """The batch of this input file. It may exist though nobody here has heard so: then it is paid already."""
+    async def find_or_create(self, file_id: str, just_uploaded: bool, is_stopped: Callable[[], bool]) -> Batch:
+        """The batch of this input file. It may exist though nobody here has heard so: then it is paid already.
+
+        Raises StoppedError where it would have to be created after a stop.
+        """
+        may_exist = not just_uploaded
 
         async def call() -> Batch:
-            found = await self._find(file_id)
+            nonlocal may_exist
+            found = await self._find(file_id) if may_exist else None
             if found is not None:
                 return found
+            if is_stopped():
+                raise StoppedError
+            may_exist = True
             response = await self._client.batches.with_raw_response.create(
                 input_file_id=file_id, endpoint=self._endpoint, completion_window="24h"
             )

@@ -1,8 +1,10 @@
 """HttpEngine: asks an OpenAI-compatible server, with its own retries, pace and accounts."""
 
 import asyncio
+import math
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,16 +15,18 @@ from pacos.core.recipe import EngineTable
 from pacos.engines.http import protocol
 from pacos.engines.http.breaker import Breaker
 from pacos.engines.http.connection import Connection
-from pacos.engines.http.errors import ATTEMPT_ERRORS, Trouble, refused_parameter, trouble_of
+from pacos.engines.http.errors import ATTEMPT_ERRORS, LEFT_AT_A_STOP, Trouble, refused_parameter, trouble_of
 from pacos.engines.http.limits import wait_seconds
 from pacos.engines.http.pace import Pace
-from pacos.engines.types import Delta, Failure, Reply, Request
+from pacos.engines.types import Delta, Failure, Reply, Request, is_stopped
 
 ATTEMPTS = 8
 ATTEMPTS_AT_FIRST_CONTACT = 3
 # A request gives up when the server has made it wait this long in all.
 PATIENCE_SECONDS = 900.0
 CONNECT_SECONDS = 10.0
+# How soon a stop is noticed while nothing is in flight.
+STOP_POLL_SECONDS = 0.5
 
 
 @dataclass(slots=True)
@@ -36,6 +40,8 @@ class _Job:
     waited: float = 0.0
     unseen_usd: float = 0.0
     is_probe: bool = False
+    # Under a limit on money: what goes back to the caller when the job is due.
+    lost: Failure | None = None
 
 
 class HttpEngine:
@@ -54,10 +60,13 @@ class HttpEngine:
         self._pace = Pace(table.concurrency, timeout_seconds, shortest_timeout_seconds)
         self._breaker = Breaker(self.name)
         self._refused: set[str] = set()
+        # How often each request went back to the caller since it was last answered.
+        self._losses: Counter[str] = Counter()
 
     async def complete(self, requests: Iterable[Request]) -> AsyncIterator[Reply | Failure]:
         """Answers every request once, as answers arrive; takes the next request only when one may be sent."""
         source = iter(requests)
+        # Those to be sent again, and those to be handed back, each when it is due.
         waiting: list[_Job] = []
         in_flight: dict[asyncio.Task[Reply | Trouble], _Job] = {}
         self._breaker.begin()
@@ -72,8 +81,18 @@ class HttpEngine:
                     while waiting:
                         yield self._hopeless(waiting.pop())
                     continue
-                self._send(source, waiting, in_flight)
+                for lost in _take_due(waiting, all_of_them=is_stopped(requests)):
+                    yield lost
+                if is_stopped(requests):
+                    while waiting:
+                        yield self._left(waiting.pop())
+                    if not in_flight:
+                        return
+                else:
+                    self._send(source, waiting, in_flight, lambda: is_stopped(requests))
                 for job, outcome in await _next_outcomes(in_flight, self._idle_seconds(waiting, len(in_flight))):
+                    if isinstance(outcome, BaseException):
+                        raise outcome
                     answer = self._answer(job, outcome)
                     if answer is None:
                         waiting.append(job)
@@ -108,39 +127,54 @@ class HttpEngine:
         await self._connection.client.close()
 
     def _send(
-        self, source: Iterator[Request], waiting: list[_Job], in_flight: dict[asyncio.Task[Reply | Trouble], _Job]
+        self,
+        source: Iterator[Request],
+        waiting: list[_Job],
+        in_flight: dict[asyncio.Task[Reply | Trouble], _Job],
+        stopped: Callable[[], bool],
     ) -> None:
-        """Sends what may be sent now, those that have waited first."""
-        while len(in_flight) < self._pace.limit and self._send_at() <= (now := time.monotonic()):
-            job = min(waiting, key=lambda job: job.due, default=None)
-            if job is not None and (job.due <= now or self._breaker.is_open):
-                waiting.remove(job)
-            elif len(in_flight) + len(waiting) < self._pace.limit + max(1, self._pace.limit // 2):
-                # A request that waits for its next attempt leaves its place to another, but not to ever more.
-                request = next(source, None)
-                if request is None:
-                    return
-                job = _Job(request)
-            else:
+        """Sends what may be sent now."""
+        while len(in_flight) < self._pace.limit and self._send_at() <= time.monotonic():
+            job = self._next_job(source, waiting, len(in_flight))
+            if job is None:
                 return
             self._pace.sent()
             job.is_probe = self._breaker.sent()
-            in_flight[asyncio.create_task(self._attempt(job.request))] = job
+            in_flight[asyncio.create_task(self._attempt(job.request, stopped))] = job
+
+    def _next_job(self, source: Iterator[Request], waiting: list[_Job], num_in_flight: int) -> _Job | None:
+        """What to send next: what has waited, or what is new; while the server is out of service the other way round.
+
+        A probe has to be a request that has not failed yet: several that the server cannot digest are no outage.
+        """
+        is_open = self._breaker.is_open
+        job = min((job for job in waiting if job.lost is None), key=lambda job: job.due, default=None)
+        if job is not None and not is_open and job.due <= time.monotonic():
+            waiting.remove(job)
+            return job
+        # A request that waits for its next attempt leaves its place to another, but not to ever more.
+        if is_open or num_in_flight + len(waiting) < self._pace.limit + max(1, self._pace.limit // 2):
+            request = next(source, None)
+            if request is not None:
+                return _Job(request)
+        if job is not None and is_open:
+            waiting.remove(job)
+            return job
+        return None
 
     def _send_at(self) -> float:
         return max(self._pace.send_at(), self._breaker.send_at())
 
     def _idle_seconds(self, waiting: list[_Job], num_in_flight: int) -> float | None:
         """How long to wait for answers before something else can be done; None for as long as they take."""
-        if num_in_flight >= self._pace.limit:
-            return None
-        wait = self._send_at() - time.monotonic()
-        if wait > 0:
-            return wait if wait < float("inf") else None
-        soonest = min((job.due for job in waiting), default=None)
-        return None if soonest is None else max(0.0, soonest - time.monotonic())
+        now, send_at = time.monotonic(), self._send_at() if num_in_flight < self._pace.limit else math.inf
+        # What goes back to the caller waits for nothing but its time.
+        soonest = min((job.due if job.lost else max(job.due, send_at) for job in waiting), default=math.inf)
+        if send_at > now:
+            soonest = min(soonest, send_at)
+        return None if math.isinf(soonest) else max(0.0, soonest - now)
 
-    async def _attempt(self, request: Request) -> Reply | Trouble:
+    async def _attempt(self, request: Request, stopped: Callable[[], bool]) -> Reply | Trouble:
         while True:
             body = protocol.body_of(request, self._connection.model, self._table.api, self._refused)
             try:
@@ -150,6 +184,8 @@ class HttpEngine:
                 if refused is None:
                     return trouble_of(error)
                 self._refused.add(refused)
+                if stopped():
+                    return Trouble("connection", LEFT_AT_A_STOP, retry=True)
                 if body == protocol.body_of(request, self._connection.model, self._table.api, self._refused):
                     return trouble_of(error)
 
@@ -176,6 +212,7 @@ class HttpEngine:
             self._breaker.probe_over()
         if isinstance(outcome, Reply):
             self._breaker.good()
+            self._losses.pop(job.request.id, None)
             self._pace.answered(outcome.seconds)
             return replace(outcome, unseen_usd=job.unseen_usd)
         if outcome.kind == "rate_limit":
@@ -202,9 +239,8 @@ class HttpEngine:
     def _after_trouble(self, job: _Job, trouble: Trouble) -> Failure | None:
         breaker = self._breaker
         breaker.trouble(job.request.id, self._connection.masked(trouble.message))
-        # An attempt that found nobody there says nothing about the request.
-        nobody_there = trouble.kind in ("connection", "timeout") and not trouble.maybe_billed
-        job.attempts += not (breaker.is_open and nobody_there)
+        # While the server is out of service an attempt says nothing about the request.
+        job.attempts += not breaker.is_open
         lost_usd = self._connection.prices.worst_case_usd(job.request) if trouble.maybe_billed else 0.0
         job.unseen_usd += lost_usd
         # What was lost on the way may have used up all that was reserved for this request, so under a limit another
@@ -214,25 +250,38 @@ class HttpEngine:
             # A server that never answered these will not answer the others either.
             fatal = breaker.troubles_in_a_row > max(ATTEMPTS_AT_FIRST_CONTACT, self._pace.limit)
             if needs_reservation or job.attempts >= ATTEMPTS_AT_FIRST_CONTACT:
-                return self._failure(job, trouble, fatal or not needs_reservation)
+                return self._given_back(job, trouble, fatal or not needs_reservation)
         elif breaker.is_hopeless or needs_reservation:
-            return self._failure(job, trouble, breaker.is_hopeless)
+            return self._given_back(job, trouble, breaker.is_hopeless)
         elif job.attempts >= ATTEMPTS:
-            # The request may be at fault, so this is no proof of an outage any more.
-            breaker.close()
             return self._failure(job, trouble, fatal=False)
         return self._again(job, trouble, job.attempts)
+
+    def _given_back(self, job: _Job, trouble: Trouble, fatal: bool) -> Failure | None:
+        """The failure, at once where it is fatal; else the caller gets it only when the request may be sent again."""
+        failure = self._failure(job, trouble, fatal)
+        if fatal:
+            return failure
+        self._losses[job.request.id] += 1
+        job.lost = failure
+        job.due = time.monotonic() + self._pace.backoff_seconds(self._losses[job.request.id])
+        return None
 
     def _again(self, job: _Job, trouble: Trouble, times: int) -> Failure | None:
         backoff = self._pace.backoff_seconds(max(1, times))
         # The jitter comes on top of what the server asks, so that not all come back in one instant.
         asked = trouble.wait_seconds
         wait = backoff if asked is None else asked + min(backoff, 1.0) * 0.1
-        if job.waited + wait > PATIENCE_SECONDS:
-            return self._failure(job, trouble, fatal=False)
-        job.waited += wait
+        # How long an outage may last is the breaker's to say.
+        if not self._breaker.is_open:
+            if job.waited + wait > PATIENCE_SECONDS:
+                return self._failure(job, trouble, fatal=False)
+            job.waited += wait
         job.due = time.monotonic() + wait
         return None
+
+    def _left(self, job: _Job) -> Failure:
+        return self._failure(job, Trouble("connection", LEFT_AT_A_STOP), fatal=False)
 
     def _hopeless(self, job: _Job) -> Failure:
         trouble = Trouble("server", "out of service for longer than a run can wait")
@@ -250,12 +299,25 @@ class HttpEngine:
         return (event.model_dump() async for event in events)
 
 
+def _take_due(waiting: list[_Job], all_of_them: bool) -> list[Failure]:
+    """Takes out what now goes back to the caller."""
+    now = time.monotonic()
+    due = [job for job in waiting if job.lost and (all_of_them or job.due <= now)]
+    for job in due:
+        waiting.remove(job)
+    return [job.lost for job in due if job.lost]
+
+
 async def _next_outcomes(
     in_flight: dict[asyncio.Task[Reply | Trouble], _Job], seconds: float | None
-) -> list[tuple[_Job, Reply | Trouble]]:
-    """The attempts that have ended, taken out of `in_flight`; waits for the first of them, or so many seconds."""
+) -> list[tuple[_Job, Reply | Trouble | BaseException]]:
+    """The attempts that have ended, taken out of `in_flight`; waits for the first of them, or so many seconds.
+
+    What nobody foresaw comes last, so that the replies beside it are not lost.
+    """
     if not in_flight:
-        await asyncio.sleep(1.0 if seconds is None else seconds)
+        await asyncio.sleep(STOP_POLL_SECONDS if seconds is None else min(STOP_POLL_SECONDS, seconds))
         return []
     done, _ = await asyncio.wait(in_flight, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    return [(in_flight.pop(task), task.result()) for task in done]
+    in_order = sorted(done, key=lambda task: task.exception() is not None)
+    return [(in_flight.pop(task), task.exception() or task.result()) for task in in_order]

@@ -12,13 +12,17 @@ from pacos.engines.http.limits import retry_after_seconds, wait_seconds
 
 Kind = Literal["auth", "quota", "rate_limit", "timeout", "connection", "bad_request", "server"]
 
-_QUOTA = re.compile(r"insufficient_quota|exceeded your current quota|billing|insufficient.balance|out of credit", re.I)
+# A limit that passes may be worded like a bill ("add a payment method"): the code or type is trusted before the words.
+_QUOTA_CODE = re.compile(r"insufficient_quota|billing|insufficient.balance", re.I)
+_QUOTA = re.compile(r"exceeded your current quota|billing.{0,6}limit|insufficient.balance|out of credit", re.I)
+_RATE_CODES = {"rate_limit_exceeded", "requests", "tokens"}
 _REFUSAL = re.compile(r"support|unrecognized|unknown|unexpected|not permitted|not allowed|extra|invalid param", re.I)
 # What fails before the whole request is out; whatever else fails on the way may have reached the model.
 _NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.WriteError, httpx2.WriteTimeout)
 _NEVER_SENT = (httpx2.LocalProtocolError, httpx2.UnsupportedProtocol, httpx2.InvalidURL)
 # A gateway that ran out of patience says nothing about the model behind it, which may have answered and be paid.
 _GATEWAY_TIMEOUTS = (504, 524)
+LEFT_AT_A_STOP = "not sent again because of a stop"
 
 
 class NotOpenAIError(Exception):
@@ -79,12 +83,12 @@ def status_trouble(status: int, body: Any, text: str, headers: Mapping[str, str]
     """Reads an error answer; `body` is its JSON, or what the openai library took out of it as the error itself."""
     error = _error_in(body)
     message = _message(error, text)
-    code, facts = error.get("code"), f"{error.get('code')} {error.get('type')} {message}"
+    code = error.get("code")
     if status == 401 or (status == 403 and error):
         return Trouble("auth", f"the server refuses the key ({status}: {message})", fatal=True)
-    if status == 402 or (status == 429 and _QUOTA.search(facts)):
-        return Trouble("quota", f"the account has no quota left ({status}: {message})", fatal=True)
     wait = retry_after_seconds(headers)
+    if status == 402 or (status == 429 and _is_quota(error, message, wait)):
+        return Trouble("quota", f"the account has no quota left ({status}: {message})", fatal=True)
     if status == 429:
         wait = wait_seconds(headers) if wait is None else wait
         return Trouble("rate_limit", f"rate limit ({message})", retry=True, wait_seconds=wait)
@@ -97,6 +101,15 @@ def status_trouble(status: int, body: Any, text: str, headers: Mapping[str, str]
         return Trouble("server", message, retry=True, wait_seconds=wait, maybe_billed=maybe_billed)
     message = f"the server refuses the request ({status}: {message})"
     return Trouble("bad_request", message, filtered=code == "content_filter")
+
+
+def _is_quota(error: dict[str, Any], message: str, wait_seconds: float | None) -> bool:
+    """Whether a 429 says that the account is empty, and not that it asks too fast."""
+    names = [str(error.get(key)) for key in ("code", "type")]
+    if any(_QUOTA_CODE.search(name) for name in names):
+        return True
+    # Who says when to come back expects to answer then.
+    return wait_seconds is None and _RATE_CODES.isdisjoint(names) and bool(_QUOTA.search(message))
 
 
 def _error_in(body: Any) -> dict[str, Any]:
