@@ -166,7 +166,11 @@ class BatchHandler(Handler):
 
     def note(self, file: list[str], line: dict[str, Any], status: int, body: dict[str, Any]) -> None:
         response = {"status_code": status, "request_id": "r", "body": body}
-        file.append(json.dumps({"id": "b", "custom_id": line["custom_id"], "response": response, "error": None}))
+        file.append(
+            json.dumps(
+                {"id": "b", "custom_id": line["custom_id"], "response": response, "error": None}, ensure_ascii=False
+            )
+        )
 
     def shown(self, batch: StoredBatch) -> dict[str, Any]:
         owner = self.owner

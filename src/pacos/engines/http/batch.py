@@ -194,7 +194,10 @@ class BatchEngine:
         while not batch.has_ended:
             if batch.done != said:
                 said = batch.done
-                print(f"{self.name}: batch {batch.id}: {said:,} of {total:,} requests done", file=sys.stderr)
+                print(
+                    f"{self.name}: batch {self._connection.masked(batch.id)}: {said:,} of {total:,} requests done",
+                    file=sys.stderr,
+                )
             if time.monotonic() - start > PATIENCE_SECONDS:
                 raise GivenUpError(Trouble("timeout", f"batch {batch.id} is not over after two days", retry=True))
             await asyncio.sleep(wait)
@@ -204,7 +207,7 @@ class BatchEngine:
 
     async def _cancel(self, batch: Batch) -> Batch:
         """Stops the batch, and waits a little for the answers that are there."""
-        print(f"{self.name}: cancelling batch {batch.id}", file=sys.stderr)
+        self._tell(batch, "cancelling")
         try:
             async with asyncio.timeout(CANCEL_SECONDS):
                 await self._api.cancel(batch.id)
@@ -212,8 +215,11 @@ class BatchEngine:
                     await asyncio.sleep(self._poll_seconds[0] / 5)
                     batch = await self._api.retrieve(batch.id)
         except (GivenUpError, TimeoutError):
-            print(f"{self.name}: batch {batch.id} is not over yet; the same command finds it again", file=sys.stderr)
+            self._tell(batch, "not over yet; the same command finds it again")
         return batch
+
+    def _tell(self, batch: Batch, what: str) -> None:
+        print(f"{self.name}: batch {self._connection.masked(batch.id)}: {what}", file=sys.stderr)
 
     def _read(
         self, line: str, jobs: dict[str, Request], refused: set[str], again: deque[Request]
@@ -223,7 +229,7 @@ class BatchEngine:
             value = json.loads(line)
             custom_id, response, error = value["custom_id"], value.get("response"), value.get("error")
             request = jobs[custom_id]
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return "", None
         if not isinstance(response, dict):
             error = error if isinstance(error, dict) else {"message": "neither response nor error"}

@@ -1,6 +1,7 @@
 """The Batch API's calls, each tried until it succeeds or there is no hope left."""
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from typing import Any, TypeVar
 
 from pacos.engines.http import protocol
 from pacos.engines.http.connection import Connection
-from pacos.engines.http.errors import ATTEMPT_ERRORS, LEFT_AT_A_STOP, NotOpenAIError, Trouble, trouble_of
+from pacos.engines.http.errors import ATTEMPT_ERRORS, LEFT_AT_A_STOP, NotOpenAIError, Trouble, text_of, trouble_of
 
 PATIENCE_SECONDS = 900.0
 LONGEST_WAIT_SECONDS = 60.0
@@ -54,7 +55,7 @@ class BatchApi:
     """Files and batches of one server. Every method raises GivenUpError."""
 
     def __init__(self, connection: Connection) -> None:
-        self._client = connection.client
+        self._client, self._masked = connection.client, connection.masked
         self._endpoint: Any = f"/v1/{'chat/' if connection.table.api == 'chat' else ''}completions"
         self._ever_answered = False
 
@@ -69,7 +70,10 @@ class BatchApi:
 
         async def call() -> str:
             response = await self._client.files.with_raw_response.create(file=file, purpose="batch")
-            return _text(protocol.read_json(response.text, "application/json"), "id")
+            file_id = _id(protocol.read_json(text_of(response), "application/json"), "id")
+            if self._masked(file_id) != file_id:
+                raise NotOpenAIError("the server's file id holds the key; it is not kept")
+            return file_id
 
         return await self._steadily(call)
 
@@ -91,7 +95,7 @@ class BatchApi:
             response = await self._client.batches.with_raw_response.create(
                 input_file_id=file_id, endpoint=self._endpoint, completion_window="24h"
             )
-            return _batch(protocol.read_json(response.text, "application/json"))
+            return _batch(protocol.read_json(text_of(response), "application/json"))
 
         return await self._steadily(call)
 
@@ -100,7 +104,7 @@ class BatchApi:
 
         async def call() -> Batch:
             response = await self._client.batches.with_raw_response.retrieve(batch_id)
-            return _batch(protocol.read_json(response.text, "application/json"))
+            return _batch(protocol.read_json(text_of(response), "application/json"))
 
         return await self._steadily(call)
 
@@ -118,8 +122,14 @@ class BatchApi:
         while True:
             try:
                 async with self._client.files.with_streaming_response.content(file_id) as response:
-                    async for line in response.iter_lines():
-                        yield line
+                    rest = b""
+                    # Only a newline ends a record: JSON may hold every other line break as it is.
+                    async for piece in response.iter_bytes():
+                        *whole, rest = (rest + piece).split(b"\n")
+                        for line in whole:
+                            yield line.decode("utf-8-sig", "replace")
+                if rest.strip():
+                    yield rest.decode("utf-8-sig", "replace")
                 return
             except ATTEMPT_ERRORS as error:
                 attempt += 1
@@ -129,8 +139,12 @@ class BatchApi:
         after: Any = {}
         for _ in range(MOST_PAGES):
             response = await self._client.batches.with_raw_response.list(limit=PAGE, **after)
-            page = protocol.read_json(response.text, "application/json")
-            batches = [_batch(value) for value in page.get("data") or ()]
+            page = protocol.read_json(text_of(response), "application/json")
+            listed = page.get("data")
+            if not isinstance(listed, list):
+                raise NotOpenAIError("not an OpenAI-compatible answer: no list of batches in it")
+            # What is no batch here is none of ours.
+            batches = [_batch(value) for value in listed if isinstance(value, dict)]
             for batch in batches:
                 if batch.input_file_id == file_id:
                     return batch
@@ -172,13 +186,21 @@ def _batch(value: Any) -> Batch:
     errors = errors if isinstance(errors, list) else []
     files = (value.get("output_file_id"), value.get("error_file_id"))
     return Batch(
-        _text(value, "id"),
+        _id(value, "id"),
         _text(value, "status"),
-        _text(value, "input_file_id"),
+        _id(value, "input_file_id"),
         tuple(file for file in files if isinstance(file, str) and file),
         sum(count for name in ("completed", "failed") if isinstance(count := counts.get(name), int)),
         tuple(f"{error.get('code')}: {error.get('message')}" for error in errors if isinstance(error, dict)),
     )
+
+
+def _id(value: dict[str, Any], key: str) -> str:
+    """It goes into addresses, files and lines on a terminal."""
+    text = _text(value, key)
+    if not re.fullmatch(r"[\w.:-]{1,128}", text):
+        raise NotOpenAIError(f"not an OpenAI-compatible answer: its {key} is no name ({text!r})")
+    return text
 
 
 def _text(value: dict[str, Any], key: str) -> str:

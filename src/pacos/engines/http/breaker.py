@@ -4,6 +4,8 @@ import math
 import sys
 import time
 
+from pacos.engines.http.errors import one_line
+
 # So many troubles without a good answer between them, of more than one request, are the server's and not the request's.
 TROUBLES_TO_OPEN = 5
 FIRST_PROBE_SECONDS = 1.0
@@ -72,7 +74,7 @@ class Breaker:
             self.is_open = True
             self._probe_at = time.monotonic() + self._probe_seconds
             print(
-                f"{self._name}: out of service ({what}); asking now and then until it answers, for "
+                f"{self._name}: out of service ({one_line(what)}); asking now and then until it answers, for "
                 f"{_said(PATIENCE_SECONDS)} at most",
                 file=sys.stderr,
             )

@@ -15,7 +15,7 @@ from pacos.core.recipe import EngineTable
 from pacos.engines.http import protocol
 from pacos.engines.http.breaker import Breaker
 from pacos.engines.http.connection import Connection
-from pacos.engines.http.errors import ATTEMPT_ERRORS, LEFT_AT_A_STOP, Trouble, refused_parameter, trouble_of
+from pacos.engines.http.errors import ATTEMPT_ERRORS, LEFT_AT_A_STOP, Trouble, refused_parameter, text_of, trouble_of
 from pacos.engines.http.limits import wait_seconds
 from pacos.engines.http.pace import Pace
 from pacos.engines.types import Delta, Failure, Reply, Request, is_stopped
@@ -196,7 +196,7 @@ class HttpEngine:
         timeout = httpx2.Timeout(self._pace.timeout_seconds, connect=CONNECT_SECONDS)
         # The raw response: whatever a server sends is read here, not by a library that trusts it.
         response = await endpoint.with_raw_response.create(**body, timeout=timeout)
-        answer = protocol.read_json(response.text, response.headers.get("content-type", ""))
+        answer = protocol.read_json(text_of(response), response.headers.get("content-type", ""))
         reply = self._connection.reply(answer, request, time.monotonic() - start)
         self._pause(wait_seconds(response.headers))
         return reply
@@ -275,7 +275,8 @@ class HttpEngine:
         # How long an outage may last is the breaker's to say.
         if not self._breaker.is_open:
             if job.waited + wait > PATIENCE_SECONDS:
-                return self._failure(job, trouble, fatal=False)
+                # A server that refuses for so long will not do otherwise for the others.
+                return self._failure(job, trouble, fatal=trouble.kind == "rate_limit")
             job.waited += wait
         job.due = time.monotonic() + wait
         return None

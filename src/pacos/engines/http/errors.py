@@ -53,6 +53,12 @@ class Trouble:
     maybe_billed: bool = False
 
 
+def text_of(response: Any) -> str:
+    """A response's body, which is UTF-8 in this protocol, whatever the server says it is."""
+    content: bytes = response.content
+    return content.decode("utf-8-sig", "replace")
+
+
 def trouble_of(error: Exception) -> Trouble:
     """Reads what a request raised: an exception of the openai library, of its transport, or of this module."""
     if isinstance(error, NotOpenAIError):
@@ -60,7 +66,7 @@ def trouble_of(error: Exception) -> Trouble:
     if isinstance(error, BrokenBodyError):
         return Trouble("connection", str(error), retry=True, maybe_billed=True)
     if isinstance(error, openai.APIStatusError):
-        return status_trouble(error.status_code, error.body, error.response.text, error.response.headers)
+        return status_trouble(error.status_code, error.body, text_of(error.response), error.response.headers)
     if isinstance(error, (openai.APIConnectionError, httpx2.HTTPError, httpx2.InvalidURL)):
         return _connection_trouble(error)
     if isinstance(error, openai.APIError):
@@ -128,7 +134,8 @@ def _message(error: dict[str, Any], text: str) -> str:
 
 def one_line(text: str, length: int = 240) -> str:
     """The text on one line, cut where it is long."""
-    text = " ".join(text.split())
+    # A terminal takes some of what cannot be printed as commands.
+    text = " ".join("".join(character if character.isprintable() else " " for character in text).split())
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
@@ -136,7 +143,7 @@ def refused_parameter(error: Exception, sent: Iterable[str]) -> str | None:
     """The parameter that a 400 names as unknown or unsupported, where we sent it."""
     if not isinstance(error, openai.APIStatusError):
         return None
-    return refused_by(error.status_code, error.body, error.response.text, sent)
+    return refused_by(error.status_code, error.body, text_of(error.response), sent)
 
 
 def refused_by(status: int, body: Any, text: str, sent: Iterable[str]) -> str | None:

@@ -72,8 +72,8 @@ def read_json(text: str, content_type: str) -> dict[str, Any]:
 
 
 def _excerpt(value: Any) -> str:
-    """More than will be shown: what is to be masked in it must not be cut yet."""
-    return str(value).strip()[:2000] or "nothing"
+    """All of it: what is to be masked before it is shown must not be cut yet."""
+    return str(value).strip() or "nothing"
 
 
 def read_reply(body: dict[str, Any]) -> tuple[str, FinishReason]:
