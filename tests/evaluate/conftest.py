@@ -57,7 +57,7 @@ class Engines:
     judge: Script
     opened: list[tuple[str, ScriptedEngine]] = field(default_factory=list)
 
-    def open(self, spec: object, *, role: str = "teacher", seed: int = 0) -> ScriptedEngine:
+    def open(self, spec: object, *, role: str = "teacher", seed: int = 0, folder: Path | None = None) -> ScriptedEngine:
         kind = "judge" if role == "judge" else "student" if "train/model" in str(spec) else "base"
         engine = ScriptedEngine(getattr(self, kind))
         self.opened.append((kind, engine))
