@@ -3,8 +3,10 @@
 `python -m benchmarks.kill_100` from the root of the checkout
 
 `pacos generate` runs as a process of its own against a server in another (tests/servers/openai_server.py, on loopback,
-its texts and latencies drawn by seed). It is sent SIGKILL after a time drawn evenly from `DELAYS`, counted from its
-start, so that some die while starting or replaying; then the same command starts again. Checked after every kill:
+its texts and latencies drawn by seed). It is sent SIGKILL after a time drawn evenly from `DELAYS`, then the same command
+starts again. Of every second kill that time is counted from the start, so that some die while starting or replaying; of
+the others from the first reply that the process added to the ledger, so that they die at work on a slow machine too.
+Checked after every kill:
 
 - every reply that the ledger held before the kill is in it after, unchanged, and none that it holds is asked again;
 - at most as many requests as may be in flight (`teacher.concurrency`) are asked again for each kill: those that the
@@ -32,7 +34,7 @@ from pathlib import Path
 from tests.servers.openai_server import OpenAIServer
 
 ROOT = Path(__file__).parent.parent
-KILLS, NUM_EXAMPLES, CONCURRENCY, LATENCY_SECONDS, DELAYS = 100, 5_500, 4, 0.35, (0.0, 3.0)
+KILLS, NUM_EXAMPLES, CONCURRENCY, LATENCY_SECONDS, DELAYS = 100, 5_500, 4, 0.35, (0.0, 2.0)
 SERVER = "from benchmarks.kill_100 import serve; serve({})"
 Replies = dict[tuple[str, int], str]
 
@@ -96,6 +98,15 @@ def stored(run: Path, scratch: Path) -> Replies:
     return {(prompt, json.loads(sampling)["seed"]): text for prompt, sampling, text in rows}
 
 
+def wait_for_reply(folder: Path, job: subprocess.Popen, held: int) -> None:
+    """Returns when the ledger has more than `held` replies."""
+    deadline = time.monotonic() + 120
+    while len(stored(folder / "killed", folder)) <= held:
+        assert job.poll() is None, "the job ended without a new reply"
+        assert time.monotonic() < deadline, "no new reply in two minutes"
+        time.sleep(0.05)
+
+
 def killed_job(
     folder: Path, kills: int, num_examples: int, concurrency: int, latency_seconds: float, delays: tuple[float, float]
 ) -> Outcome:
@@ -122,6 +133,8 @@ def killed_job(
         for number in range(kills + 1):
             with subprocess.Popen([*command, "--run", str(folder / "killed")], **quiet) as job:
                 if number < kills:
+                    if number % 2:
+                        wait_for_reply(folder, job, len(held))
                     time.sleep(rng.uniform(*delays))
                     assert job.poll() is None, f"the job ended before kill {number + 1}; give it more examples"
                     job.send_signal(signal.SIGKILL)
