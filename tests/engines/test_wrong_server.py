@@ -1,0 +1,165 @@
+"""Servers that cannot be what the recipe says: wrong key, model or address; each is one line, without the key."""
+
+import base64
+import contextlib
+import logging
+import socket
+import threading
+
+import pytest
+
+from pacos.core.errors import PacosError
+from pacos.core.recipe import EngineTable
+from pacos.engines import Failure, Reply, complete_all
+from pacos.engines.http import HttpEngine
+from tests.engines.door import KEY, ask, echo, requests, table
+from tests.servers.openai_server import OpenAIServer, always, scripted_faults
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        ("quota", "quota"),
+        ("402", "quota"),
+        ("404", "bad_request"),
+        ("html-404", "bad_request"),
+        ("html", "server"),
+        ("no-choices", "server"),
+        ("json-list", "server"),
+        ("json-text", "server"),
+        ("text", "server"),
+        ("empty", "server"),
+    ],
+)
+def test_hopeless_answers_are_fatal_and_said_in_one_line(fault: str, kind: str) -> None:
+    with OpenAIServer(always(fault), echo) as server:
+        failure = ask(server)["r0"]
+    assert isinstance(failure, Failure)
+    assert (failure.kind, failure.fatal) == (kind, True)
+    assert "\n" not in failure.message
+    assert server.base_url in failure.message
+
+
+def test_one_bad_request_is_no_reason_to_stop() -> None:
+    with OpenAIServer(scripted_faults("400"), echo) as server:
+        answers = ask(server, 3, concurrency=1)
+    assert isinstance(answers["r0"], Failure)
+    assert (answers["r0"].kind, answers["r0"].fatal) == ("bad_request", False)
+    assert isinstance(answers["r1"], Reply)
+    assert len(server.bodies) == 3
+
+
+@pytest.mark.parametrize("content", [[{"type": "image"}], {"text": "x"}, 7], ids=str)
+def test_content_without_text_is_a_failure(content: object) -> None:
+    def rewrite(answer: dict) -> None:
+        answer["choices"][0]["message"]["content"] = content
+
+    with OpenAIServer(text_of=echo, rewrite=rewrite) as server:
+        failure = ask(server)["r0"]
+    assert isinstance(failure, Failure)
+    assert (failure.kind, failure.fatal) == ("server", True)
+    assert "no text in its content" in failure.message
+
+
+def test_a_server_that_is_not_there_is_given_up_soon() -> None:
+    with OpenAIServer() as server:
+        gone = table(server)
+    failure = complete_all(HttpEngine(gone), requests(1))["r0"]
+    assert isinstance(failure, Failure)
+    assert (failure.kind, failure.fatal) == ("connection", True)
+
+
+def test_a_port_that_speaks_no_http_is_one_fatal_line() -> None:
+    def greet(listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                connection.sendall(b"SSH-2.0-OpenSSH_9.6\r\n")
+                connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=greet, args=(listener,), daemon=True).start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+        for keys in ({}, {"max_usd": 1.0, "input_usd_per_mtok": 1.0, "concurrency": 2}):
+            table = EngineTable(engine="http", base_url=url, model="small", **keys)  # type: ignore[arg-type]
+            answers = complete_all(HttpEngine(table), requests(5))
+            failures = [answer for answer in answers.values() if isinstance(answer, Failure)]
+            assert len(failures) == 5
+            assert any(failure.fatal for failure in failures)
+            assert {failure.kind for failure in failures} == {"connection"}
+            assert all("\n" not in failure.message for failure in failures)
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize(
+    "base_url", ["", "localhost:8000", "https://teacher.example/v1", "http://[::1/v1", "http://host:port/v1", "http://"]
+)
+def test_no_address_or_no_key_is_one_line(base_url: str) -> None:
+    with pytest.raises(PacosError) as caught:
+        HttpEngine(EngineTable(engine="http", base_url=base_url))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_wrong_key_is_fatal_and_never_shown(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with OpenAIServer(key="another", text_of=echo) as server, caplog.at_level(logging.DEBUG):
+        failure = ask(server)["r0"]
+        # The server did get it, and repeats it in its error as some do.
+        assert server.headers[0]["authorization"] == f"Bearer {KEY}"
+    assert isinstance(failure, Failure)
+    assert (failure.kind, failure.fatal) == ("auth", True)
+    assert KEY not in repr(failure) + caplog.text
+    assert "OPENAI_API_KEY" in failure.message
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://user:{key}@127.0.0.1:{port}/v1",
+        "http://127.0.0.1:{port}/v1?api-key={key}",
+        "http://127.0.0.1:{port}/{key}/v1",
+    ],
+)
+@pytest.mark.parametrize("fault", ["echo-key", "html-404", "503", "text"])
+def test_no_answer_of_a_server_shows_a_key(address: str, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with OpenAIServer(always(fault), echo) as server:
+        base_url = address.format(key=KEY, port=server.port)
+        engine = HttpEngine(EngineTable(engine="http", base_url=base_url, model="small"), 5.0)
+        failure = complete_all(engine, requests(1))["r0"]
+    assert isinstance(failure, Failure)
+    for form in (KEY, KEY[:12], base64.b64encode(f"user:{KEY}".encode()).decode()):
+        assert form not in failure.message + engine.name
+    assert "\n" not in failure.message
+
+
+def test_no_key_where_one_is_wanted_is_said_so() -> None:
+    with OpenAIServer(key="another", text_of=echo) as server:
+        failure = ask(server)["r0"]
+    assert isinstance(failure, Failure)
+    assert (failure.kind, failure.fatal) == ("auth", True)
+    assert "OPENAI_API_KEY" in failure.message
+
+
+def test_a_placeholder_for_a_key_is_left_in_replies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "prompt")
+    with OpenAIServer(text_of=echo) as server:
+        answer = ask(server)["r0"]
+    assert isinstance(answer, Reply)
+    assert answer.text == "You said: prompt 0"
+
+
+def test_a_right_key_from_the_named_variable_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", KEY)
+    with OpenAIServer(key=KEY, text_of=echo) as server:
+        assert isinstance(ask(server, api_key_env="MY_KEY")["r0"], Reply)
+
+
+@pytest.mark.parametrize("key", ["sk-a b", "sk-a\nb", "sk-\u00e4"])
+def test_a_key_that_can_be_none_is_refused_without_showing_it(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with pytest.raises(PacosError) as caught:
+        HttpEngine(EngineTable(engine="http", base_url="http://127.0.0.1:1/v1"))
+    assert "sk-" not in str(caught.value)
