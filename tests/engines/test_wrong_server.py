@@ -1,5 +1,6 @@
 """Servers that cannot be what the recipe says: wrong key, model or address; each is one line, without the key."""
 
+import asyncio
 import base64
 import contextlib
 import logging
@@ -10,9 +11,9 @@ import pytest
 
 from pacos.core.errors import PacosError
 from pacos.core.recipe import EngineTable
-from pacos.engines import Failure, Reply, complete_all
-from pacos.engines.http import HttpEngine
-from tests.engines.door import KEY, ask, echo, requests, table
+from pacos.engines import Failure, Reply, Request, Sampling, complete_all
+from pacos.engines.http import HttpEngine, engine
+from tests.engines.door import KEY, PRICED, ask, echo, requests, table
 from tests.servers.openai_server import OpenAIServer, always, scripted_faults
 
 
@@ -38,6 +39,42 @@ def test_hopeless_answers_are_fatal_and_said_in_one_line(fault: str, kind: str) 
     assert (failure.kind, failure.fatal) == (kind, True)
     assert "\n" not in failure.message
     assert server.base_url in failure.message
+
+
+@pytest.mark.parametrize("fault", ["endless", "endless-500", "bomb"])
+@pytest.mark.parametrize("num_good", [0, 3], ids=["from the start", "later"])
+def test_an_answer_without_end_is_not_read_to_the_end(
+    fault: str, num_good: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "ATTEMPTS", 3)
+    with OpenAIServer(lambda n: None if n < num_good else fault, echo) as server:
+        keys = table(server, concurrency=1, max_usd=900.0, **PRICED)
+        answers = complete_all(HttpEngine(keys), requests(num_good + 1))
+    failure = answers.pop(f"r{num_good}")
+    assert isinstance(failure, Failure)
+    assert failure.kind == "server"
+    assert "its answer is longer than 16 MiB" in failure.message
+    assert "\n" not in failure.message
+    # It was written all the same.
+    assert failure.unseen_usd > 0
+    assert all(isinstance(answer, Reply) for answer in answers.values())
+
+
+def test_an_answer_that_comes_in_drops_is_not_waited_for_without_end() -> None:
+    with OpenAIServer(scripted_faults("drip", "drip"), echo) as server:
+        answers = ask(server, 3, timeout_seconds=0.5, concurrency=1)
+        assert server.faults_made == {"drip": 2}
+    assert all(isinstance(answer, Reply) for answer in answers.values())
+
+
+@pytest.mark.parametrize("fault", ["endless", "endless-500", "bomb"])
+def test_a_stream_without_end_is_one_line(fault: str) -> None:
+    async def collect(http: HttpEngine) -> None:
+        async for _ in http.stream(Request("r", "x", Sampling(max_tokens=10))):
+            pass
+
+    with OpenAIServer(always(fault), echo) as server, pytest.raises(PacosError, match="longer than 16 MiB"):
+        asyncio.run(collect(HttpEngine(table(server))))
 
 
 def test_one_bad_request_is_no_reason_to_stop() -> None:

@@ -5,6 +5,7 @@
 """
 
 import email.utils
+import gzip
 import json
 import random
 import socket
@@ -21,6 +22,7 @@ from tests.servers.scripted_teacher import teacher_text
 Faults = Callable[[int], str | None]
 RETRIED = ("429-seconds", "429-date", "429-bare", "500", "503", "stall", "reset", "truncated")
 CUT = ("length", "content_filter")
+ENDLESS = ("endless", "endless-500", "drip")
 
 
 def no_faults(number: int) -> str | None:
@@ -283,6 +285,12 @@ class Handler(BaseHTTPRequestHandler):
             return self.error(404, "The model does not exist.", "model_not_found")
         if fault == "400":
             return self.error(400, "This model's maximum context length is 10 tokens.", "context_length_exceeded")
+        if fault in ENDLESS:
+            return self.send_for_ever(fault)
+        if fault == "bomb":
+            # Some kilobytes, which unpack to a hundred megabytes.
+            bomb = gzip.compress(bytes(100_000_000), 1)
+            return self.send(200, bomb, "application/json", {"Content-Encoding": "gzip"})
         if fault in ("500", "503"):
             return self.error(int(fault), "The server had an error.", "server_error")
         if fault == "html":
@@ -301,6 +309,17 @@ class Handler(BaseHTTPRequestHandler):
             linger = struct.pack("ii", 1, 0)
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             self.connection.close()
+
+    def send_for_ever(self, fault: str) -> None:
+        """A body without an end: as fast as it goes, or a byte now and then."""
+        self.send_response(500 if fault == "endless-500" else 200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.close_connection = True
+        piece = b" " if fault == "drip" else b'{"choices": [' + b"1, " * 20_000
+        while not self.owner.closing.wait(0.05 if fault == "drip" else 0.0):
+            self.wfile.write(piece)
 
     def error(
         self, status: int, message: str, code: str, headers: dict[str, str] | None = None, param: str | None = None

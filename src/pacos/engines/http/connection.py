@@ -11,6 +11,7 @@ import openai
 from pacos.core.errors import PacosError
 from pacos.core.recipe import EngineTable
 from pacos.engines.http import protocol
+from pacos.engines.http.bounded import BoundedClient
 from pacos.engines.http.errors import Trouble, one_line
 from pacos.engines.prices import Prices, is_loopback
 from pacos.engines.types import Reply, Request
@@ -34,7 +35,7 @@ class Connection:
             api_key=self._key or "none",
             max_retries=0,
             # A proxy from the environment must not stand between this machine and itself.
-            http_client=openai.DefaultAsyncHttpxClient(trust_env=not is_loopback(table.base_url)),
+            http_client=BoundedClient(trust_env=not is_loopback(table.base_url)),
         )
 
     @property

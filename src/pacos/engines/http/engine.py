@@ -47,8 +47,8 @@ class _Job:
 class HttpEngine:
     """Any OpenAI-compatible server. Raises PacosError where the address or the key is missing.
 
-    `timeout_seconds` is the longest wait for one answer; it shrinks to a multiple of what the server really takes, but
-    not below `shortest_timeout_seconds`.
+    `timeout_seconds` is the longest wait for one answer. The wait for a sign of life shrinks from there to a
+    multiple of what the server really takes, but not below `shortest_timeout_seconds`.
     """
 
     def __init__(
@@ -57,6 +57,7 @@ class HttpEngine:
         self._connection = Connection(table)
         self.name = self._connection.name
         self._table = table
+        self._timeout_seconds = timeout_seconds
         self._pace = Pace(table.concurrency, timeout_seconds, shortest_timeout_seconds)
         self._breaker = Breaker(self.name)
         self._refused: set[str] = set()
@@ -194,8 +195,10 @@ class HttpEngine:
         client = self._connection.client
         endpoint = client.chat.completions if self._table.api == "chat" else client.completions
         timeout = httpx2.Timeout(self._pace.timeout_seconds, connect=CONNECT_SECONDS)
-        # The raw response: whatever a server sends is read here, not by a library that trusts it.
-        response = await endpoint.with_raw_response.create(**body, timeout=timeout)
+        # The client's time-outs are for each piece; who sends a byte now and then would be waited for without end.
+        async with asyncio.timeout(self._timeout_seconds):
+            # The raw response: whatever a server sends is read here, not by a library that trusts it.
+            response = await endpoint.with_raw_response.create(**body, timeout=timeout)
         answer = protocol.read_json(text_of(response), response.headers.get("content-type", ""))
         reply = self._connection.reply(answer, request, time.monotonic() - start)
         self._pause(wait_seconds(response.headers))

@@ -33,8 +33,15 @@ class BrokenBodyError(Exception):
     """The server's JSON ended early."""
 
 
+class TooLongError(Exception):
+    """The server sends more than an answer can be."""
+
+
 # Whatever an attempt can end in, other than a reply.
-ATTEMPT_ERRORS = (openai.OpenAIError, NotOpenAIError, BrokenBodyError, httpx2.HTTPError, httpx2.InvalidURL)
+ATTEMPT_ERRORS = (
+    *(openai.OpenAIError, httpx2.HTTPError, httpx2.InvalidURL, TimeoutError),
+    *(NotOpenAIError, BrokenBodyError, TooLongError),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +74,10 @@ def trouble_of(error: Exception) -> Trouble:
         return Trouble("connection", str(error), retry=True, maybe_billed=True)
     if isinstance(error, openai.APIStatusError):
         return status_trouble(error.status_code, error.body, text_of(error.response), error.response.headers)
-    if isinstance(error, (openai.APIConnectionError, httpx2.HTTPError, httpx2.InvalidURL)):
+    if isinstance(error, TooLongError):
+        # Cut off by us after it was written, so it is paid for like half a body.
+        return Trouble("server", str(error), retry=True, maybe_billed=True)
+    if isinstance(error, (openai.APIConnectionError, httpx2.HTTPError, httpx2.InvalidURL, TimeoutError)):
         return _connection_trouble(error)
     if isinstance(error, openai.APIError):
         # An error event in the middle of a stream has no status.
@@ -77,10 +87,12 @@ def trouble_of(error: Exception) -> Trouble:
 
 def _connection_trouble(error: Exception) -> Trouble:
     cause = error.__cause__ if isinstance(error, openai.APIConnectionError) and error.__cause__ else error
+    if isinstance(cause, TooLongError):
+        return trouble_of(cause)
     if isinstance(cause, _NEVER_SENT):
         return Trouble("bad_request", f"the request cannot be sent: {cause}", fatal=True)
     maybe_billed = not isinstance(cause, _NOT_SENT)
-    if isinstance(error, openai.APITimeoutError) or isinstance(cause, httpx2.TimeoutException):
+    if isinstance(error, openai.APITimeoutError) or isinstance(cause, (httpx2.TimeoutException, TimeoutError)):
         return Trouble("timeout", "no answer in time", retry=True, maybe_billed=maybe_billed)
     return Trouble("connection", str(cause) or "connection lost", retry=True, maybe_billed=maybe_billed)
 
