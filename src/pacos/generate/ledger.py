@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import sqlite3
+import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,11 +27,14 @@ from sqlalchemy import (
     insert,
     select,
 )
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DatabaseError, OperationalError
 
 from pacos.core.errors import PacosError
 from pacos.core.recipe import EngineTable
 from pacos.engines import Failure, Reply, Request, Usage
+
+# How long the lock of another process is waited for: one look, then in all.
+BUSY_SECONDS, PATIENCE_SECONDS = 1.0, 300.0
 
 _METADATA = MetaData()
 _REPLIES = Table(
@@ -102,13 +107,18 @@ def call_key(teacher: EngineTable, request: Request) -> str:
 
 
 class Ledger:
-    """An open ledger. Raises PacosError where the disk is full or the file is no ledger."""
+    """An open ledger. Raises PacosError where the disk is full, the file is no ledger, or another process locks it.
+
+    While it is locked, nothing else happens in this process: replies on their way wait in their sockets.
+    """
 
     def __init__(self, path: Path, teacher: str) -> None:
         self._path = path
         self._teacher = teacher
         self._start = time.monotonic()
-        self._engine = create_engine(f"sqlite:///{path}")
+        self._engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": BUSY_SECONDS})
+        # Whoever was waited for once in vain is not waited for again.
+        self._patience = PATIENCE_SECONDS
         event.listen(self._engine, "connect", _prepare)
         path.parent.mkdir(parents=True, exist_ok=True)
         with self._transaction() as connection:
@@ -207,13 +217,47 @@ class Ledger:
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
         try:
-            with self._engine.begin() as connection:
+            with closing(self._locked()) as connection:
                 yield connection
+                connection.commit()
         except DatabaseError as error:
+            if _is_locked(error):
+                advice = "Another process has it open; close that one"
+            else:
+                advice = "Free space or mend the file"
             raise PacosError(
                 f"{self._path}: the ledger of replies cannot be written or read ({error.orig}); every reply it holds "
-                "stays. Free space or mend the file, then repeat the same command: it goes on from here."
+                f"stays. {advice}, then repeat the same command: it goes on from here."
             ) from error
+
+    def _locked(self) -> Connection:
+        """A connection that holds the ledger; waits for other processes, for the reply at hand is paid for."""
+        start, said = time.monotonic(), False
+        while True:
+            connection = None
+            try:
+                connection = self._engine.connect()
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                return connection
+            except OperationalError as error:
+                if connection is not None:
+                    connection.close()
+                if not _is_locked(error):
+                    raise
+                if time.monotonic() - start > self._patience:
+                    self._patience = 0.0
+                    raise
+            if not said:
+                said = True
+                print(
+                    f"{self._path}: locked by another process; waiting up to {self._patience / 60:.0f} min for it",
+                    file=sys.stderr,
+                )
+
+
+def _is_locked(error: DatabaseError) -> bool:
+    # The lower byte; the upper ones tell kinds apart.
+    return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 def _now() -> str:
