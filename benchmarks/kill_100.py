@@ -3,9 +3,10 @@
 `python -m benchmarks.kill_100` from the root of the checkout
 
 `pacos generate` runs as a process of its own against a server in another (tests/servers/openai_server.py, on loopback,
-its texts and latencies drawn by seed). It is sent SIGKILL after a time drawn evenly from `DELAYS`, then the same command
-starts again. Of every second kill that time is counted from the start, so that some die while starting or replaying; of
-the others from the first reply that the process added to the ledger, so that they die at work on a slow machine too.
+its texts and latencies drawn by seed). It is sent SIGKILL after a time drawn evenly from `DELAYS`, then the same
+command starts again. Of every second kill that time is counted from the start, so that some die while starting or
+replaying; of the others from the first reply that the process added to the ledger, so that they die at work on a slow
+machine too.
 Checked after every kill:
 
 - every reply that the ledger held before the kill is in it after, unchanged, and none that it holds is asked again;

@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 from pacos.core.recipe import TrainTable
+from pacos.engines.local.tokenizer import load_tokenizer
 from pacos.train.data import load_data
-from pacos.train.student import load_tokenizer
 
 data = Path(sys.argv[1])
 with tempfile.TemporaryDirectory() as folder:

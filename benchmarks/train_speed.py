@@ -24,7 +24,7 @@ def make_base(data: Path, folder: Path) -> None:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from pacos.train.student import load_tokenizer
+    from pacos.engines.local.tokenizer import load_tokenizer
 
     bare = folder.with_name("bare")
     bare.mkdir()

@@ -48,8 +48,8 @@ SECONDS_A_VARIANT = 210
 
 def write_lengths(data: Path) -> None:
     """Of every trainable example its tokens, masked tokens and whether it has an input."""
+    from pacos.engines.local.tokenizer import load_tokenizer
     from pacos.train.data import load_data, shared_prefixes
-    from pacos.train.student import load_tokenizer
 
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "tokenizer.model").symlink_to((data / "llama" / "tokenizer.model").resolve())
@@ -137,7 +137,7 @@ def timed(loop: Loop, documents: list[Document], prefixes: tuple[tuple[int, ...]
             torch.cuda.synchronize()
         took = time.perf_counter() - begin
         if step >= WARM_UP:
-            speed = loop._speed(values, took)
+            speed = loop.speed(values, took)
             seconds.append(took)
             mfu.append(speed["mfu"])
             unshared.append(speed["mfu_unshared"])

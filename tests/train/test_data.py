@@ -15,9 +15,10 @@ from pacos.core.errors import PacosError
 from pacos.core.prompts import render_prompt
 from pacos.core.recipe import TrainTable
 from pacos.core.records import Example, read_examples
+from pacos.engines.local.tokenizer import load_tokenizer
+from pacos.train.base import load_base
 from pacos.train.data import encode, load_data, shared_prefixes, split_heldout
 from pacos.train.packing import Packer
-from pacos.train.student import load_base, load_tokenizer
 
 
 @pytest.fixture(scope="module")

@@ -88,7 +88,7 @@ def train(
 ) -> None:
     """Fine-tune the base on the data."""
     if gpus > 1:
-        from pacos.train.machine import launch
+        from pacos.cli.processes import launch
 
         arguments = [str(recipe), *(overrides or ()), *(("--run", str(run)) if run else ())]
         raise typer.Exit(launch(gpus, arguments))
@@ -100,8 +100,8 @@ def train(
         return
     try:
         _run_stage("train", folder)
-    except PacosError:
-        # What all of them meet is the first one's to say; it has this long to say it.
+    except Exception:
+        # What all of them meet, or that the first one has stopped, is the first one's to say; it has this long for it.
         time.sleep(SPOKEN_FIRST_SECONDS)
         raise
 

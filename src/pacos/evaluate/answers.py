@@ -8,14 +8,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
-from transformers import AutoTokenizer
-
 from pacos.core.errors import PacosError
 from pacos.core.files import read_json_lines, write_error
 from pacos.core.prompts import render_prompt
 from pacos.core.recipe import EngineTable
 from pacos.engines import Failure, Reply, Request, Sampling, open_engine
 from pacos.engines.budget import Budget
+from pacos.engines.local.tokenizer import load_tokenizer
 from pacos.evaluate.asking import ask_all
 from pacos.evaluate.candidates import Candidate, weights_sha256
 from pacos.evaluate.items import Item
@@ -101,6 +100,6 @@ def _max_tokens(model: str, items: Sequence[Item]) -> int:
     references = [item.reference for item in items if item.reference]
     if not references:
         return TOKENS_WITHOUT_REFERENCES
-    tokenizer = AutoTokenizer.from_pretrained(model)
+    tokenizer = load_tokenizer(model)
     longest = max(len(ids) for ids in tokenizer(references, add_special_tokens=False)["input_ids"])
     return min(MAX_TOKENS, max(MIN_TOKENS, 2 * longest))

@@ -6,7 +6,7 @@ a model that does not hand them on fails at the first step instead of leaking.
 """
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from itertools import accumulate
 from typing import Any
 
@@ -28,17 +28,8 @@ class Documents:
     prefixes: tuple[int | None, ...]
     """For each segment the number of the segment that it continues, if any."""
 
-    @cached_property
-    def varlen_plan(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, int, int]:
-        """Places of all keys in the row [K], bounds of each segment's queries and keys [N + 1], longest of both."""
-        starts = [0, *accumulate(self.lengths)]
-        spans = [torch.arange(start, start + length) for start, length in zip(starts, self.lengths, strict=False)]
-        pairs = zip(spans, self.prefixes, strict=True)
-        keys = [own if prefix is None else torch.cat([spans[prefix], own]) for own, prefix in pairs]
-        bounds = torch.tensor([0, *accumulate(map(len, keys))], dtype=torch.int32)
-        return torch.cat(keys), torch.tensor(starts, dtype=torch.int32), bounds, max(self.lengths), max(map(len, keys))
 
-
+# A graph that torch.compile makes of a layer ends here: where the documents lie differs from row to row.
 @torch.compiler.disable  # type: ignore[untyped-decorator]
 def document_attention(
     module: torch.nn.Module,
@@ -65,56 +56,59 @@ def document_attention(
         )
     if sliding_window is not None and max(documents.lengths) > sliding_window:
         raise PacosError(f"train.base: {kind} looks back {sliding_window} tokens; lower train.max_length to that.")
-    half = value_1HTD.dtype in (torch.bfloat16, torch.float16)
-    attend = _attend_at_once if value_1HTD.is_cuda and half else _attend_one_by_one
+    # The fused kernel knows no dropout, and nothing wider than 16 bits.
+    fused = value_1HTD.is_cuda and value_1HTD.dtype in (torch.bfloat16, torch.float16) and not dropout
+    attend = _attend_at_once if fused else _attend_one_by_one
     return attend(query_1HTD, key_1HTD, value_1HTD, documents, scaling, dropout), None
 
 
 AttentionInterface.register(NAME, document_attention)
 
 
+@lru_cache(maxsize=2)
+def _varlen_plan(documents: Documents, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]:
+    """Places of all keys in the row [K], bounds of each segment's queries and keys [N + 1], the most keys of one.
+
+    All layers of a row ask for the same plan, which so goes to the device once.
+    """
+    starts = [0, *accumulate(documents.lengths)]
+    spans = [torch.arange(start, start + length) for start, length in zip(starts, documents.lengths, strict=False)]
+    pairs = zip(spans, documents.prefixes, strict=True)
+    keys = [own if prefix is None else torch.cat([spans[prefix], own]) for own, prefix in pairs]
+    bounds = [torch.tensor(each, dtype=torch.int32) for each in (starts, [0, *accumulate(map(len, keys))])]
+    return torch.cat(keys).to(device), bounds[0].to(device), bounds[1].to(device), max(map(len, keys))
+
+
 def _attend_at_once(
-    query_1HTD: torch.Tensor,
-    key_1HTD: torch.Tensor,
-    value_1HTD: torch.Tensor,
-    documents: Documents,
-    scaling: float | None,
-    dropout: float,
-) -> torch.Tensor:
+    query_1HTD: torch.Tensor, key_1HTD: torch.Tensor, value_1HTD: torch.Tensor,
+    documents: Documents, scaling: float | None, dropout: float,
+) -> torch.Tensor:  # fmt: skip
     """The fused kernel of variable lengths; of unequal ones it lines up the ends, which is what a prefix needs."""
-    places, *bounds, longest_query, longest_key = documents.varlen_plan
+    key_places, query_bounds, key_bounds, longest = _varlen_plan(documents, query_1HTD.device)
     query_THD, key_THD, value_THD = (
-        t[0].transpose(0, 1).to(value_1HTD.dtype) for t in (query_1HTD, key_1HTD, value_1HTD)
+        t[0].transpose(0, 1).to(value_1HTD.dtype).contiguous() for t in (query_1HTD, key_1HTD, value_1HTD)
     )
     if any(prefix is not None for prefix in documents.prefixes):
-        places = places.to(query_THD.device, non_blocking=True)
-        key_THD, value_THD = key_THD.index_select(0, places), value_THD.index_select(0, places)
-    query_bounds, key_bounds = (bound.to(query_THD.device, non_blocking=True) for bound in bounds)
-    shared_heads = query_THD.shape[1] != key_THD.shape[1]
+        key_THD, value_THD = key_THD.index_select(0, key_places), value_THD.index_select(0, key_places)
     attended_THD = varlen_attn(
-        query_THD.contiguous(), key_THD.contiguous(), value_THD.contiguous(), query_bounds, key_bounds,
-        longest_query, longest_key, scale=scaling, window_size=(-1, 0), enable_gqa=shared_heads,
+        query_THD, key_THD, value_THD, query_bounds, key_bounds, max(documents.lengths), longest,
+        scale=scaling, window_size=(-1, 0), enable_gqa=query_THD.shape[1] != key_THD.shape[1],
     )  # fmt: skip
     assert isinstance(attended_THD, torch.Tensor)
     return attended_THD[None]
 
 
 def _attend_one_by_one(
-    query_1HTD: torch.Tensor,
-    key_1HTD: torch.Tensor,
-    value_1HTD: torch.Tensor,
-    documents: Documents,
-    scaling: float | None,
-    dropout: float,
-) -> torch.Tensor:
+    query_1HTD: torch.Tensor, key_1HTD: torch.Tensor, value_1HTD: torch.Tensor,
+    documents: Documents, scaling: float | None, dropout: float,
+) -> torch.Tensor:  # fmt: skip
     # On a CPU a call is cheap and padding is not; and its attention kernel is twice as fast in fp32 as in bf16,
     # to which autocast would take it.
     options: dict[str, Any] = {"scale": scaling, "dropout_p": dropout}
     options["enable_gqa"] = query_1HTD.shape[1] != key_1HTD.shape[1]
     with torch.autocast(query_1HTD.device.type, enabled=False):
-        lengths = list(documents.lengths)
-        parts = (t.float().split(lengths, dim=2) for t in (query_1HTD, key_1HTD, value_1HTD))  # type: ignore[no-untyped-call]
-        queries, keys, values = parts
+        split = (t.float().split(list(documents.lengths), dim=2) for t in (query_1HTD, key_1HTD, value_1HTD))  # type: ignore[no-untyped-call]
+        queries, keys, values = split
         attended = []
         for number, prefix in enumerate(documents.prefixes):
             query, key, value, mask = queries[number], keys[number], values[number], None

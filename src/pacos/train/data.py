@@ -1,8 +1,9 @@
 """From records to token sequences with masked prompts, and the report on them that precedes the first step."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from tokenizers.models import BPE
@@ -16,7 +17,7 @@ from pacos.core.records import Example, read_examples
 HELDOUT_MOST = 200
 HELDOUT_SHARE = 0.05
 FEWEST_TO_HOLD_BACK = 100
-HISTOGRAM_BOUNDS = (32, 64, 128, 256, 512, 1024, 2048, 4096)
+HISTOGRAM_BOUNDS = (0, 32, 64, 128, 256, 512, 1024, 2048, 4096, 2**31)
 ENCODE_AT_ONCE = 1000
 PUBLISHED = "alpaca-2023"
 
@@ -59,7 +60,8 @@ class DataReport:
 
     def lines(self) -> Iterator[str]:
         """The report as an aligned table."""
-        rows = [
+        most = max(self.histogram.values())
+        for name, count, note in (
             ("records read", self.records, ""),
             ("held back", self.heldout, f"never trained on; {self.heldout_wholly_masked:,} of them wholly masked"),
             ("trained on", self.examples, ""),
@@ -68,18 +70,11 @@ class DataReport:
             ("wholly masked", self.wholly_masked, "the prompt fills train.max_length: no label left, left out"),
             ("merged", self.merged, "a token spans prompt and answer: the answer's first character is masked"),
             ("tokens an epoch", self.tokens, f"mean {self.mean_tokens:.1f}, longest {self.longest_tokens:,}"),
-            (
-                "supervised tokens",
-                self.supervised_tokens,
-                f"{self.supervised_tokens / max(self.tokens, 1):.1%} of them",
-            ),
+            ("supervised tokens", self.supervised_tokens, f"{self.supervised_tokens / self.tokens:.1%} of them"),
             ("planned steps", self.planned_steps, ""),
-        ]
-        for name, count, note in rows:
+            *((f"{name} tokens", n, "█" * math.ceil(30 * n / most)) for name, n in self.histogram.items()),
+        ):
             yield f"  {name:<18}{count:>12,}  {note}".rstrip()
-        most = max(self.histogram.values(), default=0)
-        for name, count in self.histogram.items():
-            yield f"  {name + ' tokens':<18}{count:>12,}  {'█' * math.ceil(30 * count / most)}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -91,6 +86,38 @@ class TrainingData:
     report: DataReport
 
 
+def load_data(path: Path, table: TrainTable, tokenizer: PreTrainedTokenizerBase) -> TrainingData:
+    """Reads, splits and encodes a dataset; PacosError where nothing is left to train on."""
+    records = read_examples(path)
+    trained, held_back = split_heldout(records, table.max_examples, table.mode == PUBLISHED)
+    encoded = list(encode(trained, tokenizer, table.mode, table.max_length))
+    heldout = list(encode(held_back, tokenizer, table.mode, table.max_length))
+    documents, heldout_left = ([d for d in group if d.num_labels > 0] for group in (encoded, heldout))
+    if not documents:
+        raise PacosError(
+            f"{path}: no record has a label within {table.max_length} tokens, so a batch would teach nothing; "
+            "raise train.max_length."
+        )
+    lengths = [len(document.input_ids) for document in documents]
+    report = DataReport(
+        records=len(records),
+        heldout=len(heldout),
+        heldout_wholly_masked=len(heldout) - len(heldout_left),
+        examples=len(documents),
+        truncated=sum(document.truncated for document in encoded),
+        empty_outputs=sum(not example.output for example in trained),
+        wholly_masked=len(encoded) - len(documents),
+        merged=sum(document.merged for document in encoded),
+        tokens=sum(lengths),
+        supervised_tokens=sum(document.num_labels for document in documents),
+        mean_tokens=round(sum(lengths) / len(lengths), 2),
+        longest_tokens=max(lengths),
+        histogram=_histogram(lengths),
+        planned_steps=steps_per_epoch(len(documents), table) * table.num_epochs,
+    )
+    return TrainingData(documents, heldout_left, report)
+
+
 def split_heldout(
     examples: list[Example], max_examples: int | None, all_trained: bool = False
 ) -> tuple[list[Example], list[Example]]:
@@ -100,17 +127,16 @@ def split_heldout(
     """
     if len(examples) < FEWEST_TO_HOLD_BACK:
         return examples[:max_examples], []
-    if max_examples is not None and len(examples) > max_examples:
-        return examples[:max_examples], examples[max_examples : max_examples + HELDOUT_MOST]
     kept = len(examples) - min(HELDOUT_MOST, math.ceil(len(examples) * HELDOUT_SHARE)) * (not all_trained)
-    return examples[:kept], examples[kept:]
+    if max_examples is not None and len(examples) > max_examples:
+        kept = max_examples
+    return examples[:kept], examples[kept : kept + HELDOUT_MOST]
 
 
 def steps_per_epoch(num_documents: int, table: TrainTable) -> int:
     """Optimizer steps an epoch: `alpaca-2023` leaves a last, smaller batch out, as the published run and Trainer do."""
-    whole = num_documents // table.batch_size
     drops = table.mode == PUBLISHED or table.engine == "trainer"
-    return max(whole, 1) if drops else math.ceil(num_documents / table.batch_size)
+    return max(num_documents // table.batch_size, 1) if drops else math.ceil(num_documents / table.batch_size)
 
 
 def encode(
@@ -130,7 +156,7 @@ def encode(
             answers = [example.output + str(tokenizer.eos_token) for example in batch]
             whole_ids, lengths, merged = _encode_jointly(tokenizer, prompts, answers)
         else:
-            prompt_ids = [_without_end(ids, tokenizer.eos_token_id) for ids in _token_ids(tokenizer, prompts)]
+            prompt_ids = [_without_end(ids, tokenizer) for ids in _token_ids(tokenizer, prompts)]
             answer_ids = _token_ids(tokenizer, [example.output for example in batch], add_special_tokens=False)
             pairs = zip(prompt_ids, answer_ids, strict=True)
             whole_ids = [prompt + answer + [tokenizer.eos_token_id] for prompt, answer in pairs]
@@ -143,7 +169,7 @@ def encode(
 def shared_prefixes(tokenizer: PreTrainedTokenizerBase) -> tuple[tuple[int, ...], ...]:
     """The tokens that prompts with and without an input begin with: all before the instruction."""
     heads = [template.partition("{instruction}")[0] for template in (WITH_INPUT, WITHOUT_INPUT)]
-    return tuple(tuple(_without_end(ids, tokenizer.eos_token_id)) for ids in _token_ids(tokenizer, heads))
+    return tuple(tuple(_without_end(ids, tokenizer)) for ids in _token_ids(tokenizer, heads))
 
 
 def _encode_jointly(
@@ -154,89 +180,35 @@ def _encode_jointly(
     encoded = tokenizer(wholes, return_attention_mask=False, verbose=False)
     # A byte pair encoding that ends a token where the prompt ends has merged nothing across, so the prompt alone has
     # the same tokens: only the other prompts need a second pass, which would otherwise take half of the time.
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    lengths: list[int | None] = [None] * len(prompts)
-    if (
-        backend is not None
-        and isinstance(backend.model, BPE)
-        and tokenizer("a")["input_ids"][-1:] != [tokenizer.eos_token_id]
-    ):
+    bpe = isinstance(getattr(getattr(tokenizer, "backend_tokenizer", None), "model", None), BPE)
+    closes = tokenizer("a")["input_ids"][-1:] == [tokenizer.eos_token_id]
+    lengths = [0] * len(prompts)
+    if bpe and not closes:
         for number, prompt in enumerate(prompts):
             last, first = (encoded.char_to_token(number, len(prompt) + place) for place in (-1, 0))
-            lengths[number] = first if last is not None and first == last + 1 else None
-    open_ones = [number for number, length in enumerate(lengths) if length is None]
-    alone = _token_ids(tokenizer, [prompts[number] for number in open_ones])
+            lengths[number] = first if last is not None and first == last + 1 else 0
+    open_ones = [number for number, length in enumerate(lengths) if not length]
     merged = [False] * len(prompts)
-    for number, ids in zip(open_ones, alone, strict=True):
+    for number, ids in zip(open_ones, _token_ids(tokenizer, [prompts[n] for n in open_ones]), strict=True):
         lengths[number] = len(ids)
         merged[number] = ids != encoded["input_ids"][number][: len(ids)]
-    return list(encoded["input_ids"]), [int(length or 0) for length in lengths], merged
+    return list(encoded["input_ids"]), lengths, merged
 
 
-def _token_ids(
-    tokenizer: PreTrainedTokenizerBase, texts: list[str], add_special_tokens: bool = True
-) -> list[list[int]]:
-    if not texts:
-        return []
-    encoded = tokenizer(texts, add_special_tokens=add_special_tokens, return_attention_mask=False, verbose=False)
-    return list(encoded["input_ids"])
+def _token_ids(tokenizer: PreTrainedTokenizerBase, texts: list[str], **options: bool) -> list[list[int]]:
+    return list(tokenizer(texts, return_attention_mask=False, verbose=False, **options)["input_ids"]) if texts else []
 
 
-def _without_end(ids: list[int], eos_token_id: int) -> list[int]:
+def _without_end(ids: list[int], tokenizer: PreTrainedTokenizerBase) -> list[int]:
     # Some tokenizers close every text they see; a prompt is not closed.
-    return ids[:-1] if ids and ids[-1] == eos_token_id else ids
+    return ids[:-1] if ids and ids[-1] == tokenizer.eos_token_id else ids
 
 
-def load_data(path: Path, table: TrainTable, tokenizer: PreTrainedTokenizerBase) -> TrainingData:
-    """Reads, splits and encodes a dataset; PacosError where nothing is left to train on."""
-    records = read_examples(path)
-    trained, held_back = split_heldout(records, table.max_examples, table.mode == PUBLISHED)
-    encoded = list(encode(trained, tokenizer, table.mode, table.max_length))
-    documents = [document for document in encoded if document.num_labels > 0]
-    heldout = list(encode(held_back, tokenizer, table.mode, table.max_length))
-    if not documents:
-        raise PacosError(
-            f"{path}: no record has a label within {table.max_length} tokens, so a batch would teach nothing; "
-            "raise train.max_length."
-        )
-    report = _report(records, trained, encoded, heldout, documents, table)
-    return TrainingData(documents, [document for document in heldout if document.num_labels > 0], report)
-
-
-def _report(
-    records: list[Example],
-    trained: list[Example],
-    encoded: list[Document],
-    heldout: list[Document],
-    documents: list[Document],
-    table: TrainTable,
-) -> DataReport:
-    lengths = [len(document.input_ids) for document in documents]
-    return DataReport(
-        records=len(records),
-        heldout=len(heldout),
-        heldout_wholly_masked=sum(document.num_labels <= 0 for document in heldout),
-        examples=len(documents),
-        truncated=sum(document.truncated for document in encoded),
-        empty_outputs=sum(not example.output for example in trained),
-        wholly_masked=len(encoded) - len(documents),
-        merged=sum(document.merged for document in encoded),
-        tokens=sum(lengths),
-        supervised_tokens=sum(document.num_labels for document in documents),
-        mean_tokens=round(sum(lengths) / len(lengths), 2),
-        longest_tokens=max(lengths),
-        histogram=_histogram(lengths),
-        planned_steps=steps_per_epoch(len(documents), table) * table.num_epochs,
-    )
-
-
-def _histogram(lengths: list[int]) -> dict[str, int]:
-    counts = {}
-    low = 0
-    for high in (*HISTOGRAM_BOUNDS, max(lengths)):
-        if high > low:
-            counts[f"{low + 1}-{high}"] = sum(low < length <= high for length in lengths)
-            low = high
-        if low >= max(lengths):
-            break
-    return counts
+def _histogram(lengths: Sequence[int]) -> dict[str, int]:
+    """How many lengths lie in each stretch up to the longest, named "1-32" and so on."""
+    longest = max(lengths)
+    return {
+        f"{low + 1}-{min(high, longest)}": sum(low < length <= high for length in lengths)
+        for low, high in pairwise(HISTOGRAM_BOUNDS)
+        if low < longest
+    }

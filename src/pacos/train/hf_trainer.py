@@ -19,7 +19,7 @@ from pacos.core.recipe import TrainTable
 from pacos.train.data import PUBLISHED, Document
 from pacos.train.machine import Team
 from pacos.train.optimizer import BETAS, EPSILON, scheduled_rate
-from pacos.train.packing import NO_LABEL, PUBLISHED_MICRO_BATCH, step_documents
+from pacos.train.packing import PUBLISHED_MICRO_BATCH, collate, step_documents
 
 
 class Steps(torch.utils.data.Dataset[Document]):
@@ -34,17 +34,6 @@ class Steps(torch.utils.data.Dataset[Document]):
 
     def __getitem__(self, index: int) -> Document:
         return step_documents(self.documents, index // self.batch_size, self.table)[index % self.batch_size]
-
-
-def collate(documents: Sequence[Document]) -> dict[str, torch.Tensor]:
-    """Right-padded input ids, labels and attention mask [B, T]."""
-    width = max(len(document.input_ids) for document in documents)
-    ids = torch.tensor([document.input_ids + [0] * (width - len(document.input_ids)) for document in documents])
-    lengths = torch.tensor([[len(document.input_ids)] for document in documents])
-    masked = torch.tensor([[document.num_masked] for document in documents])
-    places = torch.arange(width)
-    labels = ids.masked_fill((places < masked) | (places >= lengths), NO_LABEL)
-    return {"input_ids": ids, "labels": labels, "attention_mask": (places < lengths).long()}
 
 
 class Trainer(transformers.Trainer):

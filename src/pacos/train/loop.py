@@ -18,7 +18,7 @@ from pacos.core.errors import PacosError
 from pacos.core.recipe import TrainTable
 from pacos.train.checkpoint import Checkpoints, Progress
 from pacos.train.data import Document
-from pacos.train.machine import Team, autocast
+from pacos.train.machine import Team
 from pacos.train.optimizer import clip_gradients, scheduled_rate
 from pacos.train.packing import NO_LABEL, Packer, Row, label_weights, step_documents
 
@@ -60,7 +60,7 @@ class Loop:
                 progress.step += 1
                 progress.real_tokens += int(values["real_tokens"])
                 progress.seconds += seconds
-                on_step(values | self._speed(values, seconds))
+                on_step(values | self.speed(values, seconds))
                 if interrupted or (progress.step % table.checkpoint_every == 0 and progress.step < total_steps):
                     checkpoints.save(self.model, self.optimizer, progress)
                 if interrupted:
@@ -98,7 +98,7 @@ class Loop:
         sums = torch.zeros(3, device=self.team.device)
         self.model.train()
         for row in rows[self.team.rank :: self.team.size]:
-            with autocast(self.team.device, self.precision):
+            with self._autocast():
                 loss = row_loss(self.model, row.to(self.team.device))
             # Sharded gradients are averaged over processes.
             (loss * self.team.size).backward()  # type: ignore[no-untyped-call]
@@ -113,12 +113,16 @@ class Loop:
         rows = self.packer.pack(documents, [1.0] * len(documents))
         total = torch.zeros((), device=self.team.device)
         self.model.train(False)
-        with autocast(self.team.device, self.precision):
+        with self._autocast():
             for row in rows[self.team.rank :: self.team.size]:
                 total += row_loss(self.model, row.to(self.team.device))
         return float(self.team.total(total)) / sum(document.num_labels for document in documents)
 
-    def _speed(self, values: dict[str, float], seconds: float) -> dict[str, float]:
+    def _autocast(self) -> torch.autocast:
+        """The context in which the model computes; weights and their updates stay as they are."""
+        return torch.autocast(self.team.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
+
+    def speed(self, values: dict[str, float], seconds: float) -> dict[str, float]:
         """Tokens a second, and the share of the device's peak: of products done, and as if none had been shared."""
         output = self.model.get_output_embeddings()  # type: ignore[no-untyped-call]
         head = cast(torch.nn.Linear, output).weight.numel()

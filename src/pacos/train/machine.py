@@ -3,12 +3,10 @@
 import os
 import re
 import resource
-import socket
-import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -21,11 +19,14 @@ from transformers import PreTrainedModel
 from pacos.core.errors import PacosError
 from pacos.engines.local.device import choose_device
 from pacos.train.memory import MemoryEstimate
+from pacos.train.optimizer import local
 
 # The CPU allocator has no error class of its own.
 CPU_OUT_OF_MEMORY = re.compile("can't allocate memory|not enough memory")
 # Dense bf16 FLOP/s by the makers' data sheets; a device that is not here is measured.
 PEAK_FLOPS = {"H100": 989.4e12, "H200": 989.4e12, "A100": 312e12}
+# Rows of a step have few lengths, but evaluation's are others again, and each is compiled once.
+MOST_GRAPHS = 64
 
 
 @dataclass(frozen=True)
@@ -49,25 +50,46 @@ class Team:
             dist.barrier()
 
     def place(self, model: PreTrainedModel) -> None:
-        """Moves a model to the device; of several processes each keeps a share of every layer."""
+        """Moves a model to the device; of several processes each keeps a share of every layer, which 0 deals out."""
         if not self.mesh:
             model.to(self.device)  # type: ignore[arg-type]
             return
-        layers = max((m for m in model.modules() if isinstance(m, torch.nn.ModuleList)), key=len)
-        for layer in layers:
+        whole = {name: parameter.detach() for name, parameter in model.named_parameters()}
+        for layer in decoder_layers(model):
             fully_shard(layer, mesh=self.mesh)
         fully_shard(model, mesh=self.mesh, reshard_after_forward=True)
+        if self.rank:
+            model.to_empty(device=self.device)
+            model.tie_weights()
+        for name, parameter in model.named_parameters():
+            local(parameter).data.copy_(local(self.share(whole.pop(name), parameter)))
+        for buffer in model.buffers():
+            dist.broadcast(buffer, 0)
 
-    def like(self, whole: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
-        """This process's share of a tensor that all have whole, cut as the parameter is."""
+    def share(self, whole: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
+        """This process's share of a tensor that process 0 has whole, cut as the parameter is."""
         if not isinstance(parameter, DTensor):
             return whole.to(self.device)
-        return distribute_tensor(whole.to(self.device), self.mesh, parameter.placements, src_data_rank=None)
+        whole = torch.empty_like(whole, device=self.device) if self.rank else whole.to(self.device)
+        return distribute_tensor(whole, self.mesh, parameter.placements, src_data_rank=0)
+
+
+def decoder_layers(model: PreTrainedModel) -> torch.nn.ModuleList:
+    """The layers of which a causal LM has most."""
+    return max((module for module in model.modules() if isinstance(module, torch.nn.ModuleList)), key=len)
+
+
+def compile_layers(model: PreTrainedModel) -> None:
+    """Makes each layer's small operations few kernels, anew for each length of a row: rows have few, and a kernel for
+    all lengths could depend on which came first, so that a resumed run would differ in its last bits."""
+    torch._dynamo.config.recompile_limit = MOST_GRAPHS
+    for layer in decoder_layers(model):
+        layer.compile(dynamic=False)
 
 
 @contextmanager
 def open_team() -> Iterator[Team]:
-    """This process alone, or with those that torchrun or `launch` started beside it."""
+    """This process alone, or with those that torchrun or `--gpus` started beside it."""
     rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     device = choose_device()
     if device.type == "cuda":
@@ -84,36 +106,6 @@ def open_team() -> Iterator[Team]:
         yield Team(rank, size, device, init_device_mesh(device.type, (size,)))
     finally:
         dist.destroy_process_group()
-
-
-def launch(count: int, arguments: Sequence[str]) -> int:
-    """Runs `pacos train` with these arguments in `count` processes of this machine, as torchrun would.
-
-    Returns the first exit code that is not 0. A process that fails ends the others; Ctrl-C reaches all of them.
-    """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shared = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    command = [sys.executable, "-m", "pacos", "train", *arguments]
-    members = []
-    for rank in map(str, range(count)):
-        env = {"OMP_NUM_THREADS": "1", **os.environ, **shared, "RANK": rank, "LOCAL_RANK": rank}
-        members.append(subprocess.Popen(command, env=env))
-    codes: list[int | None] = [None]
-    while None in codes and not any(codes):
-        with suppress(KeyboardInterrupt):
-            time.sleep(0.1)
-        codes = [member.poll() for member in members]
-    for member in members:
-        member.kill()
-        member.wait()
-    return next((code for code in codes if code), 0)
-
-
-def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """The context in which the model computes; weights and their updates stay as they are."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
 def peak_flops(device: torch.device, precision: str) -> float:

@@ -66,7 +66,7 @@ def dequantise(numbers: torch.Tensor, scale: torch.Tensor, levels: int, power: i
 
 
 class CompactAdamW(torch.optim.Optimizer):
-    """torch's fused AdamW on weights that are rebuilt for the moment of their update, one tensor at a time.
+    """AdamW on weights that are rebuilt in fp32 for the moment of their update, one tensor at a time.
 
     `remainders` holds, for weights kept in bf16, what `split` left of their fp32 value. With `eight_bit` the moments
     are kept in 8 bits and a scale a block. All states are tensors sharded as their weights are.
@@ -77,52 +77,84 @@ class CompactAdamW(torch.optim.Optimizer):
     ) -> None:
         super().__init__(groups, {"lr": 0.0, "weight_decay": 0.0})
         self.clip = 1.0
-        for parameter in (parameter for group in self.param_groups for parameter in group["params"]):
+        parameters = [parameter for group in self.param_groups for parameter in group["params"]]
+        # A GPU would read and write memory for each of the forty operations; made one kernel, twice in all.
+        on_gpu = any(parameter.is_cuda for parameter in parameters)
+        self._update_8bit = torch.compile(update_8bit, dynamic=False) if on_gpu else update_8bit
+        for parameter in parameters:
             state = self.state[parameter]
             state["step"] = torch.zeros((), device=parameter.device)
             if parameter in remainders:
                 state["remainder"] = remainders[parameter]
-            if eight_bit and parameter.ndim >= 2 and parameter.numel() >= SMALL:
-                blocks = math.ceil(parameter[0].numel() / BLOCK)
-                for name, kind in (("exp_avg", torch.int8), ("exp_avg_sq", torch.uint8)):
-                    state[name] = torch.zeros_like(parameter, dtype=kind)
+            compact = eight_bit and parameter.ndim >= 2 and parameter.numel() >= SMALL
+            for name, kind in (("exp_avg", torch.int8), ("exp_avg_sq", torch.uint8)):
+                state[name] = torch.zeros_like(parameter, dtype=kind if compact else torch.float32)
+                if compact:
                     # A slice of the weight, so that a sharded one gives sharded scales.
+                    blocks = math.ceil(parameter[0].numel() / BLOCK)
                     scale = parameter.detach().flatten(1)[:, :1].expand(-1, blocks)
                     state[f"{name}_scale"] = torch.zeros_like(scale, dtype=torch.float32).contiguous()
-            else:
-                for name in ("exp_avg", "exp_avg_sq"):
-                    state[name] = torch.zeros_like(parameter, dtype=torch.float32)
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """One update of every weight that has a gradient, multiplied by `clip`."""
         for group in self.param_groups:
+            numbers = [group["lr"], group["weight_decay"], self.clip]
+            # As tensors, so that another rate is no other function to compile.
+            tensors = torch.tensor(numbers, device=group["params"][0].device if group["params"] else None).unbind()
             for parameter in group["params"]:
-                if parameter.grad is not None and local(parameter).numel():
-                    self._update(parameter, group)
+                if parameter.grad is None or not local(parameter).numel():
+                    continue
+                state = {name: local(value) for name, value in self.state[parameter].items()}
+                if "exp_avg_scale" in state:
+                    self._update_8bit(local(parameter), local(parameter.grad), state, *tensors)
+                else:
+                    update_fp32(local(parameter), local(parameter.grad), state, *numbers)
 
-    def _update(self, parameter: torch.nn.Parameter, group: dict[str, Any]) -> None:
-        state = {name: local(value) for name, value in self.state[parameter].items()}
-        assert parameter.grad is not None
-        weight, gradient = local(parameter), local(parameter.grad).float().mul_(self.clip)
-        master = join(weight, state["remainder"]) if "remainder" in state else weight
-        eight_bit = "exp_avg_scale" in state
-        first, second = state["exp_avg"], state["exp_avg_sq"]
-        if eight_bit:
-            first = dequantise(first, state["exp_avg_scale"], *FIRST)
-            second = dequantise(second, state["exp_avg_sq_scale"], *SECOND)
-        numbers = {"lr": group["lr"], "weight_decay": group["weight_decay"], "eps": EPSILON}
-        numbers |= {"beta1": BETAS[0], "beta2": BETAS[1], "amsgrad": False, "maximize": False}
-        adamw([master], [gradient], [first], [second], [], [state["step"]], fused=True, **numbers)
-        if "remainder" in state:
-            for old, new in zip((weight, state["remainder"]), split(master), strict=True):
-                old.copy_(new)
-        if eight_bit:
-            dither = _dither(state["step"])
-            for name, values, kind in (("exp_avg", first, FIRST), ("exp_avg_sq", second, SECOND)):
-                numbers8, scale = quantise(values, *kind, dither)
-                state[name].copy_(numbers8)
-                state[f"{name}_scale"].copy_(scale)
+
+def update_fp32(
+    weight: torch.Tensor, gradient: torch.Tensor, state: dict[str, torch.Tensor],
+    rate: float, decay: float, clip: float,
+) -> None:  # fmt: skip
+    """torch's fused AdamW in place, to the bit, on the gradient times `clip`."""
+    master = join(weight, state["remainder"]) if "remainder" in state else weight
+    adamw(
+        [master], [gradient.float().mul_(clip)], [state["exp_avg"]], [state["exp_avg_sq"]], [], [state["step"]],
+        fused=True, amsgrad=False, maximize=False, beta1=BETAS[0], beta2=BETAS[1], lr=rate, weight_decay=decay,
+        eps=EPSILON,
+    )  # fmt: skip
+    _put_back(weight, state, master)
+
+
+def update_8bit(
+    weight: torch.Tensor, gradient: torch.Tensor, state: dict[str, torch.Tensor],
+    rate: torch.Tensor, decay: torch.Tensor, clip: torch.Tensor,
+) -> None:  # fmt: skip
+    """The same by plain operations, which torch.compile can make one kernel, on moments of 8 bits."""
+    gradient = gradient.float() * clip
+    master = join(weight, state["remainder"]) if "remainder" in state else weight
+    first = dequantise(state["exp_avg"], state["exp_avg_scale"], *FIRST)
+    second = dequantise(state["exp_avg_sq"], state["exp_avg_sq_scale"], *SECOND)
+    first = first.lerp(gradient, 1 - BETAS[0])
+    second = second * BETAS[1] + gradient.square() * (1 - BETAS[1])
+    step = state["step"].add_(1)
+    deviation = (second / (1 - BETAS[1] ** step)).sqrt() + EPSILON
+    updated = master * (1 - rate * decay) - rate / (1 - BETAS[0] ** step) * first / deviation
+    _put_back(weight, state, updated)
+    dither = _dither(step)
+    for name, values, kind in (("exp_avg", first, FIRST), ("exp_avg_sq", second, SECOND)):
+        numbers8, scale = quantise(values, *kind, dither)
+        state[name].copy_(numbers8)
+        state[f"{name}_scale"].copy_(scale)
+
+
+def _put_back(weight: torch.Tensor, state: dict[str, torch.Tensor], master: torch.Tensor) -> None:
+    if "remainder" not in state:
+        weight.copy_(master)
+        return
+    high, low = split(master)
+    weight.copy_(high)
+    state["remainder"].copy_(low)
 
 
 def _dither(step: torch.Tensor) -> torch.Tensor:

@@ -4,7 +4,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Self
+from itertools import accumulate
+from typing import Any, NamedTuple, Self
 
 import torch
 
@@ -18,6 +19,7 @@ MULTIPLE = 64
 NO_LABEL = -100
 # The published run's examples a micro-batch, over which it took the mean before the mean over micro-batches.
 PUBLISHED_MICRO_BATCH = 4
+Weighed = tuple[Document, float]
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,8 @@ class Row:
     weights: torch.Tensor
     """[L]: what each label's loss counts; over a whole step they sum to 1."""
     computed_tokens: int
-    """Of T without filling: less than the documents' own where they share a prefix."""
-    documents: Documents | None
+    """Of B x T without filling: less than the documents' own where they share a prefix."""
+    documents: Documents | None = None
     """Where packed documents lie."""
     padding_mask: torch.Tensor | None = None
     """[B, T] of padded documents: 1 at tokens."""
@@ -45,6 +47,19 @@ class Row:
         """The same row on a device."""
         tensors: dict[str, Any] = {name: value for name, value in vars(self).items() if isinstance(value, torch.Tensor)}
         return replace(self, **{name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()})
+
+
+class Segment(NamedTuple):
+    """A stretch of a row: a shared prefix, a document or what follows of it, or filling."""
+
+    ids: Sequence[int]
+    start: int = 0
+    """Its first position."""
+    first_label: int = 2**31
+    """The place in `ids` from which on each token is a label."""
+    weight: float = 0.0
+    continues: int | None = None
+    """The segment of the prefix before it."""
 
 
 @lru_cache(maxsize=2)
@@ -74,27 +89,41 @@ def label_weights(batch: Sequence[Document], mode: str) -> list[float]:
     return [1 / (len(groups) * labels[number // size]) for number in range(len(batch))]
 
 
+def collate(documents: Sequence[Document]) -> dict[str, torch.Tensor]:
+    """Right-padded input ids, labels (NO_LABEL where masked) and attention mask, [B, T] each."""
+    width = max(len(document.input_ids) for document in documents)
+    ids = torch.tensor([document.input_ids + [0] * (width - len(document.input_ids)) for document in documents])
+    lengths = torch.tensor([[len(document.input_ids)] for document in documents])
+    masked = torch.tensor([[max(document.num_masked, 1)] for document in documents])
+    places = torch.arange(width)
+    labels = ids.masked_fill((places < masked) | (places >= lengths), NO_LABEL)
+    return {"input_ids": ids, "labels": labels, "attention_mask": (places < lengths).long()}
+
+
 @dataclass(frozen=True)
 class Packer:
     """Lays documents into rows: so many tokens at most, in a multiple of so many rows, sharing these prefixes.
 
-    `padded` is for models whose attention is their own: documents below each other, filled up to the longest.
+    Each row is filled up to a multiple of `fill` tokens. `padded` is for models whose attention is their own:
+    documents below each other, filled up to the longest.
     """
 
     row_tokens: int
     prefixes: tuple[tuple[int, ...], ...] = ()
     multiple: int = 1
     padded: bool = False
+    fill: int = MULTIPLE
 
     def pack(self, documents: Sequence[Document], weights: Sequence[float]) -> list[Row]:
         """Every document whole in one row; a document longer than `row_tokens` has a row to itself."""
+        pairs = sorted(zip(documents, weights, strict=True), key=lambda pair: -len(pair[0].input_ids))
         if not self.padded:
-            return [self._row(row) for row in self._even_rows(list(zip(documents, weights, strict=True)))]
-        rows: list[list[tuple[Document, float]]] = []
-        for document, weight in sorted(zip(documents, weights, strict=True), key=lambda pair: -len(pair[0].input_ids)):
+            return [self._packed_row(row) for row in self._even_rows(pairs)]
+        rows: list[list[Weighed]] = []
+        for pair in pairs:
             if not rows or len(rows[-1][0][0].input_ids) * (len(rows[-1]) + 1) > self.row_tokens:
                 rows.append([])
-            rows[-1].append((document, weight))
+            rows[-1].append(pair)
         rows += [[] for _ in range(-len(rows) % self.multiple)]
         return [_padded_row(row) for row in rows]
 
@@ -105,89 +134,72 @@ class Packer:
                 return number
         return None
 
-    def _even_rows(self, pairs: list[tuple[Document, float]]) -> list[list[tuple[Document, float, int | None]]]:
+    def _even_rows(self, pairs: list[Weighed]) -> list[list[Weighed]]:
         """The longest first, each into the emptiest row: rows of like length, as many as are needed."""
-        placed = [(document, weight, self.prefix_of(document)) for document, weight in pairs]
-        placed.sort(key=lambda pair: -len(pair[0].input_ids))
-        own = [len(document.input_ids) - self._size(prefix) for document, _, prefix in placed]
+        prefixes = [self.prefix_of(document) for document, _ in pairs]
+        sizes: dict[int | None, int] = {None: 0, **{number: len(prefix) for number, prefix in enumerate(self.prefixes)}}
+        own = [len(document.input_ids) - sizes[prefix] for (document, _), prefix in zip(pairs, prefixes, strict=True)]
         count = max(1, -(-sum(own) // self.row_tokens))
         while True:
             count += -count % self.multiple
-            rows: list[list[tuple[Document, float, int | None]]] = [[] for _ in range(count)]
+            rows: list[list[Weighed]] = [[] for _ in range(count)]
             loads = [0] * count
-            held: list[set[int | None]] = [{None} for _ in range(count)]
-            for item, length in zip(placed, own, strict=True):
-                costs = [loads[i] + length + self._size(item[2]) * (item[2] not in held[i]) for i in range(count)]
+            held: list[set[int | None]] = [set() for _ in range(count)]
+            for pair, prefix, length in zip(pairs, prefixes, own, strict=True):
+                costs = [loads[i] + length + sizes[prefix] * (prefix not in held[i]) for i in range(count)]
                 row = costs.index(min(costs))
-                rows[row].append(item)
+                rows[row].append(pair)
                 loads[row] = costs[row]
-                held[row].add(item[2])
+                held[row].add(prefix)
             if all(load <= self.row_tokens or len(row) == 1 for load, row in zip(loads, rows, strict=True)):
                 return rows
             count += 1
 
-    def _size(self, prefix: int | None) -> int:
-        return 0 if prefix is None else len(self.prefixes[prefix])
-
-    def _row(self, documents: list[tuple[Document, float, int | None]]) -> Row:
-        ids: list[int] = []
-        positions: list[int] = []
-        predictors: list[int] = []
-        weights: list[float] = []
-        shared = sorted({prefix for _, _, prefix in documents if prefix is not None})
-        for number in shared:
-            ids += self.prefixes[number]
-            positions += range(len(self.prefixes[number]))
-        lengths = [len(self.prefixes[number]) for number in shared]
-        continued: list[int | None] = [None] * len(shared)
-        for document, weight, prefix in documents:
-            skipped = self._size(prefix)
-            start = len(ids) - skipped
-            ids += document.input_ids[skipped:]
-            positions += range(skipped, len(document.input_ids))
-            predictors += range(start + max(document.num_masked, 1) - 1, len(ids) - 1)
-            weights += [weight] * document.num_labels
-            lengths.append(len(document.input_ids) - skipped)
-            continued.append(None if prefix is None else shared.index(prefix))
-        labels = [ids[predictor + 1] for predictor in predictors]
-        # The filling is a document of its own: nothing sees it and it has no labels. A row of nothing is all filling.
-        filling = -len(ids) % MULTIPLE or MULTIPLE * (not ids)
-        label_filling = -len(labels) % MULTIPLE or MULTIPLE * (not labels)
+    def _packed_row(self, pairs: list[Weighed]) -> Row:
+        prefixes = [self.prefix_of(document) for document, _ in pairs]
+        shared = sorted({prefix for prefix in prefixes if prefix is not None})
+        segments = [Segment(self.prefixes[prefix]) for prefix in shared]
+        for (document, weight), prefix in zip(pairs, prefixes, strict=True):
+            skip = 0 if prefix is None else len(self.prefixes[prefix])
+            continues = None if prefix is None else shared.index(prefix)
+            first_label = max(document.num_masked, 1) - skip
+            segments.append(Segment(document.input_ids[skip:], skip, first_label, weight, continues))
+        computed = sum(len(segment.ids) for segment in segments)
+        # The filling is documents of its own: nothing sees it and it has no labels. A row of nothing is all filling.
+        filling = -computed % self.fill or self.fill * (not computed)
+        segments += [Segment([0] * min(MULTIPLE, filling - done)) for done in range(0, filling, MULTIPLE)]
+        ends = list(accumulate(len(segment.ids) for segment in segments))
+        starts = [end - len(segment.ids) for end, segment in zip(ends, segments, strict=True)]
+        labelled = [
+            (start + place, segment.weight)
+            for start, segment in zip(starts, segments, strict=True)
+            for place in range(segment.first_label, len(segment.ids))
+        ]
+        ids = torch.tensor([token for segment in segments for token in segment.ids])
+        places = torch.tensor([place for place, _ in labelled], dtype=torch.long)
+        empty = -len(places) % MULTIPLE or MULTIPLE * (not labelled)
+        positions = [torch.arange(segment.start, segment.start + len(segment.ids)) for segment in segments]
         return Row(
-            input_ids=torch.tensor([ids + [0] * filling]),
-            position_ids=torch.tensor([positions + list(range(filling))]),
-            predictors=torch.tensor(predictors + [0] * label_filling),
-            labels=torch.tensor(labels + [NO_LABEL] * label_filling),
-            weights=torch.tensor(weights + [0.0] * label_filling),
-            computed_tokens=len(ids),
-            documents=Documents((*lengths, filling), (*continued, None))
-            if filling
-            else Documents(tuple(lengths), tuple(continued)),
+            input_ids=ids[None],
+            position_ids=torch.cat(positions)[None],
+            predictors=torch.cat([places - 1, places.new_zeros(empty)]),
+            labels=torch.cat([ids[places], places.new_full((empty,), NO_LABEL)]),
+            weights=torch.tensor([weight for _, weight in labelled] + [0.0] * empty),
+            computed_tokens=computed,
+            documents=Documents(tuple(len(s.ids) for s in segments), tuple(s.continues for s in segments)),
         )
 
 
-def _padded_row(documents: list[tuple[Document, float]]) -> Row:
-    width = max((len(document.input_ids) for document, _ in documents), default=1)
-    ids = torch.zeros(max(len(documents), 1), width, dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    mask[:, 0] = 1
-    predictors: list[int] = []
-    weights: list[float] = []
-    for number, (document, weight) in enumerate(documents):
-        length = len(document.input_ids)
-        ids[number, :length] = torch.tensor(document.input_ids)
-        mask[number, :length] = 1
-        predictors += range(number * width + max(document.num_masked, 1) - 1, number * width + length - 1)
-        weights += [weight] * document.num_labels
-    places = torch.tensor(predictors, dtype=torch.long)
-    computed = sum(len(document.input_ids) for document, _ in documents)
+def _padded_row(pairs: list[Weighed]) -> Row:
+    batch = collate([document for document, _ in pairs] or [Document("", [0], 1)])
+    ids = batch["input_ids"]
+    places = (batch["labels"].flatten() != NO_LABEL).nonzero().flatten()
     return Row(
         input_ids=ids,
-        position_ids=torch.arange(width).expand_as(ids).contiguous(),
-        predictors=places,
-        labels=ids.flatten()[places + 1] if predictors else places,
-        weights=torch.tensor(weights),
-        computed_tokens=computed,
-        documents=None,
-        padding_mask=mask,
+        position_ids=torch.arange(ids.shape[1]).expand_as(ids).contiguous(),
+        predictors=places - 1,
+        labels=ids.flatten()[places],
+        weights=torch.tensor([weight for document, weight in pairs for _ in range(document.num_labels)]),
+        computed_tokens=sum(len(document.input_ids) for document, _ in pairs),
+        padding_mask=batch["attention_mask"],
     )

@@ -15,24 +15,15 @@ from pacos.core.models import resolve_model, weights_sha256
 from pacos.core.recipe import Recipe, TrainTable
 from pacos.core.run_folder import RunFolder
 from pacos.engines.local.device import choose_precision
+from pacos.train.base import Base, has_dropout, load_base, split_weights
 from pacos.train.checkpoint import Checkpoints, Progress, StepLog, logged_steps
 from pacos.train.data import DataReport, TrainingData, load_data, shared_prefixes
 from pacos.train.loop import Loop
-from pacos.train.machine import Team, memory_named, open_team, peak_flops, peak_memory_bytes
+from pacos.train.machine import Team, compile_layers, memory_named, open_team, peak_flops, peak_memory_bytes
 from pacos.train.memory import MemoryEstimate, estimate_memory
 from pacos.train.optimizer import make_optimizer
 from pacos.train.packing import Packer
-from pacos.train.student import (
-    Base,
-    Remainders,
-    base_sha256,
-    check_student,
-    has_dropout,
-    load_base,
-    probe,
-    save_student,
-    split_weights,
-)
+from pacos.train.student import Remainders, check_student, probe, save_student
 from pacos.train.tracking import Tracker
 
 FINAL_STEPS = 10
@@ -89,9 +80,9 @@ def _train(table: TrainTable, dataset: Path, folder: Path, team: Team, log: Call
     capacity = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
     estimate = estimate_memory(table, device.type, choose_precision(table.precision, device), team.size, capacity)
     torch.manual_seed(table.seed)
-    base = load_base(table)
+    base = load_base(table, weights=team.rank == 0 or table.engine == "trainer")
     data = load_data(dataset, table, base.tokenizer)
-    origin = {"base": base_sha256(table.base, base.model), "dataset": sha256_file(dataset)}
+    origin = {"base": base.sha256, "dataset": sha256_file(dataset)}
     share = table.share_prefix and base.packs and not has_dropout(base.model)
     prefixes = shared_prefixes(base.tokenizer) if share else ()
     packer = Packer(estimate.row_tokens, prefixes, team.size, padded=not base.packs)
@@ -137,8 +128,10 @@ def _by_loop(
 ) -> tuple[Progress, Remainders, float | None]:  # fmt: skip
     model = base.model
     lows = split_weights(model) if estimate.precision == "split" else {}
+    if team.device.type == "cuda" and base.packs:
+        compile_layers(model)
     team.place(model)
-    remainders = {p: team.like(lows[name], p) for name, p in model.named_parameters() if name in lows}
+    remainders = {p: team.share(lows[name], p) for name, p in model.named_parameters() if name in lows}
     optimizer = make_optimizer(model, table.weight_decay, remainders, estimate.eight_bit)
     checkpoints = Checkpoints(folder / "checkpoints", origin, team)
     progress = checkpoints.load(model, optimizer)

@@ -1,13 +1,15 @@
 """What is told while training: a line a step, TensorBoard's event file, and W&B or trackio where asked for."""
 
 import importlib
-import struct
 import sys
 import time
 from collections.abc import Iterable
-from functools import cache
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
+
+from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.proto.summary_pb2 import Summary
+from tensorboardX.record_writer import RecordWriter
 
 from pacos.core.errors import PacosError
 
@@ -20,17 +22,18 @@ class Tracker:
     def __init__(self, folder: Path, before: Iterable[dict[str, float]], total: int, track: str, config: Any) -> None:
         self.total, self.told, self.seconds = total, 0, 0.0
         self.service = _service(track, config, folder.parent.name)
-        (folder / "tensorboard").mkdir(parents=True, exist_ok=True)
-        for old in (folder / "tensorboard").glob("events.*"):
-            old.unlink()
-        self.events = open(folder / "tensorboard" / "events.out.tfevents.pacos", "wb")  # noqa: SIM115
-        write_event(self.events, version=True)
+        path = folder / "tensorboard" / "events.out.tfevents.pacos"
+        path.parent.mkdir(exist_ok=True)
+        # Not the package's SummaryWriter: its thread dies of a full disk and leaves the process waiting for it.
+        self.events = RecordWriter(str(path))
+        self._write(file_version="brain.Event:2")
         for values in before:
-            write_event(self.events, values)
+            self._write_step(values)
 
     def step(self, values: dict[str, float]) -> None:
         """Tells one step."""
-        write_event(self.events, values)
+        self._write_step(values)
+        self.events.flush()
         if self.service:
             self.service.log(values, step=int(values["step"]))
         self.told += 1
@@ -53,6 +56,15 @@ class Tracker:
         if self.service:
             self.service.finish()
 
+    def _write_step(self, values: dict[str, float]) -> None:
+        scalars = [
+            Summary.Value(tag=f"train/{key}", simple_value=value) for key, value in values.items() if key != "step"
+        ]
+        self._write(step=int(values["step"]), summary=Summary(value=scalars))
+
+    def _write(self, **fields: Any) -> None:
+        self.events.write(Event(wall_time=time.time(), **fields).SerializeToString())
+
 
 def _service(track: str, config: Any, name: str) -> Any:
     if not track:
@@ -62,47 +74,3 @@ def _service(track: str, config: Any, name: str) -> Any:
     except ImportError:
         raise PacosError(f"train.track is {track!r}, which is not installed; pip install {track}.") from None
     return service.init(project="pacos", name=name, config=config)
-
-
-def write_event(file: IO[bytes], values: dict[str, float] | None = None, version: bool = False) -> None:
-    """Appends one TensorBoard event: protobuf's Event by hand, framed as TFRecord with its masked checksums."""
-    body = b"\x09" + struct.pack("<d", time.time())
-    if version:
-        body += _field(3, b"brain.Event:2")
-    if values:
-        scalars = ((key, value) for key, value in values.items() if key != "step")
-        tagged = (_field(1, f"train/{key}".encode()) + b"\x15" + struct.pack("<f", value) for key, value in scalars)
-        body += b"\x10" + _varint(int(values["step"])) + _field(5, b"".join(_field(1, value) for value in tagged))
-    length = struct.pack("<Q", len(body))
-    file.write(length + _checksum(length) + body + _checksum(body))
-    file.flush()
-
-
-def _field(number: int, value: bytes) -> bytes:
-    return _varint(number << 3 | 2) + _varint(len(value)) + value
-
-
-def _varint(value: int) -> bytes:
-    head = []
-    while value > 127:
-        head.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*head, value])
-
-
-@cache
-def _crc_table() -> list[int]:
-    table = []
-    for value in range(256):
-        for _ in range(8):
-            value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)
-        table.append(value)
-    return table
-
-
-def _checksum(data: bytes) -> bytes:
-    value = 0xFFFFFFFF
-    for byte in data:
-        value = _crc_table()[(value ^ byte) & 255] ^ value >> 8
-    value ^= 0xFFFFFFFF
-    return struct.pack("<I", ((value >> 15 | value << 17) + 0xA282EAD8) & 0xFFFFFFFF)

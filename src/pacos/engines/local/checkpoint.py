@@ -5,13 +5,14 @@ from typing import cast
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
 from pacos.core.errors import PacosError
 from pacos.core.models import resolve_model
 from pacos.engines.local import attention
 from pacos.engines.local.device import choose_device, choose_precision
+from pacos.engines.local.tokenizer import load_tokenizer
 from pacos.engines.types import Message
 
 
@@ -60,7 +61,7 @@ def load_checkpoint(path: str, precision: str) -> Checkpoint:
     device = choose_device()
     dtype = torch.bfloat16 if choose_precision(precision, device) == "bf16" else torch.float32
     try:
-        tokenizer = AutoTokenizer.from_pretrained(resolve_model(path))
+        tokenizer = load_tokenizer(resolve_model(path))
         model = AutoModelForCausalLM.from_pretrained(resolve_model(path), dtype=dtype)
         if device.type == "cpu" and model._supports_sdpa:
             model.set_attn_implementation(attention.NAME)

@@ -1,0 +1,37 @@
+"""A checkpoint's tokenizer, LLaMA's bare `tokenizer.model` included."""
+
+from pathlib import Path
+from typing import cast
+
+from sentencepiece import SentencePieceProcessor
+from tokenizers.normalizers import Prepend, Replace, Sequence
+from transformers import AutoTokenizer, LlamaTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+
+def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
+    """A folder's or hub name's tokenizer. LLaMA's bare `tokenizer.model` becomes a fast one with sentencepiece's ids.
+
+    transformers 5.23 asks for tiktoken there, or with protobuf installed takes no account of the pieces' scores, so
+    that two spaces become other tokens than the base was trained on.
+    """
+    file = Path(path) / "tokenizer.model"
+    if not file.exists() or (file.parent / "tokenizer.json").exists():
+        return cast(PreTrainedTokenizerBase, AutoTokenizer.from_pretrained(path))
+    read = SentencePieceProcessor(model_file=str(file))
+    pieces = [read.id_to_piece(number) for number in range(len(read))]
+    vocabulary = {piece: number for number, piece in enumerate(pieces)}
+    merges = [
+        (read.get_score(number), piece[:cut], piece[cut:])
+        for number, piece in enumerate(pieces)
+        if not (read.is_control(number) or read.is_unknown(number) or read.is_byte(number))
+        for cut in range(1, len(piece))
+        if piece[:cut] in vocabulary and piece[cut:] in vocabulary
+    ]
+    merges.sort(key=lambda merge: (merge[0], len(merge[1]), len(merge[2])), reverse=True)
+    llama = LlamaTokenizer(vocab=vocabulary, merges=[merge[1:] for merge in merges], add_bos_token=True)
+    fast = llama.backend_tokenizer
+    # Every text begins with a space of sentencepiece's own, even one that begins with a space.
+    fast.normalizer, fast.pre_tokenizer = Sequence([Prepend("▁"), Replace(" ", "▁")]), None
+    ids = {"bos": read.bos_id(), "eos": read.eos_id(), "unk": read.unk_id()}
+    names = {f"{name}_token": pieces[number] for name, number in ids.items() if number >= 0}
+    return PreTrainedTokenizerFast(tokenizer_object=fast, **names)  # type: ignore[no-untyped-call]

@@ -1,0 +1,130 @@
+"""The base: a causal LM with its tokenizer, made ready to be trained."""
+
+import importlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils.hub import cached_file
+from transformers.utils.logging import disable_progress_bar
+
+from pacos.core.errors import PacosError
+from pacos.core.models import resolve_model, weights_sha256
+from pacos.core.recipe import LoraTable, TrainTable
+from pacos.engines.local.tokenizer import load_tokenizer
+from pacos.train import attention
+from pacos.train.data import PUBLISHED
+from pacos.train.optimizer import split
+
+# Models whose layers hand the documents' places on to attention and know positions from ids alone.
+PACKABLE = {"llama", "mistral", "qwen2", "qwen3", "smollm3", "gpt2"}
+VOCABULARY_MULTIPLE = 64
+
+
+@dataclass(frozen=True)
+class Base:
+    """What is trained, on the CPU in fp32 still; `packs` says whether by the fast path."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    packs: bool
+    sha256: str
+
+
+def load_base(table: TrainTable, weights: bool = True) -> Base:
+    """Loads a base in fp32 and its tokenizer, with the mode's vocabulary and the recipe's adapters.
+
+    Without `weights` it has shapes and no storage: another process shares its own out. Raises PacosError where the
+    base is missing, cannot be read, has no end-of-text token, or fewer embeddings than tokens.
+    """
+    name, path = table.base, resolve_model(table.base)
+    disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        tokenizer = load_tokenizer(path)
+        config = AutoConfig.from_pretrained(path)
+        packs = table.engine == "pacos" and _packs(config, table.max_length)
+        kind = {"attn_implementation": attention.NAME} if packs else {}
+        if weights:
+            model = AutoModelForCausalLM.from_pretrained(path, config=config, dtype=torch.float32, **kind)
+            # What could not be saved after training is refused before it.
+            model.generation_config.validate(strict=True)
+        else:
+            with torch.device("meta"):
+                model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, **kind)  # type: ignore[no-untyped-call]
+        folder = Path(str(cached_file(path, "config.json"))).parent
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise PacosError(
+            f"train.base {name}: cannot be loaded ({' '.join(str(error).split())[:160]}); "
+            "expected a Hugging Face causal LM with its tokenizer. Check the path or the name."
+        ) from error
+    if tokenizer.eos_token_id is None:
+        raise PacosError(
+            f"train.base {name}: its tokenizer has no end-of-text token, so answers could not learn to end; "
+            "set eos_token in its tokenizer_config.json."
+        )
+    embeddings = cast(torch.nn.Embedding, model.get_input_embeddings()).num_embeddings
+    if embeddings < len(tokenizer):
+        raise PacosError(
+            f"train.base {name}: its tokenizer has {len(tokenizer):,} tokens and its vocabulary {embeddings:,}; "
+            "expected at least as many embeddings as tokens. Give the tokenizer the model was made with."
+        )
+    if table.lora:
+        add_adapters(model, table.lora, path)
+    else:
+        grow_vocabulary(model, tokenizer, table.mode)
+    return Base(model, tokenizer, packs, weights_sha256(folder))
+
+
+def _packs(config: object, max_length: int) -> bool:
+    window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
+    return getattr(config, "model_type", "") in PACKABLE and (window is None or window >= max_length)
+
+
+def has_dropout(model: PreTrainedModel) -> bool:
+    """Whether training draws random numbers, so that a prefix computed once is not what it would be each time."""
+    rates = [module.p for module in model.modules() if isinstance(module, torch.nn.Dropout)]
+    return any(rates) or bool(getattr(model.config, "attention_dropout", 0.0))
+
+
+def grow_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, mode: str) -> None:
+    """`alpaca-2023` adds [PAD] where there is no padding token; `modern` fills the vocabulary up to a multiple of 64.
+
+    New rows are the mean of the old ones, in the embeddings and the LM head.
+    """
+    rows = cast(torch.nn.Embedding, model.get_input_embeddings()).num_embeddings
+    wanted = rows + -rows % VOCABULARY_MULTIPLE
+    if mode == PUBLISHED:
+        if tokenizer.pad_token is None:
+            tokenizer.add_special_tokens({"pad_token": "[PAD]"})
+        wanted = max(rows, len(tokenizer))
+    if wanted == rows:
+        return
+    model.resize_token_embeddings(wanted, mean_resizing=False)
+    for layer in (model.get_input_embeddings(), model.get_output_embeddings()):  # type: ignore[no-untyped-call]
+        weight = cast(torch.nn.Linear, layer).weight.data
+        weight[rows:] = weight[:rows].mean(0, keepdim=True)
+
+
+def add_adapters(model: PreTrainedModel, table: LoraTable, path: str) -> None:
+    """Puts peft's low-rank adapters beside every linear layer; only they are trained. PacosError without peft."""
+    try:
+        peft = importlib.import_module("peft")
+    except ImportError:
+        raise PacosError("[train.lora]: needs peft, which is not installed; pip install 'pacos[lora]'.") from None
+    origin = os.path.abspath(path) if Path(path).is_dir() else path
+    options = {"target_modules": "all-linear", "task_type": "CAUSAL_LM", "base_model_name_or_path": origin}
+    model.add_adapter(peft.LoraConfig(r=table.rank, lora_alpha=table.alpha, lora_dropout=table.dropout, **options))
+
+
+def split_weights(model: PreTrainedModel) -> dict[str, torch.Tensor]:
+    """Makes the weights bf16 and returns by name what that leaves of their fp32 values, where these are trained."""
+    remainders = {}
+    for name, parameter in model.named_parameters():
+        parameter.data, low = split(parameter.data)
+        if parameter.requires_grad:
+            remainders[name] = low
+    return remainders
