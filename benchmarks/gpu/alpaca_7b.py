@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 import zlib
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,11 +30,11 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
 from pacos.core.recipe import TrainTable
 from pacos.train import attention
 from pacos.train.data import Document
-from pacos.train.loop import Loop
-from pacos.train.machine import Team, peak_flops, peak_memory_bytes
+from pacos.train.loop import Loop, row_loss
+from pacos.train.machine import Team, compile_layers, peak_flops, peak_memory_bytes
 from pacos.train.memory import estimate_memory
 from pacos.train.optimizer import make_optimizer, split
-from pacos.train.packing import Packer, step_documents
+from pacos.train.packing import Packer, Row, row_fill, step_documents
 
 LENGTHS = Path(__file__).with_name("alpaca_lengths.bin")
 STEPS_OF_THE_RUN = 1218
@@ -88,12 +89,15 @@ def check_numerics(device: torch.device, prefixes: tuple[tuple[int, ...], ...], 
     model.load_state_dict({name: tensor.bfloat16().float() for name, tensor in model.state_dict().items()})
     batch, lines, found = documents[:24], [], {}
     cpu = torch.device("cpu")
-    for name, where, dtype, shared in (
-        ("fp32, CPU", cpu, torch.float32, ()),
-        ("fp32, CPU, shared prefix", cpu, torch.float32, prefixes),
-        (f"bf16, {device.type}", device, torch.bfloat16, ()),
-        (f"bf16, {device.type}, shared prefix", device, torch.bfloat16, prefixes),
+    for name, where, dtype, shared, compiled in (
+        ("fp32, CPU", cpu, torch.float32, (), False),
+        ("fp32, CPU, shared prefix", cpu, torch.float32, prefixes, False),
+        (f"bf16, {device.type}", device, torch.bfloat16, (), False),
+        (f"bf16, {device.type}, shared prefix", device, torch.bfloat16, prefixes, False),
+        (f"bf16, {device.type}, shared prefix, compiled", device, torch.bfloat16, prefixes, True),
     ):
+        if compiled:
+            compile_layers(model)
         model.to(where, dtype)
         model.zero_grad()
         precision = "fp32" if dtype == torch.float32 else "split"
@@ -109,24 +113,39 @@ def check_numerics(device: torch.device, prefixes: tuple[tuple[int, ...], ...], 
     return lines
 
 
-def build(device: torch.device, shape: dict[str, int], row_tokens: int) -> tuple[Loop, Packer]:
+def build(device: torch.device, shape: dict[str, int], row_tokens: int) -> Loop:
+    """A model of random weights with all that trains it, as the stage puts them together."""
     torch.manual_seed(0)
     config = LlamaConfig(vocab_size=VOCABULARY, **shape, attn_implementation=attention.NAME)
     with device:
         model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+    if device.type == "cuda":
+        compile_layers(model)
     # A fresh model's fp32 weights are its bf16 ones: nothing remains.
     remainders = {parameter: split(parameter.data.float())[1] for parameter in model.parameters()}
     optimizer = make_optimizer(model, 0.0, remainders, eight_bit=True)
-    packer = Packer(row_tokens)
-    peak = peak_flops(device, "split")
-    return Loop(
-        model, optimizer, TrainTable(mode="alpaca-2023"), Team(0, 1, device, None), packer, "split", peak
-    ), packer
+    packer = Packer(row_tokens, fill=row_fill(row_tokens, device))
+    team, table = Team(0, 1, device, None), TrainTable(mode="alpaca-2023")
+    return Loop(model, optimizer, table, team, packer, "split", peak_flops(device, "split"))
+
+
+def compile_lengths(loop: Loop, documents: list[Document], steps: int) -> tuple[int, float]:
+    """Computes one row of each length that the steps will have; how many these are, and the seconds it took."""
+    begin = time.monotonic()
+    rows: dict[int, Row] = {}
+    for step in range(steps):
+        batch = step_documents(documents, step, loop.table)
+        rows |= {row.input_ids.shape[1]: row for row in loop.packer.pack(batch, [1e-4] * len(batch))}
+    for row in rows.values():
+        row_loss(loop.model, row.to(loop.team.device)).backward()
+    loop.optimizer.zero_grad()
+    return len(rows), time.monotonic() - begin
 
 
 def timed(loop: Loop, documents: list[Document], prefixes: tuple[tuple[int, ...], ...], steps: int) -> dict[str, float]:
     """Whole optimizer steps, as many as asked for or as fit the time."""
-    loop = Loop(**{**vars(loop), "packer": Packer(loop.packer.row_tokens, prefixes)})
+    loop = replace(loop, packer=replace(loop.packer, prefixes=prefixes))
+    lengths, compiling = compile_lengths(loop, documents, WARM_UP + steps)
     seconds, mfu, unshared, losses = [], [], [], []
     deadline = time.monotonic() + SECONDS_A_VARIANT
     for step in range(WARM_UP + steps):
@@ -148,7 +167,7 @@ def timed(loop: Loop, documents: list[Document], prefixes: tuple[tuple[int, ...]
     return {
         "steps": len(seconds), "seconds": middle, "minutes": middle * STEPS_OF_THE_RUN / 60,
         "mean_minutes": statistics.mean(seconds) * STEPS_OF_THE_RUN / 60, "mfu": statistics.median(mfu),
-        "unshared": statistics.median(unshared), "last_loss": losses[-1],
+        "unshared": statistics.median(unshared), "last_loss": losses[-1], "lengths": lengths, "compiling": compiling,
     }  # fmt: skip
 
 
@@ -169,12 +188,10 @@ def main() -> None:
     shape = LLAMA_7B if cuda else SMALL
     with tempfile.TemporaryDirectory() as folder:
         LlamaConfig(vocab_size=VOCABULARY, **shape).save_pretrained(folder)
-        capacity = torch.cuda.get_device_properties(0).total_memory if cuda else None
-        table = TrainTable(base=folder, precision="split")
-        estimate = estimate_memory(table, device.type, "split", 1, capacity)
+        estimate = estimate_memory(TrainTable(base=folder, precision="split"), device)
     if cuda:
         torch.cuda.reset_peak_memory_stats()
-    loop, _ = build(device, shape, estimate.row_tokens)
+    loop = build(device, shape, estimate.row_tokens)
     steps = arguments.steps or (100 if cuda else 2)
     results = {kind: timed(loop, documents, heads, steps) for kind, heads in (("whole", ()), ("shared", prefixes))}
     today = datetime.now(UTC).date()
@@ -183,13 +200,14 @@ def main() -> None:
         f"# {title}", "", f"`python benchmarks/gpu/alpaca_7b.py`, {name}, {today}, torch {torch.__version__}.", "",
         "| gradients of a small model | loss | relative error to fp32 |", "|-|-|-|", *numerics, "",
         f"{loop.model.num_parameters():,} parameters, rows of {estimate.row_tokens:,} tokens.", "",
-        "| | steps timed | median s a step | three epochs, min, by the median | by the mean | MFU | as if unshared |",
-        "|-|-|-|-|-|-|-|",
+        "| | steps timed | median s a step | three epochs, min, by the median | by the mean | MFU | as if unshared "
+        "| lengths of rows | first row of each, s |",
+        "|-|-|-|-|-|-|-|-|-|",
     ]  # fmt: skip
     for kind, r in results.items():
         lines.append(
             f"| {kind} | {r['steps']} | {r['seconds']:.3f} | {r['minutes']:.1f} | {r['mean_minutes']:.1f} "
-            f"| {r['mfu']:.1%} | {r['unshared']:.1%} |"
+            f"| {r['mfu']:.1%} | {r['unshared']:.1%} | {r['lengths']} | {r['compiling']:.0f} |"
         )
     peak = peak_memory_bytes(device) / 1e9
     lines += ["", f"Peak memory {peak:.1f} GB; estimated {estimate.total / 1e9:.1f} GB. "

@@ -20,7 +20,7 @@ from pacos.core.errors import PacosError
 from pacos.core.prompts import render_prompt
 from pacos.core.recipe import ServeTable
 from pacos.engines import Message, Request, Sampling
-from pacos.engines.local import LocalEngine
+from pacos.engines.local.engine import LocalEngine
 from pacos.serve.marking import watermark_settings
 from pacos.serve.model import Prompt, find_model, usage_counter
 from pacos.serve.run import run

@@ -22,11 +22,11 @@ from pacos.core.errors import PacosError
 from pacos.core.prompts import render_prompt
 from pacos.core.recipe import Recipe, TrainTable
 from pacos.core.run_folder import RunFolder
-from pacos.train.checkpoint import StepLog
 from pacos.train.machine import memory_named
 from pacos.train.memory import estimate_memory
 from pacos.train.optimizer import scheduled_rate
 from pacos.train.run import TrainReport, run
+from pacos.train.tracking import Tracker
 
 MakeRecipe = Callable[..., Recipe]
 Records = Callable[..., list[dict[str, str]]]
@@ -128,9 +128,11 @@ def test_interrupted_then_killed_it_ends_in_the_same_weights_to_the_bit(
 def test_the_step_log_drops_lines_past_the_checkpoint_and_a_torn_one(tmp_path: Path) -> None:
     path = tmp_path / "steps.jsonl"
     path.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"ste')
-    with StepLog(path, 2) as log:
-        log.write({"step": 3, "again": True})
-    assert path.read_text() == '{"step": 1}\n{"step": 2}\n{"step": 3, "again": true}\n'
+    values = {"step": 3, "loss": 1.0, "grad_norm": 1.0, "learning_rate": 0.1, "real_tokens_per_second": 1, "seconds": 1}
+    with Tracker(tmp_path, TrainTable(), 3) as tracker:
+        assert path.read_text().count("\n") == 3
+        tracker.step(values)
+    assert path.read_text() == '{"step": 1}\n{"step": 2}\n' + json.dumps(values) + "\n"
 
 
 def test_the_chat_template_renders_alpacas_prompt(short_recipe: MakeRecipe, tmp_path: Path) -> None:
@@ -293,7 +295,7 @@ def test_the_schedule_rises_to_its_peak_and_never_stands_at_zero() -> None:
 
 
 def test_out_of_memory_names_the_keys_to_lower_and_other_errors_pass() -> None:
-    device, estimate = torch.device("cpu"), estimate_memory(TrainTable(), "cpu", "fp32")
+    device, estimate = torch.device("cpu"), estimate_memory(TrainTable(precision="fp32"), torch.device("cpu"))
     said = r"out of memory on cpu.*estimated at .*weights.*lower train\.row_tokens"
     with pytest.raises(PacosError, match=said), memory_named(device, estimate):
         torch.empty(2**50)

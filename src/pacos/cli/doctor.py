@@ -11,7 +11,7 @@ import torch
 from pacos.core.errors import PacosError
 from pacos.core.models import resolve_model
 from pacos.core.recipe import EngineTable, Recipe
-from pacos.engines.local.device import choose_device, choose_precision
+from pacos.engines.local.device import choose_device
 from pacos.train.memory import MemoryEstimate, estimate_memory
 
 PACKAGES = ("pacos", "torch", "transformers", "tokenizers", "safetensors", "openai", "fastapi", "peft")
@@ -89,9 +89,7 @@ def _engine(table: EngineTable) -> str:
 
 
 def _tell_training(recipe: Recipe, device: torch.device) -> None:
-    precision = choose_precision(recipe.train.precision, device)
-    capacity = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
-    estimate = estimate_memory(recipe.train, device.type, precision, capacity=capacity)
+    estimate = estimate_memory(recipe.train, device)
     libraries = 0 if device.type == "cuda" else LIBRARIES_BYTES
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory_bytes()
     print(

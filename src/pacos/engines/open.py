@@ -34,7 +34,7 @@ def open_engine(
         from pacos.engines.http import BatchEngine, HttpEngine
 
         return BatchEngine(table, folder) if table.batch else HttpEngine(table)
-    from pacos.engines.local import LocalEngine
+    from pacos.engines.local.engine import LocalEngine
 
     return LocalEngine(table.path)
 

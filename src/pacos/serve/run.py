@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from pacos.core.errors import PacosError
 from pacos.core.recipe import ServeTable
 from pacos.engines import Engine, Request, Sampling
-from pacos.engines.local import LocalEngine
+from pacos.engines.local.engine import LocalEngine
 from pacos.guard import moderator
 from pacos.serve.answers import Answers
 from pacos.serve.app import Lifespan, Parts, make_app

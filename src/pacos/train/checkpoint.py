@@ -1,16 +1,14 @@
-"""Checkpoints and the step log: whatever moment a run is killed at, the next one goes on as if it had not been."""
+"""Checkpoints: whatever moment a run is killed at, the next one goes on as if it had not been."""
 
-import json
 import os
 import re
 import shutil
 import sys
 import warnings
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch.distributed.checkpoint.api import CheckpointException
@@ -19,7 +17,7 @@ from torch.distributed.checkpoint.state_dict_saver import save
 from transformers import PreTrainedModel
 
 from pacos.core.errors import PacosError
-from pacos.core.files import atomic_open, read_json, read_json_lines, write_error, write_json
+from pacos.core.files import read_json, write_error, write_json
 from pacos.train.machine import Team
 
 # One process is no mistake.
@@ -72,16 +70,15 @@ class Checkpoints:
 
         Raises PacosError for a checkpoint that is damaged or of another base or dataset.
         """
-        paths = self._paths()
         if self.team.rank == 0:
             for partial in self.folder.glob(".step-*.partial"):
                 shutil.rmtree(partial)
-        if not paths:
+        if not (paths := self._paths()):
             return Progress()
         path = paths[-1]
         try:
             record = read_json(path / "progress.json", "record of a checkpoint")
-            self._check_origin(path, record)
+            self._check(path, record)
             load(_state(model, optimizer), checkpoint_id=path, no_dist=not self.team.mesh)
             return Progress(**record["progress"])
         except PacosError:
@@ -94,19 +91,17 @@ class Checkpoints:
                 "remove it, and the same command goes on from the one before."
             ) from None
 
-    def _check_origin(self, path: Path, record: dict[str, Any]) -> None:
-        changed = [name for name, was in record["origin"].items() if self.origin.get(name) != was]
-        if changed:
+    def _check(self, path: Path, record: dict[str, Any]) -> None:
+        if changed := [name for name, was in record["origin"].items() if self.origin.get(name) != was]:
             raise PacosError(
                 f"{path}: made with another {' and '.join(changed)} than the one there now; "
                 "put it back as it was, or begin anew with --run another folder."
             )
         for name, was in record["versions"].items():
-            if self.versions.get(name) != was and self.team.rank == 0:
-                now = self.versions.get(name)
-                print(
-                    f"train: {path} was made with {name} {was}, this is {now}: not the same to the bit", file=sys.stderr
-                )
+            now = self.versions.get(name)
+            if now != was and self.team.rank == 0:
+                said = f"train: {path} was made with {name} {was}, this is {now}: not the same to the bit"
+                print(said, file=sys.stderr)
 
     def _paths(self) -> list[Path]:
         return sorted(path for path in self.folder.glob("step-*") if re.fullmatch(r"step-\d+", path.name))
@@ -120,34 +115,3 @@ def _state(model: PreTrainedModel, optimizer: torch.optim.Optimizer) -> dict[str
             state[f"model.{name}"] = parameter.detach()
             state |= {f"optimizer.{name}.{key}": value for key, value in optimizer.state[parameter].items()}
     return state
-
-
-class StepLog:
-    """steps.jsonl, one line an optimizer step; opened after `step` steps it drops the lines of later ones."""
-
-    def __init__(self, path: Path, step: int) -> None:
-        self.path = path
-        kept = path.read_bytes().split(b"\n")[:step] if path.exists() else []
-        with atomic_open(path, "wb") as file:
-            file.writelines(line + b"\n" for line in kept)
-
-    def __enter__(self) -> Self:
-        self._file = open(self.path, "a", encoding="utf-8")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-    def write(self, values: dict[str, Any]) -> None:
-        """Appends one line and puts it on disk, so that no checkpoint is ahead of it."""
-        try:
-            self._file.write(json.dumps(values) + "\n")
-            self._file.flush()
-            os.fsync(self._file.fileno())
-        except OSError as error:
-            raise write_error(self.path, error) from error
-
-
-def logged_steps(path: Path) -> Iterator[dict[str, float]]:
-    """The lines of every step so far."""
-    return (line for _, line in read_json_lines(path, "step log"))

@@ -114,12 +114,6 @@ def train(
     trainer = Trainer(
         table, total_steps, on_step, model=model, args=arguments, train_dataset=steps, data_collator=collate
     )
-    trainer.train(resume_from_checkpoint=bool(resumed_step(folder)))
+    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder)) if folder.exists() else None)  # type: ignore[no-untyped-call]
     # The model computes as it did before accelerate wrapped it.
     trainer.accelerator.unwrap_model(trainer.model_wrapped, keep_fp32_wrapper=False)
-
-
-def resumed_step(folder: Path) -> int:
-    """The step of Trainer's newest checkpoint; 0 where there is none."""
-    newest = get_last_checkpoint(str(folder)) if folder.exists() else None  # type: ignore[no-untyped-call]
-    return int(newest.rpartition("-")[2]) if newest else 0

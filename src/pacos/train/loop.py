@@ -1,6 +1,5 @@
 """The loop: one optimizer step after another, each exactly one batch of the recipe."""
 
-import inspect
 import math
 import signal
 import threading
@@ -23,6 +22,7 @@ from pacos.train.optimizer import clip_gradients, scheduled_rate
 from pacos.train.packing import NO_LABEL, Packer, Row, label_weights, step_documents
 
 CLIP_NORM = 1.0
+OnStep = Callable[[dict[str, float]], None]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Loop:
         total_steps: int,
         progress: Progress,
         checkpoints: Checkpoints,
-        on_step: Callable[[dict[str, float]], None],
+        on_step: OnStep,
     ) -> None:
         """Takes `progress` from where it stands to `total_steps`, saving on the way and on Ctrl-C.
 
@@ -143,12 +143,8 @@ def row_logits(model: PreTrainedModel, row: Row) -> torch.Tensor:
         output = model(row.input_ids, attention_mask=row.padding_mask, use_cache=False)
         return output.logits.flatten(0, 1)[row.predictors].float()  # type: ignore[no-any-return]
     options = {"position_ids": row.position_ids, "documents": row.documents, "use_cache": False}
-    # Most models compute the LM head where they are told to; for the rest its other rows are thrown away.
-    if "logits_to_keep" in inspect.signature(model.forward).parameters:
-        logits_LV: torch.Tensor = model(row.input_ids, **options, logits_to_keep=row.predictors).logits[0]
-    else:
-        logits_LV = model(row.input_ids, **options).logits[0, row.predictors]
-    return logits_LV.float()
+    # The LM head, a third of a small model's products, is computed where there is a label.
+    return model(row.input_ids, **options, logits_to_keep=row.predictors).logits[0].float()  # type: ignore[no-any-return]
 
 
 def row_loss(model: PreTrainedModel, row: Row) -> torch.Tensor:

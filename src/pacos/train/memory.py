@@ -8,6 +8,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig
 from pacos.core.errors import PacosError
 from pacos.core.models import resolve_model
 from pacos.core.recipe import TrainTable
+from pacos.engines.local.device import choose_precision
 
 # Tensors that a decoder layer keeps for its backward pass, in widths of the hidden and of the MLP's inner state:
 # two norms, queries, keys and values, attention's output, two residuals; gate, its activation, up, their product.
@@ -16,9 +17,12 @@ HIDDEN_KEPT = 12
 INNER_KEPT = 4
 # Checkpoints kept, and one being written.
 CHECKPOINTS = 3
+# Of a GPU's memory; the rest is for the driver, fragments and what the estimate does not know.
+USED = 0.88
 ROW_TOKENS = {"cpu": 2048, "mps": 4096, "cuda": 8192}
 # From so many parameters on, `auto` keeps a GPU's weights split and its optimizer states in 8 bits.
 LARGE = 10**9
+PARTS = ("weights", "gradients", "optimizer_state", "activations", "logits")
 
 
 @dataclass(frozen=True)
@@ -40,46 +44,44 @@ class MemoryEstimate:
     @property
     def total(self) -> int:
         """All that must be in the device's memory at once."""
-        return self.weights + self.gradients + self.optimizer_state + self.activations + self.logits
+        return sum(getattr(self, name) for name in PARTS)
 
     @property
     def said(self) -> str:
         """The parts in one line."""
-        names = ("weights", "gradients", "optimizer_state", "activations", "logits")
-        parts = ", ".join(f"{name.replace('_', ' ')} {getattr(self, name) / 1e9:.2f}" for name in names)
+        parts = ", ".join(f"{name.replace('_', ' ')} {getattr(self, name) / 1e9:.2f}" for name in PARTS)
         return f"estimated at {self.total / 1e9:.2f} GB ({parts})"
 
 
-def estimate_memory(
-    table: TrainTable, device_type: str, precision: str, devices: int = 1, capacity: int | None = None
-) -> MemoryEstimate:
+def estimate_memory(table: TrainTable, device: torch.device, devices: int = 1) -> MemoryEstimate:
     """Estimates a recipe's training; reads config.json and no weights. PacosError where that cannot be read.
 
-    Settles what `auto` and unset keys become: of rows the longest that fits a device of `capacity` bytes.
+    Settles what `auto` and unset keys become: of rows the longest that fits the device.
     """
+    precision = choose_precision(table.precision, device)
+    capacity = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
     config = _config(table.base)
     # On the meta device a model has shapes and no storage.
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
     parameters = model.num_parameters()
-    if table.precision == "auto" and device_type == "cuda" and parameters > LARGE and table.engine == "pacos":
+    if table.precision == "auto" and device.type == "cuda" and parameters > LARGE and table.engine == "pacos":
         precision = "split"
-    eight_bit = table.optimizer == "adamw-8bit" or (table.optimizer == "auto" and precision == "split")
     trained = parameters if not table.lora else table.lora.rank * sum(
         sum(module.weight.shape) for module in model.modules() if isinstance(module, torch.nn.Linear)
     )  # fmt: skip
-    row = table.row_tokens or max(ROW_TOKENS[device_type], table.max_length)
+    row = table.row_tokens or max(ROW_TOKENS[device.type], table.max_length)
     while True:
-        estimate = _estimate(table, config, parameters, trained, precision, eight_bit, row, devices)
-        if table.row_tokens or not capacity or estimate.total < 0.93 * capacity or row // 2 < table.max_length:
+        estimate = _estimate(table, config, parameters, trained, precision, row, devices)
+        if table.row_tokens or not capacity or estimate.total < USED * capacity or row // 2 < table.max_length:
             return estimate
-        row = row * 3 // 4
+        row = row * 7 // 8
 
 
 def _estimate(
-    table: TrainTable, config: PreTrainedConfig, parameters: int, trained: int, precision: str, eight_bit: bool,
-    row: int, devices: int,
-) -> MemoryEstimate:  # fmt: skip
+    table: TrainTable, config: PreTrainedConfig, parameters: int, trained: int, precision: str, row: int, devices: int
+) -> MemoryEstimate:
+    eight_bit = table.optimizer == "adamw-8bit" or (table.optimizer == "auto" and precision == "split")
     tokens = min(table.batch_size * table.max_length, row)
     text = config.get_text_config()
     inner = getattr(text, "intermediate_size", None) or 4 * text.hidden_size
@@ -87,20 +89,19 @@ def _estimate(
     # Under autocast norms and residuals stay fp32 while products are bf16, and so is a copy of the weights.
     activation_bytes = {"fp32": 4, "bf16": 3, "split": 2}[precision]
     weight_bytes = 2 * parameters + 2 * trained if precision == "split" else 4 * parameters
-    gradient_bytes = (2 if precision == "split" else 4) * trained
     # Beside its moments a tensor's fp32 value, gradient and moments are there for the moment of its update.
     state_bytes = trained * 2 + trained // 32 + 16 * text.vocab_size * text.hidden_size if eight_bit else 8 * trained
     saved = (weight_bytes if trained == parameters else 4 * trained) + state_bytes
+    activations = tokens * text.num_hidden_layers * kept * activation_bytes
     return MemoryEstimate(
-        parameters=parameters,
-        precision=precision,
-        eight_bit=eight_bit,
-        row_tokens=row,
+        parameters,
+        precision,
+        eight_bit,
+        row,
         weights=weight_bytes // devices,
-        gradients=gradient_bytes // devices,
+        gradients=(2 if precision == "split" else 4) * trained // devices,
         optimizer_state=state_bytes // devices,
-        activations=tokens * text.num_hidden_layers * kept * activation_bytes
-        + (2 * parameters if precision == "bf16" else 0),
+        activations=activations + (2 * parameters if precision == "bf16" else 0),
         # Logits, their fp32 copy and log-probabilities, and the gradient, at half of the tokens: the answers.
         logits=tokens // 2 * text.vocab_size * 4 * 3,
         disk=CHECKPOINTS * saved + 4 * trained,

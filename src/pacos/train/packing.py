@@ -16,6 +16,8 @@ from pacos.train.data import PUBLISHED, Document, steps_per_epoch
 # Rows and labels are filled up to a multiple of this, so that few shapes occur: the CPU's matrix library plans each
 # shape anew and keeps the plans, 10 MB a step.
 MULTIPLE = 64
+# Compiled layers are compiled for each length of a row, so a GPU's rows have at most so many.
+COMPILED_LENGTHS = 16
 NO_LABEL = -100
 # The published run's examples a micro-batch, over which it took the mean before the mean over micro-batches.
 PUBLISHED_MICRO_BATCH = 4
@@ -89,6 +91,11 @@ def label_weights(batch: Sequence[Document], mode: str) -> list[float]:
     return [1 / (len(groups) * labels[number // size]) for number in range(len(batch))]
 
 
+def row_fill(row_tokens: int, device: torch.device) -> int:
+    """What a row's length is to be a multiple of on this device."""
+    return -(-row_tokens // (COMPILED_LENGTHS * MULTIPLE)) * MULTIPLE if device.type == "cuda" else MULTIPLE
+
+
 def collate(documents: Sequence[Document]) -> dict[str, torch.Tensor]:
     """Right-padded input ids, labels (NO_LABEL where masked) and attention mask, [B, T] each."""
     width = max(len(document.input_ids) for document in documents)
@@ -136,22 +143,20 @@ class Packer:
 
     def _even_rows(self, pairs: list[Weighed]) -> list[list[Weighed]]:
         """The longest first, each into the emptiest row: rows of like length, as many as are needed."""
-        prefixes = [self.prefix_of(document) for document, _ in pairs]
-        sizes: dict[int | None, int] = {None: 0, **{number: len(prefix) for number, prefix in enumerate(self.prefixes)}}
-        own = [len(document.input_ids) - sizes[prefix] for (document, _), prefix in zip(pairs, prefixes, strict=True)]
+        heads = [() if prefix is None else self.prefixes[prefix] for prefix in (self.prefix_of(d) for d, _ in pairs)]
+        own = [len(document.input_ids) - len(head) for (document, _), head in zip(pairs, heads, strict=True)]
+        # Counted as if each row began with every prefix that the step has; almost all of Alpaca's do.
+        shared = sum(map(len, set(heads)))
         count = max(1, -(-sum(own) // self.row_tokens))
         while True:
             count += -count % self.multiple
             rows: list[list[Weighed]] = [[] for _ in range(count)]
-            loads = [0] * count
-            held: list[set[int | None]] = [set() for _ in range(count)]
-            for pair, prefix, length in zip(pairs, prefixes, own, strict=True):
-                costs = [loads[i] + length + sizes[prefix] * (prefix not in held[i]) for i in range(count)]
-                row = costs.index(min(costs))
+            loads = [shared] * count
+            for pair, length in zip(pairs, own, strict=True):
+                row = loads.index(min(loads))
                 rows[row].append(pair)
-                loads[row] = costs[row]
-                held[row].add(prefix)
-            if all(load <= self.row_tokens or len(row) == 1 for load, row in zip(loads, rows, strict=True)):
+                loads[row] += length
+            if all(load <= self.row_tokens or len(row) <= 1 for load, row in zip(loads, rows, strict=True)):
                 return rows
             count += 1
 

@@ -1,8 +1,8 @@
 """The training stage: a base and instruction data in, a student out."""
 
 import importlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,17 +14,16 @@ from pacos.core.files import sha256_file
 from pacos.core.models import resolve_model, weights_sha256
 from pacos.core.recipe import Recipe, TrainTable
 from pacos.core.run_folder import RunFolder
-from pacos.engines.local.device import choose_precision
 from pacos.train.base import Base, has_dropout, load_base, split_weights
-from pacos.train.checkpoint import Checkpoints, Progress, StepLog, logged_steps
+from pacos.train.checkpoint import Checkpoints, Progress
 from pacos.train.data import DataReport, TrainingData, load_data, shared_prefixes
-from pacos.train.loop import Loop
+from pacos.train.loop import Loop, OnStep
 from pacos.train.machine import Team, compile_layers, memory_named, open_team, peak_flops, peak_memory_bytes
 from pacos.train.memory import MemoryEstimate, estimate_memory
 from pacos.train.optimizer import make_optimizer
-from pacos.train.packing import Packer
+from pacos.train.packing import Packer, row_fill
 from pacos.train.student import Remainders, check_student, probe, save_student
-from pacos.train.tracking import Tracker
+from pacos.train.tracking import Tracker, logged_steps
 
 FINAL_STEPS = 10
 
@@ -76,28 +75,28 @@ def run(recipe: Recipe, run: RunFolder) -> TrainReport | None:
 
 
 def _train(table: TrainTable, dataset: Path, folder: Path, team: Team, log: Callable[..., None]) -> TrainReport:
-    device = team.device
-    capacity = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
-    estimate = estimate_memory(table, device.type, choose_precision(table.precision, device), team.size, capacity)
+    estimate = estimate_memory(table, team.device, team.size)
     torch.manual_seed(table.seed)
     base = load_base(table, weights=team.rank == 0 or table.engine == "trainer")
     data = load_data(dataset, table, base.tokenizer)
+    packer = _packer(table, base, estimate, team)
     origin = {"base": base.sha256, "dataset": sha256_file(dataset)}
-    share = table.share_prefix and base.packs and not has_dropout(base.model)
-    prefixes = shared_prefixes(base.tokenizer) if share else ()
-    packer = Packer(estimate.row_tokens, prefixes, team.size, padded=not base.packs)
     if team.rank == 0:
         _tell(data.report, base, packer, estimate, team)
-    log("train", device=device.type, processes=team.size, precision=estimate.precision)
-    with memory_named(device, estimate):
+    log("train", device=team.device.type, processes=team.size, precision=estimate.precision)
+    with memory_named(team.device, estimate), ExitStack() as stack:
+        on_step: OnStep = lambda values: None  # noqa: E731
+        if team.rank == 0:
+            on_step = stack.enter_context(Tracker(folder, table, data.report.planned_steps)).step
         train = _by_trainer if table.engine == "trainer" else _by_loop
-        progress, remainders, heldout_loss_after = train(table, base, data, origin, packer, estimate, folder, team)
-        expected = probe(base.model, device)
+        checkpoints = Checkpoints(folder / "checkpoints", origin, team)
+        progress, remainders, heldout_loss_after = train(table, base, data, packer, estimate, checkpoints, on_step)
+        expected = probe(base.model, team.device)
         save_student(base, remainders, table.lora is not None, folder / "model", team)
         team.wait()
     if team.rank == 0:
         check_student(folder / "model", expected, estimate.precision)
-    losses = [step["loss"] for step in logged_steps(folder / "steps.jsonl")][-FINAL_STEPS:]
+    losses = [step["loss"] for step in logged_steps(folder)][-FINAL_STEPS:]
     return TrainReport(
         steps=progress.step,
         examples=data.report.examples,
@@ -107,84 +106,67 @@ def _train(table: TrainTable, dataset: Path, folder: Path, team: Team, log: Call
         seconds=round(progress.seconds, 2),
         weights_sha256=weights_sha256(folder / "model"),
         base=table.base,
-        base_sha256=origin["base"],
+        base_sha256=base.sha256,
         dataset=str(dataset),
         counts=asdict(data.report),
         heldout_loss_before=progress.heldout_loss_before,
         heldout_loss_after=heldout_loss_after,
-        device=device.type,
+        device=team.device.type,
         processes=team.size,
         precision=estimate.precision,
         optimizer="adamw-8bit" if estimate.eight_bit else "adamw",
         parameters=base.model.num_parameters(),
-        peak_memory_bytes=peak_memory_bytes(device),
+        peak_memory_bytes=peak_memory_bytes(team.device),
         estimated_memory_bytes=estimate.total,
     )
 
 
+Trained = tuple[Progress, Remainders, float | None]
+
+
 def _by_loop(
-    table: TrainTable, base: Base, data: TrainingData, origin: dict[str, str], packer: Packer,
-    estimate: MemoryEstimate, folder: Path, team: Team,
-) -> tuple[Progress, Remainders, float | None]:  # fmt: skip
-    model = base.model
+    table: TrainTable, base: Base, data: TrainingData, packer: Packer, estimate: MemoryEstimate,
+    checkpoints: Checkpoints, on_step: OnStep,
+) -> Trained:  # fmt: skip
+    model, team = base.model, checkpoints.team
     lows = split_weights(model) if estimate.precision == "split" else {}
+    # On a CPU it does not pay: attention and products take the time there, and compiling a minute.
     if team.device.type == "cuda" and base.packs:
         compile_layers(model)
     team.place(model)
     remainders = {p: team.share(lows[name], p) for name, p in model.named_parameters() if name in lows}
     optimizer = make_optimizer(model, table.weight_decay, remainders, estimate.eight_bit)
-    checkpoints = Checkpoints(folder / "checkpoints", origin, team)
     progress = checkpoints.load(model, optimizer)
     loop = Loop(model, optimizer, table, team, packer, estimate.precision, peak_flops(team.device, estimate.precision))
     if progress.step == 0 and data.heldout:
         progress.heldout_loss_before = loop.mean_loss(data.heldout)
-    steps = data.report.planned_steps
-    with _told_steps(table, folder, progress.step, steps, team) as on_step:
-        loop.train(data.documents, steps, progress, checkpoints, on_step)
+    loop.train(data.documents, data.report.planned_steps, progress, checkpoints, on_step)
     return progress, remainders, loop.mean_loss(data.heldout) if data.heldout else None
 
 
 def _by_trainer(
-    table: TrainTable, base: Base, data: TrainingData, origin: dict[str, str], packer: Packer,
-    estimate: MemoryEstimate, folder: Path, team: Team,
-) -> tuple[Progress, Remainders, float | None]:  # fmt: skip
+    table: TrainTable, base: Base, data: TrainingData, packer: Packer, estimate: MemoryEstimate,
+    checkpoints: Checkpoints, on_step: OnStep,
+) -> Trained:  # fmt: skip
     """Without held-out losses: Trainer has the model until it is done."""
     if estimate.precision == "split" or estimate.eight_bit:
         raise PacosError(
             'train.engine = "trainer" keeps weights and optimizer states in fp32; '
             'leave train.precision = "split" and train.optimizer = "adamw-8bit" out, or take train.engine = "pacos".'
         )
+    # It takes two seconds to import, and few need it.
     trainer = importlib.import_module("pacos.train.hf_trainer")
-    steps = data.report.planned_steps
-    begun = trainer.resumed_step(folder / "checkpoints")
-    with _told_steps(table, folder, begun, steps, team) as on_step:
-        trainer.train(
-            base.model, data.documents, table, steps, folder / "checkpoints", estimate.precision, team, on_step
-        )
-    told = list(logged_steps(folder / "steps.jsonl"))
-    tokens, seconds = (sum(step[key] for step in told) for key in ("real_tokens", "seconds"))
-    return Progress(steps, int(tokens), seconds), {}, None
+    steps, folder = data.report.planned_steps, checkpoints.folder
+    trainer.train(base.model, data.documents, table, steps, folder, estimate.precision, checkpoints.team, on_step)
+    told = logged_steps(folder.parent)
+    return Progress(steps, *(int(sum(step[key] for step in told)) for key in ("real_tokens", "seconds"))), {}, None
 
 
-@contextmanager
-def _told_steps(
-    table: TrainTable, folder: Path, step: int, total: int, team: Team
-) -> Iterator[Callable[[dict[str, float]], None]]:
-    """What is to be told of each step, by process 0 alone."""
-    if team.rank:
-        yield lambda values: None
-        return
-    with StepLog(folder / "steps.jsonl", step) as log:
-        tracker = Tracker(folder, logged_steps(log.path), total, table.track, asdict(table))
-
-        def on_step(values: dict[str, float]) -> None:
-            log.write(values)
-            tracker.step(values)
-
-        try:
-            yield on_step
-        finally:
-            tracker.close()
+def _packer(table: TrainTable, base: Base, estimate: MemoryEstimate, team: Team) -> Packer:
+    share = table.share_prefix and base.packs and not has_dropout(base.model)
+    prefixes = shared_prefixes(base.tokenizer) if share else ()
+    rows = estimate.row_tokens
+    return Packer(rows, prefixes, team.size, not base.packs, row_fill(rows, team.device))
 
 
 def _dataset(recipe: Recipe, run: RunFolder) -> tuple[Path, tuple[str, ...]]:
@@ -203,12 +185,11 @@ def _base_files(name: str) -> tuple[Path, ...]:
 
 
 def _tell(report: DataReport, base: Base, packer: Packer, estimate: MemoryEstimate, team: Team) -> None:
-    machine = (
-        f"{team.size} x {team.device.type}, {estimate.precision}, {'8-bit' if estimate.eight_bit else 'fp32'} AdamW"
-    )
-    print(f"train: {base.model.num_parameters():,} parameters on {machine}, {estimate.said}")
+    kind = "8-bit" if estimate.eight_bit else "fp32"
+    machine = f"{team.size} x {team.device.type}, {estimate.precision}, {kind} AdamW"
     how = "packed" if base.packs else "padded: its attention is its own"
     shared = " and ".join(str(len(prefix)) for prefix in packer.prefixes)
+    print(f"train: {base.model.num_parameters():,} parameters on {machine}, {estimate.said}")
     print(f"train: {how}, rows of {packer.row_tokens:,} tokens{f', sharing prefixes of {shared}' if shared else ''}")
     print("\n".join(report.lines()), flush=True)
 
