@@ -95,7 +95,8 @@ class Tracker:
         self.file = open(path, "a", encoding="utf-8")  # noqa: SIM115
 
     def _add_event(self, values: dict[str, float]) -> None:
-        scalars = [Summary.Value(tag=f"train/{key}", simple_value=value) for key, value in values.items()]
+        told = {key: value for key, value in values.items() if key != "step"}
+        scalars = [Summary.Value(tag=f"train/{key}", simple_value=value) for key, value in told.items()]
         event = Event(wall_time=time.time(), step=int(values["step"]), summary=Summary(value=scalars))
         self.events.write(event.SerializeToString())
 
