@@ -56,6 +56,8 @@ def check_no_key_on_disk(tmp_path: Path) -> None:
         ("html-404", "no such model or address"),
         ("no-choices", "no choices in it"),
         ("400", "maximum context length"),
+        ("endless", "its answer is longer than 16 MiB"),
+        ("bomb", "its answer is longer than 16 MiB"),
     ],
 )
 def test_a_server_that_refuses(tmp_path: Path, fault: str, said: str) -> None:
@@ -69,6 +71,21 @@ def test_a_wrong_key_is_not_told(tmp_path: Path) -> None:
     with OpenAIServer(key="another") as server:
         check_one_line(pacos(tmp_path, server.base_url), "the server refuses the key")
     check_no_key_on_disk(tmp_path)
+
+
+def test_a_key_that_comes_back_in_good_replies_is_not_kept(tmp_path: Path) -> None:
+    def rewrite(answer: dict) -> None:
+        message = answer["choices"][0]["message"]
+        message["content"] = message["content"].replace("4. Output:\n", f"4. Output:\nBearer {KEY} ", 1)
+        answer |= {"id": KEY, "model": KEY, "system_fingerprint": KEY}
+
+    with OpenAIServer(rewrite=rewrite, reply_headers=lambda n: {"X-Request-Id": KEY, "Set-Cookie": KEY}) as server:
+        result = pacos(tmp_path, server.base_url, "teacher.concurrency=2")
+    assert result.returncode == 0, result.stderr
+    assert KEY not in result.stdout + result.stderr
+    files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
+    assert [path for path in files if KEY.encode() in path.read_bytes()] == []
+    assert "Bearer ***" in (tmp_path / "run" / "generate" / "dataset.json").read_text()
 
 
 def test_no_key_is_told_before_anything_is_sent(tmp_path: Path) -> None:

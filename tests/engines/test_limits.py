@@ -121,4 +121,4 @@ def test_a_wait_beyond_patience_is_said_at_once() -> None:
         failure = ask(server, 1)["r0"]
     assert isinstance(failure, Failure)
     assert (failure.kind, failure.fatal) == ("rate_limit", True)
-    assert "7200 s" in failure.message
+    assert "7200 s. Come back when it allows more" in failure.message

@@ -40,6 +40,19 @@ def test_tokens_read_before_have_their_own_price(cached: float | None, usd: floa
     assert answer.usd == pytest.approx(usd)
 
 
+@pytest.mark.parametrize(
+    "count", [float("nan"), float("-inf"), -5, 10**300, 2**40, 12.5, "12", True, None, []], ids=str
+)
+def test_a_count_that_no_server_can_have_counted_is_estimated(count: object) -> None:
+    def rewrite(answer: dict) -> None:
+        answer["usage"] = {"prompt_tokens": count, "completion_tokens": count}
+
+    with OpenAIServer(text_of=echo, rewrite=rewrite) as server:
+        answer = ask(server, output_usd_per_mtok=1.0)["r0"]
+    assert isinstance(answer, Reply)
+    assert 0 < answer.usd < 1e-3
+
+
 def test_published_prices_know_tokens_read_before_and_batches() -> None:
     table = EngineTable(engine="http", base_url="https://api.openai.com/v1", model="gpt-4o-mini")
     full, cached = Prices(table).usd(10_000, 0), Prices(table).usd(10_000, 0, 10_000)

@@ -129,7 +129,11 @@ def test_a_port_that_speaks_no_http_is_one_fatal_line() -> None:
 
 
 @pytest.mark.parametrize(
-    "base_url", ["", "localhost:8000", "https://teacher.example/v1", "http://[::1/v1", "http://host:port/v1", "http://"]
+    "base_url",
+    [
+        *("", "localhost:8000", "https://teacher.example/v1", "http://[::1/v1", "http://host:port/v1", "http://"),
+        *("http://127.0.0.1:1/v1\n", "http://127.0.0.1:1/\x07"),
+    ],
 )
 def test_no_address_or_no_key_is_one_line(base_url: str) -> None:
     with pytest.raises(PacosError) as caught:

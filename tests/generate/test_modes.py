@@ -88,7 +88,11 @@ def test_the_users_prompt_stands_before_the_demonstrations(recipe_path: Path, tm
         assert all(prompt.endswith("###\n4. Instruction:") for prompt in prompts(server))
         done = json.loads((tmp_path / "run" / "generate" / "done.json").read_text())
         assert str(mine) in done["inputs"]
-        for text, message in ((" \n", "the prompt is empty"), (None, "no such file")):
+        for text, message in (
+            (" \n", "the prompt is empty"),
+            ("a\0b", "the prompt holds a NUL"),
+            (None, "no such file"),
+        ):
             mine.write_text(text) if text else mine.unlink()
             with pytest.raises(PacosError, match=message):
                 generate(recipe_path, tmp_path / "other", settings)

@@ -48,12 +48,17 @@ def read_inputs(recipe: Recipe, mode: Mode) -> Inputs:
             f"{path}: holds {len(seed_tasks)} seed tasks; a prompt of mode {mode.name!r} shows {mode.num_shown}. "
             "Add tasks, or choose another generate.mode."
         )
-    head = mode.head
-    if recipe.generate.prompt:
-        head = read_text(Path(recipe.generate.prompt), "prompt")
-        if not head.strip():
-            raise PacosError(
-                f"{recipe.generate.prompt}: the prompt is empty; expected the text that stands before the "
-                "demonstrations, such as Alpaca's prompt.txt."
-            )
+    head = _read_prompt(Path(recipe.generate.prompt)) if recipe.generate.prompt else mode.head
     return Inputs(seed_tasks, head, Contamination.read(evaluation_sets(recipe)))
+
+
+def _read_prompt(path: Path) -> str:
+    text = read_text(path, "prompt")
+    # Only what is no text holds a NUL.
+    wrong = "is empty" if not text.strip() else "holds a NUL" if "\0" in text else ""
+    if wrong:
+        raise PacosError(
+            f"{path}: the prompt {wrong}; expected the text that stands before the demonstrations, such as Alpaca's "
+            "prompt.txt."
+        )
+    return text

@@ -6,6 +6,7 @@ import re
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
+import httpx2
 import openai
 
 from pacos.core.errors import PacosError
@@ -48,11 +49,11 @@ class Connection:
         text, reason = protocol.read_reply(answer)
         return self.reply_of(request, self.masked(text), reason, answer.get("usage"), seconds)
 
-    def reply_of(self, request: Request, text: str, reason: str | None, usage: Any, seconds: float) -> Reply:
-        """A Reply with its cost, ended at the request's stop strings."""
-        counts = protocol.read_counts(usage, request, text)
-        usd = self.prices.usd(counts.prompt, counts.completion, counts.cached)
-        return protocol.reply_of(request, text, protocol.finish_reason(reason), counts, usd, seconds)
+    def reply_of(self, request: Request, text: str, reason: str | None, said: Any, seconds: float) -> Reply:
+        """A Reply with its cost by the `usage` that the server said, ended at the request's stop strings."""
+        usage, cached_tokens = protocol.read_usage(said, request, text)
+        usd = self.prices.usd(usage.prompt_tokens, usage.completion_tokens, cached_tokens)
+        return protocol.reply_of(request, text, protocol.finish_reason(reason), usage, usd, seconds)
 
     def line(self, trouble: Trouble, advice: str = "") -> str:
         """What happened and what to do, on one line, without the key."""
@@ -60,6 +61,7 @@ class Connection:
         advice = advice or {
             "auth": f"{key_advice} the environment variable {self._key_variable}.",
             "quota": "Top up the account or use another key.",
+            "rate_limit": "Come back when it allows more, or use another key.",
             "bad_request": f"Check base_url, model ({self.model!r}) and api ({self.table.api!r}).",
         }.get(trouble.kind, "Check that the server is up and base_url is right.")
         # Masked before it is cut: half a key would no longer be recognised.
@@ -77,7 +79,9 @@ def _check_address(base_url: str) -> None:
         parts = urlsplit(base_url)
         # Reading the port refuses one that is no number.
         is_address = bool(re.match(r"https?://.", base_url) and parts.hostname) and parts.port != 0
-    except ValueError:
+        # The client has its own idea of an address.
+        httpx2.URL(base_url)
+    except (ValueError, httpx2.InvalidURL):
         is_address = False
     if not is_address:
         raise PacosError(

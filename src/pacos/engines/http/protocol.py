@@ -1,7 +1,6 @@
 """The OpenAI protocol: a Request as a body to send, a body received as a Reply."""
 
 import json
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from pacos.engines.http.errors import BrokenBodyError, NotOpenAIError
@@ -11,18 +10,10 @@ Api = Literal["chat", "completions"]
 _OPTIONAL = ("temperature", "top_p", "stop", "seed")
 # What some models refuse, or want under another name; without it the request can still be asked.
 REFUSABLE = (*_OPTIONAL, "max_tokens")
+# No model reads or writes so many at once; a count beyond is none.
+_MOST_TOKENS = 2**24
 # Without a usage count in the reply, money is counted at about three bytes a token: rather too much than nothing.
-_MOST_TOKENS = 2**40
 _BYTES_PER_TOKEN = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """Token counts of one reply; `cached` are those of the prompt that the server charges less for."""
-
-    prompt: int
-    completion: int
-    cached: int = 0
 
 
 def body_of(request: Request, model: str, api: Api, refused: set[str]) -> dict[str, Any]:
@@ -104,14 +95,17 @@ def finish_reason(reason: str | None) -> FinishReason:
     return reason if reason in ("length", "content_filter") else "stop"  # type: ignore[return-value]
 
 
-def read_counts(usage: Any, request: Request, text: str) -> Counts:
-    """The server's `usage`; each count that it does not send, or cannot have counted, is estimated from the texts."""
+def read_usage(usage: Any, request: Request, text: str) -> tuple[Usage, int]:
+    """The server's `usage`, and how many prompt tokens it had read before and charges less for.
+
+    Each count that it does not send, or cannot have counted, is estimated from the texts.
+    """
     said = usage if isinstance(usage, dict) else {}
     details = said.get("prompt_tokens_details")
     cached = details.get("cached_tokens") if isinstance(details, dict) else 0
     prompt = _whole(said.get("prompt_tokens")) or len(_text(request).encode()) // _BYTES_PER_TOKEN
     completion = _whole(said.get("completion_tokens")) or len(text.encode()) // _BYTES_PER_TOKEN
-    return Counts(prompt, completion, min(_whole(cached), prompt))
+    return Usage(prompt, completion), min(_whole(cached), prompt)
 
 
 def _whole(count: Any) -> int:
@@ -125,7 +119,7 @@ def cut_at_stop(text: str, reason: FinishReason, request: Request) -> tuple[str,
     return (text[: min(ends)], "stop") if ends else (text, reason)
 
 
-def reply_of(request: Request, text: str, reason: FinishReason, counts: Counts, usd: float, seconds: float) -> Reply:
+def reply_of(request: Request, text: str, reason: FinishReason, usage: Usage, usd: float, seconds: float) -> Reply:
     """The Reply, ended at the request's stop strings."""
     text, reason = cut_at_stop(text, reason, request)
-    return Reply(request.id, text, reason, Usage(counts.prompt, counts.completion), usd, seconds)
+    return Reply(request.id, text, reason, usage, usd, seconds)
