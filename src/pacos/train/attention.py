@@ -86,7 +86,7 @@ def _attend_at_once(
     """The fused kernel of variable lengths; of unequal ones it lines up the ends, which is what a prefix needs."""
     key_places, query_bounds, key_bounds, longest = _varlen_plan(documents, query_1HTD.device)
     query_THD, key_THD, value_THD = (
-        t[0].transpose(0, 1).to(value_1HTD.dtype).contiguous() for t in (query_1HTD, key_1HTD, value_1HTD)
+        t.squeeze(0).transpose(0, 1).to(value_1HTD.dtype).contiguous() for t in (query_1HTD, key_1HTD, value_1HTD)
     )
     if any(prefix is not None for prefix in documents.prefixes):
         key_THD, value_THD = key_THD.index_select(0, key_places), value_THD.index_select(0, key_places)

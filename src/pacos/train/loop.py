@@ -144,7 +144,7 @@ def row_logits(model: PreTrainedModel, row: Row) -> torch.Tensor:
         return output.logits.flatten(0, 1)[row.predictors].float()  # type: ignore[no-any-return]
     options = {"position_ids": row.position_ids, "documents": row.documents, "use_cache": False}
     # The LM head, a third of a small model's products, is computed where there is a label.
-    return model(row.input_ids, **options, logits_to_keep=row.predictors).logits[0].float()  # type: ignore[no-any-return]
+    return model(row.input_ids, **options, logits_to_keep=row.predictors).logits.flatten(0, 1).float()  # type: ignore[no-any-return]
 
 
 def row_loss(model: PreTrainedModel, row: Row) -> torch.Tensor:
