@@ -1,5 +1,6 @@
 """A server's limits on requests, and its words about when to come back."""
 
+import threading
 import time
 
 import pytest
@@ -60,6 +61,36 @@ def test_a_limit_on_requests_is_used_up(says: str) -> None:
     # Generous: the machine is shared. benchmarks/fault_server.py measures what is really lost.
     assert 0.5 * (60 + 100 * seconds) < 300
     assert refused < 300
+
+
+def test_a_limit_without_a_burst_is_learnt_though_every_refusal_costs_a_second() -> None:
+    bucket = TokenBucket(per_second=20, capacity=1)
+    with OpenAIServer(text_of=echo, latency_seconds=lambda n: 0.3, bucket=bucket, bucket_says="seconds") as server:
+        answers = ask(server, 120, concurrency=16)
+        refused = server.faults_made["bucket"]
+    assert all(isinstance(answer, Reply) for answer in answers.values())
+    # A client that does not learn is refused once for each request that is let through.
+    assert refused < 60
+
+
+def test_a_server_that_takes_its_time_to_refuse_is_learnt() -> None:
+    admitted = threading.Semaphore(2)
+    refused: set[int] = set()
+
+    def fault(number: int) -> str | None:
+        if not admitted.acquire(blocking=False):
+            refused.add(number)
+        return "429-bare" if number in refused else None
+
+    def latency(number: int) -> float:
+        if number not in refused:
+            threading.Timer(1.2, admitted.release).start()
+        return 1.2
+
+    with OpenAIServer(fault, echo, latency_seconds=latency) as server:
+        answers = ask(server, 12, concurrency=16)
+        assert len(refused) >= 8
+    assert all(isinstance(answer, Reply) for answer in answers.values())
 
 
 @pytest.mark.parametrize("what", ["requests", "tokens"])

@@ -232,7 +232,7 @@ class HttpEngine:
 
     def _refusal(self, job: _Job, trouble: Trouble) -> Failure | None:
         job.refusals_in_a_row += 1
-        self._pace.refused(job.refusals_in_a_row)
+        self._pace.refused(job.refusals_in_a_row, trouble.wait_seconds or 0.0)
         self._pause(trouble.wait_seconds)
         if (trouble.wait_seconds or 0.0) > PATIENCE_SECONDS:
             message = f"{trouble.message}: it asks to wait for {trouble.wait_seconds:.0f} s"

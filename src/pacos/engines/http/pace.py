@@ -15,6 +15,10 @@ FEW_REFUSALS = 0.1
 # A refusal lowers the rate by this share, a reply raises it by a thirty-second of that: a server that refuses one
 # request in forty for reasons of its own is not asked ever more slowly, and a limit costs few refusals.
 FALL_OF_RATE = 1 / 64
+# A wait for all that is longer than requests are apart costs more of them than the one refused, so the next one had
+# better be further off. After several such waits with hardly a request between them the rate is far too high.
+FALL_AT_A_WAIT = 1 / 32
+FEW_BETWEEN_WAITS, WAITS_IN_A_ROW, FALL_AT_WAITS_IN_A_ROW = 4, 3, 1 / 4
 RISE_OF_RATE = FALL_OF_RATE / 32
 # Beside this, time since the last refusal lets the rate grow by exp((seconds / 64)²): 1.6% in 8 s, e in a minute.
 GROWTH_SECONDS = 64.0
@@ -38,6 +42,7 @@ class Pace:
         self._rate = math.inf
         self._refused_at = self._rate_fell_at = 0.0
         self._lowest_rate = 0.0
+        self._sent_since_wait = self._waits_in_a_row = 0
         self._sent_at: deque[float] = deque(maxlen=1000)
         self._latencies: deque[float] = deque(maxlen=RECENT)
         self._refused_of_late: deque[bool] = deque(maxlen=RECENT)
@@ -64,9 +69,10 @@ class Pace:
         """One request is on its way."""
         now = time.monotonic()
         self._sent_at.append(now)
+        self._sent_since_wait += 1
         gap = 1 / self._rate_at(now)
         # Counted from when it was due, so that what an event loop starts late is made up for; a pause is not.
-        self._next_at = max(self._next_at, now - min(gap, LATE_SECONDS)) + gap
+        self._next_at = max(self.send_at(), now - min(gap, LATE_SECONDS)) + gap
 
     def answered(self, seconds: float) -> None:
         """One good reply: about one more request in flight for each full window of them."""
@@ -75,8 +81,8 @@ class Pace:
         self._limit = min(self._most, self._limit + 1 / self._limit)
         self._rate *= 1 + RISE_OF_RATE
 
-    def refused(self, times: int) -> None:
-        """A 429, and for this request the so-many-th in a row."""
+    def refused(self, times: int, wait_seconds: float) -> None:
+        """A 429, and for this request the so-many-th in a row; the server asks everyone to wait so long."""
         now = time.monotonic()
         self._refused_of_late.append(True)
         if times >= REFUSALS_BEFORE_FALL and now - self._limit_fell_at > 1.0:
@@ -86,13 +92,23 @@ class Pace:
         if math.isinf(rate):
             if sum(self._refused_of_late) <= FEW_REFUSALS * RECENT:
                 return
-            window = min(1.0, max(0.1, now - self._sent_at[0]))
-            rate = sum(now - sent <= window for sent in self._sent_at) / window
+            # Not of the last moment: a server may take its time to refuse, or have been sent a burst.
+            window = min(10.0, max(1.0, now - self._sent_at[0]))
+            rate = max(1, sum(now - sent <= window for sent in self._sent_at)) / window
+        fall = FALL_OF_RATE
         # Many that were sent before the rate fell come back with 429 too: it halves once a second at most.
         if now - self._rate_fell_at > 1.0:
             self._rate_fell_at, self._lowest_rate = now, rate / 2
-        self._rate = max(self._lowest_rate, rate * (1 - FALL_OF_RATE))
+            if rate * wait_seconds > 1:
+                fall = self._fall_at_a_wait()
+        self._rate = max(self._lowest_rate, rate * (1 - fall))
         self._refused_at = now
+
+    def _fall_at_a_wait(self) -> float:
+        hardly_any = self._sent_since_wait <= FEW_BETWEEN_WAITS
+        self._waits_in_a_row = self._waits_in_a_row + 1 if hardly_any else 0
+        self._sent_since_wait = 0
+        return FALL_AT_WAITS_IN_A_ROW if self._waits_in_a_row >= WAITS_IN_A_ROW else FALL_AT_A_WAIT
 
     def pause(self, seconds: float) -> None:
         """The server asks everyone to wait so long."""
