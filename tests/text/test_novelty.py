@@ -25,12 +25,14 @@ TEXTS = st.lists(WORDS, max_size=14).map(" ".join)
 ANY_TEXTS = st.one_of(TEXTS, st.text(max_size=40))
 
 
-# The ways through a pool: score every text unseen; bound every text, or only those that the postings name, and let each
-# score prune the rest.
+# The ways through a pool: score every text unseen; bound those that the postings name; bound by the bits of common
+# tokens, for all tokens or for a few, those that the postings name or all texts.
 PATHS = {
     "unseen": {},
     "dense": {"_CHUNK": 1},
     "indexed": {"_CHUNK": 1, "_SMALL": 0, "_DENSE_SHARE": 0},
+    "few bits, indexed": {"_CHUNK": 1, "_SMALL": 0, "_DENSE_SHARE": 0, "_NUM_COMMON": 4},
+    "few bits, all texts": {"_CHUNK": 1, "_SMALL": 0, "_DENSE_SHARE": 1000, "_NUM_COMMON": 4},
 }
 
 
@@ -131,6 +133,24 @@ def test_a_large_pool_finds_what_brute_force_finds(path: str) -> None:
             assert score == best
             assert nearest is None or _lcs_score(rouge_tokens(text), codes[nearest]) == best
             assert novelty.is_novel(text) == (not best > 0.7)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_growing_pool_names_the_earliest_of_its_nearest_texts(path: str) -> None:
+    """Asked again and again while the pool doubles, and what is frequent in it changes."""
+    rng = random.Random(1)
+    with taking(path):
+        novelty, pool = Novelty(0.7), []
+        for number in range(260):
+            words = [f"w{int(rng.paretovariate(0.9)) + number // 40}" for _ in range(rng.randint(1, 9))]
+            text = " ".join(words)
+            if number % 3 == 0:
+                scores = [_lcs_score(words, member.split()) for member in pool]
+                best = max(scores, default=0.0)
+                assert novelty.nearest(text) == (best, pool[scores.index(best)] if best else None)
+                assert novelty.is_novel(text) == (not best > 0.7)
+            novelty.add(text)
+            pool.append(text)
 
 
 def _lcs_score(left: list[str], right: list[str]) -> float:

@@ -2,7 +2,8 @@
 
 import math
 from array import array
-from functools import cache, cached_property
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 from rapidfuzz.distance import LCSseq
@@ -11,20 +12,21 @@ from rapidfuzz.process import cdist
 from pacos.core.errors import PacosError
 from pacos.text.tokens import Tokenizer, rouge_tokens
 
-# 64-bit words of the two signatures: all rows are screened by a coarse one, those that pass by a fine one.
-_COARSE, _FINE = 2, 8
 _UNKNOWN = "\0"  # stands for every token that no text of the pool has
 # Bounds are compared loosely by this much, so that rounding can never prune; scores themselves are not rounded.
 _MARGIN = 1e-9
-# Below this many texts, or where the postings name more than a fifth of them, looking at all is faster.
-_SMALL = 4096
-_DENSE_SHARE = 5
-# How many texts are scored before their best score prunes the rest; so few are scored unseen.
+# Up to this many texts, scoring all of them unseen is fastest.
 _CHUNK = 512
-# Shares of the threshold, each the floor of one search: a high one prunes nearly everything, so the search widens
-# only for a text that is near to nothing.
-_FLOORS = (0.75, 0.55, 0.4, 0.25, 0.0)
-_Rows = np.ndarray | slice
+# From this many texts on, the so many most frequent tokens have a bit each in one word for every text.
+_SMALL = 1024
+_NUM_COMMON = 64
+# Where the postings name more than a fifth of the texts, looking at all is faster.
+_DENSE_SHARE = 5
+# Texts whose bound is at least this share of the highest bound are scored first. They are few, and the best score is
+# mostly theirs; it prunes nearly all others.
+_HEAD = 0.85
+
+_Best = tuple[float, int | None]  # a score, and the row that has it
 
 
 class Novelty:
@@ -34,10 +36,10 @@ class Novelty:
     `RougeScorer(["rougeL"], use_stemmer=False)`, so that decisions at a tie are also its decisions.
     A text without tokens has score 0 against everything.
 
-    Three bounds prune, none of which can drop a text that scores above the floor searched for: such a text is of
-    a like length, it holds one of the new text's rarest tokens (postings by length class), and the tokens that
-    the two can have in common (signatures of 128, then of 512 bits) are enough for the common subsequence that the
-    floor needs.
+    A score is bounded by how many tokens two texts share in whatever order. That number is counted exactly: the most
+    frequent tokens are bits in a word of every text, all other tokens have postings, which are short. First come the
+    texts that hold one of the new text's rare tokens; what holds none can only share its common ones, and is looked
+    at only where those could be enough to reach the best score so far.
     """
 
     def __init__(self, threshold: float = 0.7, tokenizer: Tokenizer = rouge_tokens) -> None:
@@ -46,12 +48,16 @@ class Novelty:
         self._texts: list[str] = []
         self._codes: list[str] = []
         self._code_of: dict[str, str] = {}
-        # One index for each class of lengths: (token) -> the rows of that class that hold it.
-        self._postings: dict[int, dict[str, array[int]]] = {}
-        # In how many texts a token stands.
-        self._frequency: dict[str, int] = {}
-        self._lengths = np.zeros(1024, np.int32)
-        self._coarse, self._fine = _Signatures(_COARSE), _Signatures(_FINE)
+        # The rows that hold a token, each once.
+        self._postings: dict[str, array[int]] = {}
+        # The most frequent tokens as of when the pool last doubled, the most frequent first, and the bit of each.
+        self._common: list[str] = []
+        self._bit_of: dict[str, int] = {}
+        self._bits = np.zeros(1024, np.uint64)
+        # At least 1, so that one can divide by it.
+        self._lengths = np.ones(1024)
+        # How many of a text's tokens are repetitions: neither bits nor postings count those.
+        self._repeats = np.zeros(1024, np.int32)
 
     def __len__(self) -> int:
         return len(self._texts)
@@ -60,33 +66,34 @@ class Novelty:
         """Puts a text into the pool."""
         row = len(self._texts)
         if row == len(self._lengths):
-            self._lengths = np.resize(self._lengths, 2 * row)
+            self._bits = np.resize(self._bits, 2 * row)
+            self._lengths, self._repeats = np.resize(self._lengths, 2 * row), np.resize(self._repeats, 2 * row)
+        if row >= _SMALL and row & (row - 1) == 0:
+            self._choose_common()
         code = "".join(map(self._code, self.tokenizer(text)))
+        distinct = set(code)
         self._texts.append(text)
         self._codes.append(code)
-        self._lengths[row] = len(code)
-        self._coarse.put(row, code)
-        self._fine.put(row, code)
-        postings = self._postings.setdefault(_length_class(len(code)), {})
-        for token in set(code):
-            postings.setdefault(token, array("i")).append(row)
-            self._frequency[token] = self._frequency.get(token, 0) + 1
+        self._lengths[row] = max(1, len(code))
+        self._repeats[row] = len(code) - len(distinct)
+        bits = 0
+        for token in distinct:
+            bits |= self._bit_of.get(token, 0)
+            postings = self._postings.get(token)
+            if postings is None:
+                self._postings[token] = array("i", (row,))
+            else:
+                postings.append(row)
+        self._bits[row] = bits
 
     def is_novel(self, text: str) -> bool:
         """Whether no text of the pool scores above the threshold."""
-        score, row = self._search(self._query(text), self.threshold)
-        return row is None or not score > self.threshold
+        return not self._search(text, self.threshold)[0] > self.threshold
 
     def nearest(self, text: str) -> tuple[float, str | None]:
         """The highest score and the text it belongs to, the earliest added of equals; (0.0, None) where all are 0."""
-        query, score = self._query(text), 0.0
-        for share in _FLOORS if len(self) >= _SMALL else (0.0,):
-            # What one search came across, the next one reaches: no floor need lie far below it.
-            floor = max(share * self.threshold, score - 2 * _MARGIN)
-            score, row = self._search(query, floor)
-            if row is not None and score > floor:
-                return score, self._texts[row]
-        return 0.0, None
+        score, row = self._search(text, 0.0)
+        return (score, self._texts[row]) if row is not None and score > 0 else (0.0, None)
 
     def _code(self, token: str) -> str:
         """The token's own character, so that texts become strings that compare at C speed."""
@@ -99,146 +106,122 @@ class Novelty:
             code = self._code_of[token] = chr(number)
         return code
 
+    def _choose_common(self) -> None:
+        """Gives the bits to the tokens that are now the most frequent: any choice is exact, this one is fast."""
+        by_frequency = sorted(self._postings, key=lambda token: len(self._postings[token]), reverse=True)
+        self._common = by_frequency[:_NUM_COMMON]
+        self._bit_of = {token: 1 << number for number, token in enumerate(self._common)}
+        self._bits[:] = 0
+        for token, bit in self._bit_of.items():
+            self._bits[np.frombuffer(self._postings[token], np.int32)] |= np.uint64(bit)
+
     def _query(self, text: str) -> "_Query":
         code = "".join([self._code_of.get(token, _UNKNOWN) for token in self.tokenizer(text)])
         known = code.replace(_UNKNOWN, "")
-        rarest_first = "".join(sorted(known, key=self._frequency.__getitem__))
-        return _Query(code, rarest_first)
+        distinct = set(known)
+        rare = [token for token in distinct if token not in self._bit_of]
+        # The most frequent token has the lowest bit.
+        common = sorted([self._bit_of[token] for token in known if token in self._bit_of], reverse=True)
+        return _Query(code, rare, common, np.uint64(sum(set(common))), len(known) - len(distinct))
 
-    def _search(self, query: "_Query", floor: float) -> tuple[float, int | None]:
-        """The best (score, row); exact whenever some score is above `floor`, else anything not above it."""
-        if not query.rarest_first:
-            return 0.0, None
-        if len(self) <= _CHUNK:
-            rows, bounds = np.arange(len(self)), np.ones(len(self))
-        else:
-            rows, bounds = self._bounded(query, self._sharing_a_rare_token(query, floor), floor)
-        best, best_row = 0.0, None
-        for start in range(0, len(rows), _CHUNK):
-            if bounds[start] < best - _MARGIN:
-                break
-            head = rows[start : start + _CHUNK]
-            scores = self._scores(query.code, head)
-            top = float(scores.max())
-            if top >= best:
-                row = int(head[scores == top].min())
-                best_row = row if top > best or best_row is None else min(row, best_row)
-                best = top
-        return best, best_row
+    def _search(self, text: str, floor: float) -> _Best:
+        """The best score and its row; exact whenever some score is above `floor`, else anything not above it."""
+        query, size = self._query(text), len(self)
+        best: _Best = (floor, None)
+        if not query.rare and not query.common:
+            return best
+        if size <= _CHUNK:
+            return self._scored(query, np.arange(size), best)
+        if query.rare:
+            rows = self._holding(query.rare)
+            # A row stands here once for each rare token that it shares.
+            shared = np.bincount(rows, minlength=size).take(rows) + self._shared_common(query, rows)
+            best = self._bounded(query, rows, shared, best)
+        # What is left shares only common tokens, at least `needed` of them. The most frequent ones make up for all of
+        # these but one, so it also holds one of the others.
+        num_probes = max(0, len(query.common) - query.needed(best[0]) + 1)
+        if not num_probes:
+            return best
+        probes = {self._common[bit.bit_length() - 1] for bit in query.common[:num_probes]}
+        if sum(len(self._postings[token]) for token in probes) * _DENSE_SHARE > size:
+            return self._best_of_all(query, best)
+        rows = self._holding(probes)
+        return self._bounded(query, rows, self._shared_common(query, rows), best)
 
-    def _sharing_a_rare_token(self, query: "_Query", floor: float) -> _Rows:
-        """Rows that hold one of the text's rarest tokens: every row above the floor is among them.
+    def _best_of_all(self, query: "_Query", best: _Best) -> _Best:
+        """The better of `best` and the best row by the tokens that have bits."""
+        rows = slice(0, len(self))
+        shared = most = self._shared_common(query, rows)
+        if not query.rare:
+            # Nothing is scored yet: a few of the likeliest, so that their best prunes.
+            best = self._scored(query, np.flatnonzero(shared == shared.max())[:_CHUNK], best)
+        if query.num_repeats:
+            most = most + np.minimum(self._repeats[rows], query.num_repeats)
+        kept = np.flatnonzero(most >= (self._lengths[rows] + len(query.code)) * (best[0] / 2 - _MARGIN))
+        return self._bounded(query, kept, shared.take(kept), best)
 
-        With m tokens here and n there, F = 2L/(m+n) and n >= L, so F > floor needs L > floor*(m+n)/2 and
-        L > m*floor/(2-floor). At most m-L tokens go unmatched, hence among any m-L+1 of them one is matched.
+    def _holding(self, tokens: Iterable[str]) -> np.ndarray:
+        """The rows that hold any of the tokens, once for each of them."""
+        return np.frombuffer(b"".join([self._postings[token] for token in tokens]), np.int32).astype(np.intp)
+
+    def _shared_common(self, query: "_Query", rows: np.ndarray | slice) -> np.ndarray:
+        """How many of the tokens that have bits each of the rows shares."""
+        # `take` is several times as fast as indexing by an array.
+        bits = self._bits[rows] if isinstance(rows, slice) else self._bits.take(rows)
+        shared: np.ndarray = np.bitwise_count(bits & query.mask)
+        return shared
+
+    def _bounded(self, query: "_Query", rows: np.ndarray, shared: np.ndarray, best: _Best) -> _Best:
+        """The better of `best` and the best of the rows, which share so many distinct tokens with the text."""
+        least = query.needed(best[0]) - query.num_repeats
+        if least > 1:
+            kept = np.flatnonzero(shared >= least)
+            rows, shared = rows.take(kept), shared.take(kept)
+        if query.num_repeats:
+            shared = shared + np.minimum(self._repeats.take(rows), query.num_repeats)
+        bounds = 2.0 * shared / (self._lengths.take(rows) + float(len(query.code)))
+        while len(rows):
+            bar = max(_HEAD * float(bounds.max()), best[0] - _MARGIN)
+            best = self._scored(query, rows[bounds >= bar], best)
+            rest = np.flatnonzero((bounds < bar) & (bounds >= best[0] - _MARGIN))
+            rows, bounds = rows.take(rest), bounds.take(rest)
+        return best
+
+    def _scored(self, query: "_Query", rows: np.ndarray, best: _Best) -> _Best:
+        """The better of `best` and the best of the rows, the earliest of equals; every row is scored.
+
+        Scores are ROUGE-L F, operation for operation as rouge_score computes it.
         """
-        everything = slice(0, len(self))
-        if len(self) < _SMALL:
-            return everything
-        length = len(query.code)
-        found: list[array[int]] = []
-        for length_class, postings in self._postings.items():
-            shortest, longest = _class_lengths(length_class)
-            if 2 * min(length, longest) <= (floor - _MARGIN) * (length + min(length, longest)):
-                continue
-            needed = int(floor * max(length / (2 - floor), (length + shortest) / 2) - _MARGIN) + 1
-            # Tokens that nothing in the pool has are never matched: of the others so many fewer may go unmatched.
-            num_probes = max(0, len(query.rarest_first) - needed + 1)
-            found += [postings[token] for token in set(query.rarest_first[:num_probes]) if token in postings]
-        if sum(map(len, found)) * _DENSE_SHARE > len(self):
-            return everything
-        arrays = [np.frombuffer(rows, np.int32) for rows in found] or [np.empty(0, np.int32)]
-        return np.concatenate(arrays).astype(np.intp)
-
-    def _bounded(self, query: "_Query", rows: _Rows, floor: float) -> tuple[np.ndarray, np.ndarray]:
-        """The rows whose lengths and signatures allow a score above the floor, and these bounds, the highest first."""
-        length = len(query.code)
-        most = self._coarse.most_common(query.coarse, rows)
-        passing = np.flatnonzero(2.0 * most > (floor - _MARGIN) * (length + _pick(self._lengths, rows)))
-        if not len(passing):
-            return passing, passing
-        passing = passing if isinstance(rows, slice) else rows.take(passing)
-        bounds = 2.0 * self._fine.most_common(query.fine, passing) / (length + self._lengths.take(passing))
-        allowed = np.flatnonzero(bounds > floor - _MARGIN)
-        # A row stands here once for each of the rare tokens it holds.
-        passing, first = np.unique(passing.take(allowed), return_index=True)
-        bounds = bounds.take(allowed).take(first)
-        order = np.argsort(-bounds)
-        return passing.take(order), bounds.take(order)
-
-    def _scores(self, code: str, rows: np.ndarray) -> np.ndarray:
-        """ROUGE-L F of the rows, operation for operation as rouge_score computes it."""
+        if not len(rows):
+            return best
         codes = [self._codes[row] for row in rows.tolist()]
-        common = cdist([code], codes, scorer=LCSseq.similarity, dtype=np.int32)[0]
-        precision = common / np.maximum(self._lengths.take(rows), 1)
-        recall = common / len(code)
-        # Without a common token the formula is 0/0 and the score 0.
-        scores: np.ndarray = 2 * precision * recall / np.where(common > 0, precision + recall, 1.0)
-        return scores
+        common = cdist([query.code], codes, scorer=LCSseq.similarity, dtype=np.int32)[0]
+        precision = common / self._lengths.take(rows)
+        recall = common / len(query.code)
+        # Without a common token the formula is 0/0 and the score 0; with one the sum is far above this number.
+        scores = 2 * precision * recall / np.maximum(precision + recall, 1e-300)
+        score = float(scores.max())
+        if score < best[0]:
+            return best
+        row = int(rows[scores == score].min())
+        return (score, row) if score > best[0] or best[1] is None or row < best[1] else best
 
 
+@dataclass
 class _Query:
-    """A new text as the searches need it: its code, and those of its tokens that stand in the pool."""
+    """A new text as the search needs it."""
 
-    def __init__(self, code: str, rarest_first: str) -> None:
-        self.code, self.rarest_first = code, rarest_first
+    code: str
+    # Its distinct tokens that have postings only, and the bits of its other tokens, repetitions too, the rarest first.
+    rare: list[str]
+    common: list[int]
+    mask: np.uint64
+    # How many of its tokens that the pool has are repetitions.
+    num_repeats: int
 
-    @cached_property
-    def coarse(self) -> tuple[np.ndarray, int]:
-        return _signature(self.rarest_first, _COARSE)
+    def needed(self, score: float) -> int:
+        """How many tokens a text must share, in order, to reach the score.
 
-    @cached_property
-    def fine(self) -> tuple[np.ndarray, int]:
-        return _signature(self.rarest_first, _FINE)
-
-
-class _Signatures:
-    """One bit for each distinct token of a text (many tokens share a bit), for all rows."""
-
-    def __init__(self, num_words: int) -> None:
-        self._words = np.zeros((num_words, 1024), np.uint64)
-        # How many of a text's tokens share a bit with another of its tokens: the signature cannot see those.
-        self._hidden = np.zeros(1024, np.int32)
-
-    def put(self, row: int, code: str) -> None:
-        """Sets the signature of one row; rows come in order."""
-        if row == len(self._hidden):
-            self._words = np.hstack([self._words, np.zeros_like(self._words)])
-            self._hidden = np.resize(self._hidden, 2 * row)
-        self._words[:, row], self._hidden[row] = _signature(code, len(self._words))
-
-    def most_common(self, signature: tuple[np.ndarray, int], rows: _Rows) -> np.ndarray:
-        """How many tokens each of the rows can at most have in common with a text of that signature."""
-        bits, hidden = signature
-        most: np.ndarray = np.minimum(_pick(self._hidden, rows), hidden)
-        for words, mask in zip(self._words, bits, strict=True):
-            if mask:
-                most += np.bitwise_count(_pick(words, rows) & mask)
-        return most
-
-
-def _signature(code: str, num_words: int) -> tuple[np.ndarray, int]:
-    """The bits as 64-bit words, and how many tokens have none of their own."""
-    bits = 0
-    for token in code:
-        bits |= 1 << (ord(token) % (64 * num_words))
-    return np.frombuffer(bits.to_bytes(8 * num_words, "little"), "<u8"), len(code) - bits.bit_count()
-
-
-def _pick(values: np.ndarray, rows: _Rows) -> np.ndarray:
-    # Several times as fast as values[rows] where rows is an array.
-    return values[rows] if isinstance(rows, slice) else values.take(rows)
-
-
-@cache
-def _length_class(length: int) -> int:
-    """Lengths in the same class differ by less than half."""
-    return length if length < 4 else int(2 * math.log2(length))
-
-
-@cache
-def _class_lengths(length_class: int) -> tuple[int, int]:
-    """The shortest and the longest length of a class."""
-    if length_class < 4:
-        return length_class, length_class
-    return math.ceil(2 ** (length_class / 2)), math.ceil(2 ** ((length_class + 1) / 2)) - 1
+        With m tokens here and n there, F = 2L/(m+n) and n >= L, so F >= score needs L >= m*score/(2-score).
+        """
+        return max(1, math.ceil(len(self.code) * score / (2 - score) - _MARGIN))
