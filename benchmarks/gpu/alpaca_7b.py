@@ -33,7 +33,7 @@ from pacos.train.data import Document
 from pacos.train.loop import Loop, row_loss
 from pacos.train.machine import Team, compile_layers, peak_flops, peak_memory_bytes
 from pacos.train.memory import estimate_memory
-from pacos.train.optimizer import make_optimizer, split
+from pacos.train.optimizer import AdamW, split
 from pacos.train.packing import Packer, Row, row_fill, step_documents
 
 LENGTHS = Path(__file__).with_name("alpaca_lengths.bin")
@@ -101,7 +101,15 @@ def check_numerics(device: torch.device, prefixes: tuple[tuple[int, ...], ...], 
         model.to(where, dtype)
         model.zero_grad()
         precision = "fp32" if dtype == torch.float32 else "split"
-        loop = Loop(model, None, TrainTable(), Team(0, 1, where, None), Packer(2048, shared), precision, 1.0)
+        loop = Loop(
+            model,
+            AdamW(model, 0.0, {}, False),
+            TrainTable(),
+            Team(0, 1, where, None),
+            Packer(2048, shared),
+            precision,
+            1.0,
+        )
         loss = loop.accumulate(batch)[0]
         gradient = torch.cat([parameter.grad.flatten().float().cpu() for parameter in model.parameters()])
         found[name] = gradient
@@ -123,7 +131,7 @@ def build(device: torch.device, shape: dict[str, int], row_tokens: int) -> Loop:
         compile_layers(model)
     # A fresh model's fp32 weights are its bf16 ones: nothing remains.
     remainders = {parameter: split(parameter.data.float())[1] for parameter in model.parameters()}
-    optimizer = make_optimizer(model, 0.0, remainders, eight_bit=True)
+    optimizer = AdamW(model, 0.0, remainders, eight_bit=True)
     packer = Packer(row_tokens, fill=row_fill(row_tokens, device))
     team, table = Team(0, 1, device, None), TrainTable(mode="alpaca-2023")
     return Loop(model, optimizer, table, team, packer, "split", peak_flops(device, "split"))
@@ -135,10 +143,10 @@ def compile_lengths(loop: Loop, documents: list[Document], steps: int) -> tuple[
     rows: dict[int, Row] = {}
     for step in range(steps):
         batch = step_documents(documents, step, loop.table)
-        rows |= {row.input_ids.shape[1]: row for row in loop.packer.pack(batch, [1e-4] * len(batch))}
+        rows |= {row.inputs["input_ids"].shape[1]: row for row in loop.packer.pack(batch, [1e-4] * len(batch))}
     for row in rows.values():
         row_loss(loop.model, row.to(loop.team.device)).backward()
-    loop.optimizer.zero_grad()
+    loop.model.zero_grad()
     return len(rows), time.monotonic() - begin
 
 
@@ -151,7 +159,7 @@ def timed(loop: Loop, documents: list[Document], prefixes: tuple[tuple[int, ...]
     for step in range(WARM_UP + steps):
         batch = step_documents(documents, step, loop.table)
         begin = time.perf_counter()
-        values, _ = loop.step(batch, 2e-5, step + 1)
+        values = loop.step(batch, 2e-5, step + 1)
         if loop.team.device.type == "cuda":
             torch.cuda.synchronize()
         took = time.perf_counter() - begin

@@ -11,7 +11,7 @@ from pacos.core.recipe import TrainTable
 from pacos.train.data import Document
 from pacos.train.loop import Loop
 from pacos.train.machine import compile_layers
-from pacos.train.optimizer import update_8bit
+from pacos.train.optimizer import AdamW, update_8bit
 from pacos.train.packing import COMPILED_LENGTHS, Packer, row_fill
 from tests.conftest import missing_part
 from tests.train.test_packing import CPU, PREFIXES, documents_of, make, shared_documents
@@ -31,7 +31,7 @@ def test_a_gpus_rows_have_few_lengths() -> None:
     for seed in range(60):
         documents = documents_of([5 + (seed * 37 + n * 61) % 500 for n in range(seed + 1)], seed)
         packed = packer.pack(documents, [1.0] * len(documents))
-        lengths |= {row.input_ids.shape[1] for row in packed}
+        lengths |= {row.inputs["input_ids"].shape[1] for row in packed}
         assert sum(row.computed_tokens for row in packed) == sum(len(document.input_ids) for document in documents)
     assert all(length % fill == 0 for length in lengths)
     assert 3 < len(lengths) <= COMPILED_LENGTHS
@@ -39,9 +39,7 @@ def test_a_gpus_rows_have_few_lengths() -> None:
 
 def test_compiled_layers_give_the_same_gradients_and_a_known_length_compiles_nothing() -> None:
     model = make("llama")
-    loop = Loop(
-        model, torch.optim.SGD(model.parameters()), TrainTable(), CPU, Packer(1000, PREFIXES, fill=256), "fp32", 1e12
-    )
+    loop = Loop(model, AdamW(model, 0.0, {}, False), TrainTable(), CPU, Packer(1000, PREFIXES, fill=256), "fp32", 1e12)
 
     def gradients(documents: list[Document], loop: Loop = loop) -> torch.Tensor:
         model.zero_grad()

@@ -26,6 +26,7 @@ from pacos.train import attention
 from pacos.train.data import Document
 from pacos.train.loop import Loop, row_logits
 from pacos.train.machine import Team
+from pacos.train.optimizer import AdamW
 from pacos.train.packing import MULTIPLE, NO_LABEL, Packer, label_weights, step_documents
 
 SHAPE = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -88,14 +89,14 @@ def test_every_document_is_in_one_row_once_and_no_row_is_too_long(
     assert len(rows) % multiple == 0
     packed: list[tuple[int, ...]] = []
     for row in rows:
-        assert row.documents is not None
-        assert row.input_ids.shape[1] == sum(row.documents.lengths)
-        assert row.input_ids.shape[1] % MULTIPLE == len(row.labels) % MULTIPLE == 0
-        parts = [tuple(part.tolist()) for part in row.input_ids[0].split(list(row.documents.lengths))]
-        filled = row.computed_tokens < row.input_ids.shape[1]
-        heads = {prefix for prefix in row.documents.prefixes if prefix is not None}
+        ids, places = row.inputs["input_ids"], row.inputs["documents"]
+        assert ids.shape[1] == sum(places.lengths)
+        assert ids.shape[1] % MULTIPLE == len(row.labels) % MULTIPLE == 0
+        parts = [tuple(part.tolist()) for part in ids[0].split(list(places.lengths))]
+        filled = row.computed_tokens < ids.shape[1]
+        heads = {prefix for prefix in places.prefixes if prefix is not None}
         inside = [n for n in range(len(parts) - filled) if n not in heads]
-        prefixes = row.documents.prefixes
+        prefixes = places.prefixes
         packed += [(parts[prefixes[n]] if prefixes[n] is not None else ()) + parts[n] for n in inside]
         assert row.computed_tokens <= room or len(inside) == 1
         assert ((row.labels == NO_LABEL) == (row.weights == 0)).all()
@@ -226,7 +227,7 @@ def test_gradients_equal_the_padded_batchs(
     model, documents = make(name), shared_documents()
     expected_loss, expected = padded_gradients(model, documents, mode)
     table = TrainTable(mode=mode)  # type: ignore[arg-type]
-    loop = Loop(model, torch.optim.SGD(model.parameters()), table, CPU, Packer(row_tokens, prefixes), "fp32", 1e12)
+    loop = Loop(model, AdamW(model, 0.0, {}, False), table, CPU, Packer(row_tokens, prefixes), "fp32", 1e12)
     loss = loop.accumulate(documents)[0]
     packed = torch.cat([parameter.grad.flatten() for parameter in model.parameters()]).double()
     assert loss == pytest.approx(expected_loss, rel=1e-6)
@@ -240,7 +241,7 @@ def test_a_model_with_attention_of_its_own_is_padded_to_the_same_gradients() -> 
     expected_loss, expected = padded_gradients(model, documents, "modern")
     model.set_attn_implementation("sdpa")
     packer = Packer(100, padded=True)
-    loop = Loop(model, torch.optim.SGD(model.parameters()), TrainTable(), CPU, packer, "fp32", 1e12)
+    loop = Loop(model, AdamW(model, 0.0, {}, False), TrainTable(), CPU, packer, "fp32", 1e12)
     assert loop.accumulate(documents)[0] == pytest.approx(expected_loss, rel=1e-6)
     padded = torch.cat([parameter.grad.flatten() for parameter in model.parameters()]).double()
     assert float((padded - expected).norm() / expected.norm()) < 1e-6

@@ -85,7 +85,8 @@ def test_two_one_and_two_processes_go_on_from_each_other(
     train(2, arguments(folder, **keys), tmp_path)
     train(1, arguments(alone, **keys), tmp_path)
     assert [s["step"] for s in steps(folder)] == list(range(1, 31))
-    assert [s["loss"] for s in steps(folder)] == pytest.approx([s["loss"] for s in steps(alone)], rel=2e-2)
+    apart = 2e-2 if keys.get("precision") == "split" else 1e-4
+    assert [s["loss"] for s in steps(folder)] == pytest.approx([s["loss"] for s in steps(alone)], rel=apart)
     models = [AutoModelForCausalLM.from_pretrained(path / "train/model") for path in (folder, alone)]
     for a, b in zip(*(model.parameters() for model in models), strict=True):
         assert a.dtype == torch.float32

@@ -16,8 +16,15 @@ import pytest
 import torch
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, AutoTokenizer, GPTNeoXConfig, GPTNeoXForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    get_cosine_schedule_with_warmup,
+)
 
+from pacos.core import run_folder
 from pacos.core.errors import PacosError
 from pacos.core.prompts import render_prompt
 from pacos.core.recipe import Recipe, TrainTable
@@ -26,7 +33,8 @@ from pacos.train.machine import memory_named
 from pacos.train.memory import estimate_memory
 from pacos.train.optimizer import scheduled_rate
 from pacos.train.run import TrainReport, run
-from pacos.train.tracking import Tracker
+from pacos.train.student import check_student, probe
+from pacos.train.tracking import tracker
 
 MakeRecipe = Callable[..., Recipe]
 Records = Callable[..., list[dict[str, str]]]
@@ -128,10 +136,9 @@ def test_interrupted_then_killed_it_ends_in_the_same_weights_to_the_bit(
 def test_the_step_log_drops_lines_past_the_checkpoint_and_a_torn_one(tmp_path: Path) -> None:
     path = tmp_path / "steps.jsonl"
     path.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"ste')
-    values = {"step": 3, "loss": 1.0, "grad_norm": 1.0, "learning_rate": 0.1, "real_tokens_per_second": 1, "seconds": 1}
-    with Tracker(tmp_path, TrainTable(), 3) as tracker:
-        assert path.read_text().count("\n") == 3
-        tracker.step(values)
+    values = {"step": 3, "loss": 1.0, "grad_norm": 1.0, "learning_rate": 0.1, "real_tokens_per_second": 1}
+    with tracker(tmp_path, TrainTable(), 3, first=3) as tell:
+        tell(values)
     assert path.read_text() == '{"step": 1}\n{"step": 2}\n' + json.dumps(values) + "\n"
 
 
@@ -214,7 +221,7 @@ def test_a_base_that_cannot_be_trained_is_one_line(
 
 
 def test_a_damaged_or_foreign_checkpoint_is_named(
-    short_recipe: MakeRecipe, records: Records, tmp_path: Path, dataset: Path
+    short_recipe: MakeRecipe, records: Records, tmp_path: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = short_recipe(checkpoint_every=2)
     folder = tmp_path / "run"
@@ -233,6 +240,10 @@ def test_a_damaged_or_foreign_checkpoint_is_named(
     dataset.write_text(json.dumps(records(40, seed=5)))
     with pytest.raises(PacosError, match="has changed since"):
         train(recipe, folder)
+    # As for files too large for the run folder to hash at every start.
+    monkeypatch.setattr(run_folder, "HASHED_BYTES", 0)
+    with pytest.raises(PacosError, match="made with another dataset than the one there now"):
+        train(recipe, folder)
 
 
 def test_other_library_versions_at_resume_are_said(
@@ -250,6 +261,45 @@ def test_other_library_versions_at_resume_are_said(
     said = [line for line in capsys.readouterr().err.splitlines() if "2.0.1" in line]
     assert len(said) == 1
     assert f"torch 2.0.1, this is {torch.__version__}" in said[0]
+
+
+@pytest.mark.parametrize("keys", [{"precision": "split"}, {"optimizer": "adamw-8bit"}])
+def test_compact_states_resume_to_the_bit(short_recipe: MakeRecipe, tmp_path: Path, keys: dict[str, str]) -> None:
+    recipe = short_recipe(checkpoint_every=4, learning_rate=1e-3, **keys)
+    folder = tmp_path / "run"
+    unbroken = train(recipe, folder)
+    before = losses(folder)
+    (folder / "train/done.json").unlink()
+    assert train(recipe, folder).weights_sha256 == unbroken.weights_sha256
+    assert losses(folder) == before
+    assert unbroken.optimizer == "adamw-8bit"
+
+
+def test_a_student_that_was_not_saved_whole_is_refused(short_recipe: MakeRecipe, tmp_path: Path) -> None:
+    train(short_recipe(), tmp_path / "run")
+    model = tmp_path / "run/train/model"
+    trained = AutoModelForCausalLM.from_pretrained(model)
+    expected = probe(trained, torch.device("cpu"))
+    check_student(model, expected, "fp32")
+    tensors = load_file(model / "model.safetensors")
+    tensors["model.layers.1.mlp.up_proj.weight"] *= 1.1
+    save_file(tensors, model / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(PacosError, match="not saved whole"):
+        check_student(model, expected, "fp32")
+
+
+def test_the_preamble_is_shared_only_where_that_is_exact_and_asked_for(
+    short_recipe: MakeRecipe, tmp_path: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dropping = edited_base(tiny_model, tmp_path / "dropping", "config.json", attention_dropout=0.1)
+    for number, (keys, shared) in enumerate(
+        [({}, True), ({"share_prefix": "false"}, False), ({"base": dropping}, False)]
+    ):
+        folder = tmp_path / str(number)
+        train(short_recipe(num_epochs=1, **keys), folder)
+        assert ("sharing prefixes of" in capsys.readouterr().out) is shared
+        lines = [json.loads(line) for line in (folder / "train/steps.jsonl").read_text().splitlines()]
+        assert all((line["computed_tokens"] < line["real_tokens"]) is shared for line in lines)
 
 
 def test_any_causal_lm_trains_padded_with_its_own_attention(
@@ -286,12 +336,20 @@ def test_a_disk_that_is_full_is_one_line_and_nothing_half_written(
     assert written == {"recipe.json", "steps.jsonl", "events.out.tfevents.pacos"}
 
 
-def test_the_schedule_rises_to_its_peak_and_never_stands_at_zero() -> None:
-    rates = [scheduled_rate(step, 100, 1.0, 0.03) for step in range(1, 101)]
+def test_the_schedule_rises_to_its_peak_and_stands_at_zero_only_where_transformers_does() -> None:
+    rates = [scheduled_rate(step, 100, TrainTable(learning_rate=1.0)) for step in range(100)]
     assert rates[:4] == pytest.approx([1 / 3, 2 / 3, 1.0, 1.0])
     assert all(a >= b > 0 for a, b in itertools.pairwise(rates[2:]))
     assert rates[-1] < 0.001
-    assert scheduled_rate(1, 1, 1.0, 0.0) == scheduled_rate(1, 1, 1.0, 0.03) == 1.0
+    for ratio in (0.0, 0.03):
+        assert scheduled_rate(0, 1, TrainTable(learning_rate=1.0, warmup_ratio=ratio)) == 1.0
+    published = TrainTable(learning_rate=1.0, mode="alpaca-2023")
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    theirs = get_cosine_schedule_with_warmup(optimizer, 3, 100)
+    for step in range(100):
+        assert scheduled_rate(step, 100, published) == pytest.approx(theirs.get_last_lr()[0], abs=1e-12)
+        optimizer.step()
+        theirs.step()
 
 
 def test_out_of_memory_names_the_keys_to_lower_and_other_errors_pass() -> None:

@@ -53,6 +53,14 @@ def test_trainer_goes_on_from_its_own_checkpoint(short_recipe: MakeRecipe, tmp_p
     assert [json.loads(line)["step"] for line in lines] == list(range(1, 11))
 
 
+def test_a_batch_larger_than_the_data_is_all_of_it(short_recipe: MakeRecipe, tmp_path: Path) -> None:
+    for engine in ("pacos", "trainer"):
+        recipe = short_recipe(engine=engine, batch_size=64, mode="alpaca-2023", max_examples=23, learning_rate=1e-3)
+        report = train(recipe, tmp_path / engine)
+        assert (report.steps, report.real_tokens) == (2, 2 * report.counts["tokens"])
+        assert report.seconds > 0
+
+
 @pytest.mark.parametrize("keys", [{"precision": "split"}, {"optimizer": "adamw-8bit"}])
 def test_what_trainer_cannot_do_is_refused(short_recipe: MakeRecipe, tmp_path: Path, keys: dict[str, str]) -> None:
     with pytest.raises(PacosError, match="keeps weights and optimizer states in fp32"):

@@ -104,21 +104,26 @@ def _attend_one_by_one(
 ) -> torch.Tensor:  # fmt: skip
     # On a CPU a call is cheap and padding is not; and its attention kernel is twice as fast in fp32 as in bf16,
     # to which autocast would take it.
-    options: dict[str, Any] = {"scale": scaling, "dropout_p": dropout}
-    options["enable_gqa"] = query_1HTD.shape[1] != key_1HTD.shape[1]
+    gqa, attended = query_1HTD.shape[1] != key_1HTD.shape[1], []
     with torch.autocast(query_1HTD.device.type, enabled=False):
         split = (t.float().split(list(documents.lengths), dim=2) for t in (query_1HTD, key_1HTD, value_1HTD))  # type: ignore[no-untyped-call]
         queries, keys, values = split
-        attended = []
-        for number, prefix in enumerate(documents.prefixes):
-            query, key, value, mask = queries[number], keys[number], values[number], None
+        for query, key, value, prefix in zip(queries, keys, values, documents.prefixes, strict=True):
+            mask = None
             if prefix is not None:
-                mask = _causal_after(key.shape[2], keys[prefix].shape[2], query.device)
                 key, value = torch.cat([keys[prefix], key], 2), torch.cat([values[prefix], value], 2)
-            attended.append(scaled_dot_product_attention(query, key, value, mask, is_causal=mask is None, **options))
+                total = key.shape[2]
+                triangle = _triangle(1 << total.bit_length(), query.device)
+                mask = triangle[total - query.shape[2] : total, :total]
+            attended.append(
+                scaled_dot_product_attention(
+                    query, key, value, mask, dropout, mask is None, scale=scaling, enable_gqa=gqa
+                )
+            )
         return torch.cat(attended, dim=2).transpose(1, 2).to(value_1HTD.dtype)
 
 
-@lru_cache(maxsize=1024)
-def _causal_after(length: int, prefix: int, device: torch.device) -> torch.Tensor:
-    return torch.ones(length, prefix + length, dtype=torch.bool, device=device).tril(prefix)
+@lru_cache(maxsize=2)
+def _triangle(size: int, device: torch.device) -> torch.Tensor:
+    """Which keys each query sees, [size, size]; any document's mask is a part of it."""
+    return torch.ones(size, size, dtype=torch.bool, device=device).tril()

@@ -13,11 +13,12 @@ from transformers.utils.hub import cached_file
 from transformers.utils.logging import disable_progress_bar
 
 from pacos.core.errors import PacosError
-from pacos.core.models import resolve_model, weights_sha256
+from pacos.core.models import resolve_model
 from pacos.core.recipe import LoraTable, TrainTable
 from pacos.engines.local.tokenizer import load_tokenizer
 from pacos.train import attention
 from pacos.train.data import PUBLISHED
+from pacos.train.machine import out_of_memory
 from pacos.train.optimizer import split
 
 # Models whose layers hand the documents' places on to attention and know positions from ids alone.
@@ -32,7 +33,8 @@ class Base:
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     packs: bool
-    sha256: str
+    folder: Path
+    """Where its files lie."""
 
 
 def load_base(table: TrainTable, weights: bool = True) -> Base:
@@ -57,6 +59,8 @@ def load_base(table: TrainTable, weights: bool = True) -> Base:
                 model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, **kind)  # type: ignore[no-untyped-call]
         folder = Path(str(cached_file(path, "config.json"))).parent
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        if out_of_memory(error):
+            raise
         raise PacosError(
             f"train.base {name}: cannot be loaded ({' '.join(str(error).split())[:160]}); "
             "expected a Hugging Face causal LM with its tokenizer. Check the path or the name."
@@ -76,7 +80,7 @@ def load_base(table: TrainTable, weights: bool = True) -> Base:
         add_adapters(model, table.lora, path)
     else:
         grow_vocabulary(model, tokenizer, table.mode)
-    return Base(model, tokenizer, packs, weights_sha256(folder))
+    return Base(model, tokenizer, packs, folder)
 
 
 def _packs(config: object, max_length: int) -> bool:

@@ -5,10 +5,8 @@ import re
 import shutil
 import sys
 import warnings
-from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch.distributed.checkpoint.api import CheckpointException
@@ -18,7 +16,8 @@ from transformers import PreTrainedModel
 
 from pacos.core.errors import PacosError
 from pacos.core.files import read_json, write_error, write_json
-from pacos.train.machine import Team
+from pacos.train.machine import Team, out_of_memory
+from pacos.train.optimizer import AdamW
 
 # One process is no mistake.
 warnings.filterwarnings("ignore", message="torch.distributed is disabled")
@@ -26,26 +25,15 @@ KEPT = 2
 LIBRARIES = ("torch", "transformers", "pacos")
 
 
-@dataclass
-class Progress:
-    """How far training is; what a checkpoint keeps beside weights and optimizer state."""
-
-    step: int = 0
-    real_tokens: int = 0
-    seconds: float = 0.0
-    heldout_loss_before: float | None = None
-
-
 class Checkpoints:
     """The checkpoints of one run; `origin` (hashes of base and dataset) must be the same at every resume."""
 
-    def __init__(self, folder: Path, origin: dict[str, str], team: Team) -> None:
-        self.folder, self.origin, self.team = folder, origin, team
-        self.versions = {name: version(name) for name in LIBRARIES}
+    def __init__(self, folder: Path, team: Team, origin: dict[str, str]) -> None:
+        self.folder, self.team, self.origin = folder, team, origin
 
-    def save(self, model: PreTrainedModel, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
-        """Writes the state after `progress.step`, whole or not at all, and removes all but the last two."""
-        path = self.folder / f"step-{progress.step:08d}"
+    def save(self, model: PreTrainedModel, optimizer: AdamW, step: int, loss_before: float | None) -> None:
+        """Writes the state after `step`, whole or not at all, and removes all but the last two."""
+        path = self.folder / f"step-{step:08d}"
         partial = path.with_name(f".{path.name}.partial")
         try:
             if self.team.rank == 0:
@@ -54,7 +42,8 @@ class Checkpoints:
             self.team.wait()
             save(_state(model, optimizer), checkpoint_id=partial, no_dist=not self.team.mesh)
             if self.team.rank == 0:
-                record = {"progress": asdict(progress), "origin": self.origin, "versions": self.versions}
+                versions = {name: version(name) for name in LIBRARIES}
+                record = {"heldout_loss_before": loss_before, "versions": versions, "origin": self.origin}
                 write_json(partial / "progress.json", record)
                 os.replace(partial, path)
                 for old in self._paths()[:-KEPT]:
@@ -62,52 +51,62 @@ class Checkpoints:
             self.team.wait()
         except (OSError, RuntimeError, CheckpointException) as error:
             shutil.rmtree(partial, ignore_errors=True)
+            inner = _inner(error)
+            if out_of_memory(inner):
+                raise inner from None
             # The full disk is reported as an error of torch's own, without the system's number.
-            raise write_error(path, OSError(0, "no space left, or the disk failed")) from error
+            reason = inner.strerror if isinstance(inner, OSError) else "no space left, or the disk failed"
+            raise write_error(path, OSError(0, reason)) from error
 
-    def load(self, model: PreTrainedModel, optimizer: torch.optim.Optimizer) -> Progress:
-        """Restores the newest checkpoint, of whatever number of processes; a fresh Progress where there is none.
-
-        Raises PacosError for a checkpoint that is damaged or of another base or dataset.
-        """
+    def load(self, model: PreTrainedModel, optimizer: AdamW) -> tuple[int, float | None]:
+        """Restores the newest checkpoint, of whatever number of processes: its step, and the held-out loss before
+        training. Step 0 where there is none. PacosError for one that is damaged."""
         if self.team.rank == 0:
             for partial in self.folder.glob(".step-*.partial"):
                 shutil.rmtree(partial)
         if not (paths := self._paths()):
-            return Progress()
+            return 0, None
         path = paths[-1]
         try:
             record = read_json(path / "progress.json", "record of a checkpoint")
-            self._check(path, record)
+            self._check_origin(path, record["origin"])
+            for name, was in record["versions"].items():
+                if self.team.rank == 0 and (now := version(name)) != was:
+                    said = f"train: {path} was made with {name} {was}, this is {now}: not the same to the bit"
+                    print(said, file=sys.stderr)
             load(_state(model, optimizer), checkpoint_id=path, no_dist=not self.team.mesh)
-            return Progress(**record["progress"])
+            return int(path.name.removeprefix("step-")), record["heldout_loss_before"]
         except PacosError:
             raise
         except (Exception, CheckpointException) as error:
-            inner = next(iter(error.failures.values()))[0] if isinstance(error, CheckpointException) else error
+            inner = _inner(error)
+            if out_of_memory(inner):
+                raise inner from None
             reason = " ".join(str(inner).split()) or type(inner).__name__
             raise PacosError(
                 f"{path}: this checkpoint is damaged ({reason[:120]}); "
                 "remove it, and the same command goes on from the one before."
             ) from None
 
-    def _check(self, path: Path, record: dict[str, Any]) -> None:
-        if changed := [name for name, was in record["origin"].items() if self.origin.get(name) != was]:
+    def _check_origin(self, path: Path, was: dict[str, str]) -> None:
+        # The run folder compares small inputs by itself; a base of many gigabytes is compared here alone.
+        changed = [name for name, now in self.origin.items() if was[name] != now]
+        if changed:
             raise PacosError(
                 f"{path}: made with another {' and '.join(changed)} than the one there now; "
                 "put it back as it was, or begin anew with --run another folder."
             )
-        for name, was in record["versions"].items():
-            now = self.versions.get(name)
-            if now != was and self.team.rank == 0:
-                said = f"train: {path} was made with {name} {was}, this is {now}: not the same to the bit"
-                print(said, file=sys.stderr)
 
     def _paths(self) -> list[Path]:
         return sorted(path for path in self.folder.glob("step-*") if re.fullmatch(r"step-\d+", path.name))
 
 
-def _state(model: PreTrainedModel, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+def _inner(error: BaseException) -> BaseException:
+    """What went wrong in the process that failed first."""
+    return next(iter(error.failures.values()))[0] if isinstance(error, CheckpointException) else error
+
+
+def _state(model: PreTrainedModel, optimizer: AdamW) -> dict[str, torch.Tensor]:
     """All that an update changes, by name, each tensor once; sharded ones are saved as what they are shares of."""
     state = {}
     for name, parameter in model.named_parameters():

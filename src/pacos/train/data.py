@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from tokenizers.models import BPE
 from transformers import PreTrainedTokenizerBase
@@ -39,42 +40,29 @@ class Document:
         return len(self.input_ids) - max(self.num_masked, 1)
 
 
-@dataclass(frozen=True)
-class DataReport:
-    """What training will see, told before it begins; tokens are those of the training examples."""
+# What is told before training begins, by its name in report.json; tokens are those of the training examples.
+NOTES = {
+    "records": "",
+    "heldout": "never trained on",
+    "heldout_wholly_masked": "of these",
+    "examples": "trained on",
+    "truncated": "longer than train.max_length; these lose their end",
+    "empty_outputs": "these teach the end-of-text token alone",
+    "wholly_masked": "the prompt fills train.max_length: no label left, left out",
+    "merged": "a token spans prompt and answer: the answer's first character is masked",
+    "tokens": "an epoch",
+    "supervised_tokens": "an epoch",
+    "longest_tokens": "",
+    "planned_steps": "",
+}
 
-    records: int
-    heldout: int
-    heldout_wholly_masked: int
-    examples: int
-    truncated: int
-    empty_outputs: int
-    wholly_masked: int
-    merged: int
-    tokens: int
-    supervised_tokens: int
-    mean_tokens: float
-    longest_tokens: int
-    histogram: dict[str, int]
-    planned_steps: int
 
-    def lines(self) -> Iterator[str]:
-        """The report as an aligned table."""
-        most = max(self.histogram.values())
-        for name, count, note in (
-            ("records read", self.records, ""),
-            ("held back", self.heldout, f"never trained on; {self.heldout_wholly_masked:,} of them wholly masked"),
-            ("trained on", self.examples, ""),
-            ("truncated", self.truncated, "longer than train.max_length; these lose their end"),
-            ("empty outputs", self.empty_outputs, "these teach the end-of-text token alone"),
-            ("wholly masked", self.wholly_masked, "the prompt fills train.max_length: no label left, left out"),
-            ("merged", self.merged, "a token spans prompt and answer: the answer's first character is masked"),
-            ("tokens an epoch", self.tokens, f"mean {self.mean_tokens:.1f}, longest {self.longest_tokens:,}"),
-            ("supervised tokens", self.supervised_tokens, f"{self.supervised_tokens / self.tokens:.1%} of them"),
-            ("planned steps", self.planned_steps, ""),
-            *((f"{name} tokens", n, "█" * math.ceil(30 * n / most)) for name, n in self.histogram.items()),
-        ):
-            yield f"  {name:<18}{count:>12,}  {note}".rstrip()
+def report_lines(counts: dict[str, Any]) -> Iterator[str]:
+    """The report as an aligned table."""
+    histogram = counts["histogram"]
+    bars = {name: "█" * math.ceil(30 * n / max(histogram.values())) for name, n in histogram.items()}
+    for name, note in (NOTES | bars).items():
+        yield f"  {name.replace('_', ' '):<22}{(counts | histogram)[name]:>12,}  {note}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -83,7 +71,7 @@ class TrainingData:
 
     documents: list[Document]
     heldout: list[Document]
-    report: DataReport
+    report: dict[str, Any]
 
 
 def load_data(path: Path, table: TrainTable, tokenizer: PreTrainedTokenizerBase) -> TrainingData:
@@ -99,22 +87,21 @@ def load_data(path: Path, table: TrainTable, tokenizer: PreTrainedTokenizerBase)
             "raise train.max_length."
         )
     lengths = [len(document.input_ids) for document in documents]
-    report = DataReport(
-        records=len(records),
-        heldout=len(heldout),
-        heldout_wholly_masked=len(heldout) - len(heldout_left),
-        examples=len(documents),
-        truncated=sum(document.truncated for document in encoded),
-        empty_outputs=sum(not example.output for example in trained),
-        wholly_masked=len(encoded) - len(documents),
-        merged=sum(document.merged for document in encoded),
-        tokens=sum(lengths),
-        supervised_tokens=sum(document.num_labels for document in documents),
-        mean_tokens=round(sum(lengths) / len(lengths), 2),
-        longest_tokens=max(lengths),
-        histogram=_histogram(lengths),
-        planned_steps=steps_per_epoch(len(documents), table) * table.num_epochs,
-    )
+    report = {
+        "records": len(records),
+        "heldout": len(heldout),
+        "heldout_wholly_masked": len(heldout) - len(heldout_left),
+        "examples": len(documents),
+        "truncated": sum(document.truncated for document in encoded),
+        "empty_outputs": sum(not example.output for example in trained),
+        "wholly_masked": len(encoded) - len(documents),
+        "merged": sum(document.merged for document in encoded),
+        "tokens": sum(lengths),
+        "supervised_tokens": sum(document.num_labels for document in documents),
+        "longest_tokens": max(lengths),
+        "histogram": _histogram(lengths),
+        "planned_steps": steps_per_epoch(len(documents), table) * table.num_epochs,
+    }
     return TrainingData(documents, heldout_left, report)
 
 

@@ -6,7 +6,6 @@ accelerate would silently train copies under DDP instead, so that is refused.
 
 import math
 import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,44 +15,29 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from pacos.core.errors import PacosError
 from pacos.core.recipe import TrainTable
-from pacos.train.data import PUBLISHED, Document
+from pacos.train.data import PUBLISHED, Document, TrainingData
+from pacos.train.loop import Follow, OnStep
 from pacos.train.machine import Team
+from pacos.train.memory import MemoryEstimate
 from pacos.train.optimizer import BETAS, EPSILON, scheduled_rate
 from pacos.train.packing import PUBLISHED_MICRO_BATCH, collate, step_documents
 
 
-class Steps(torch.utils.data.Dataset[Document]):
-    """All steps' documents one after another, in the order that the packing loop takes them."""
-
-    def __init__(self, documents: Sequence[Document], table: TrainTable, steps: int) -> None:
-        self.documents, self.table, self.steps = documents, table, steps
-        self.batch_size = min(table.batch_size, len(documents))
-
-    def __len__(self) -> int:
-        return self.steps * self.batch_size
-
-    def __getitem__(self, index: int) -> Document:
-        return step_documents(self.documents, index // self.batch_size, self.table)[index % self.batch_size]
-
-
 class Trainer(transformers.Trainer):
-    """The recipe's order of examples and schedule, and for `alpaca-2023` the mean over micro-batches."""
+    """The recipe's schedule, and for `alpaca-2023` the mean over micro-batches."""
 
-    def __init__(
-        self, table: TrainTable, steps: int, on_step: Callable[[dict[str, float]], None], **options: Any
-    ) -> None:
-        super().__init__(**options)
-        self.table, self.steps, self.on_step = table, steps, on_step
-        self.table_documents, self.began = options["train_dataset"].documents, time.perf_counter()
+    def __init__(self, table: TrainTable, documents: list[Document], on_step: OnStep, **options: Any) -> None:
+        super().__init__(train_dataset=documents, data_collator=collate, **options)
+        self.table, self.documents, self.on_step, self.began = table, documents, on_step, time.perf_counter()
         # Where the model takes no number of labels, Trainer takes the mean over micro-batches, as in 2023.
         self.model_accepts_loss_kwargs = table.mode != PUBLISHED
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> torch.utils.data.Sampler[int]:
-        return torch.utils.data.SequentialSampler(self.train_dataset)  # type: ignore[arg-type]
-
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        if self.table.mode == PUBLISHED:
+            return super().create_scheduler(num_training_steps, optimizer)
+
         def factor(done: int) -> float:
-            return scheduled_rate(done + 1, self.steps, 1.0, self.table.warmup_ratio)
+            return scheduled_rate(done, num_training_steps, self.table) / (self.table.learning_rate or 1)
 
         self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer or self.optimizer, factor)  # type: ignore[arg-type]
         return self.lr_scheduler
@@ -62,7 +46,8 @@ class Trainer(transformers.Trainer):
         if "grad_norm" not in logs:
             return
         step, now = self.state.global_step, time.perf_counter()
-        batch = step_documents(self.table_documents, step - 1, self.table)
+        size = len(self.documents) // self.args.max_steps
+        batch = self.documents[(step - 1) * size : step * size]
         tokens, seconds = sum(len(document.input_ids) for document in batch), now - self.began
         self.began = now
         values = {key: float(logs[key]) for key in ("loss", "grad_norm", "learning_rate")}
@@ -71,38 +56,47 @@ class Trainer(transformers.Trainer):
 
 
 def train(
-    model: transformers.PreTrainedModel,
-    documents: Sequence[Document],
-    table: TrainTable,
-    total_steps: int,
-    folder: Path,
-    precision: str,
-    team: Team,
-    on_step: Callable[[dict[str, float]], None],
-) -> None:
-    """Trains to `total_steps`, from Trainer's own newest checkpoint in `folder`. PacosError on several CPUs."""
+    model: transformers.PreTrainedModel, data: TrainingData, table: TrainTable, folder: Path,
+    estimate: MemoryEstimate, team: Team, follow: Follow,
+) -> None:  # fmt: skip
+    """Trains from Trainer's own newest checkpoint in `folder`. PacosError for what Trainer would do otherwise."""
+    if estimate.precision == "split" or estimate.eight_bit:
+        raise PacosError(
+            'train.engine = "trainer" keeps weights and optimizer states in fp32; '
+            'leave train.precision = "split" and train.optimizer = "adamw-8bit" out, or take train.engine = "pacos".'
+        )
     if team.mesh and team.device.type == "cpu":
         raise PacosError(
             'train.engine = "trainer" on several CPU processes would silently be DDP, with no sharding; '
             'run it in one process, on GPUs, or with train.engine = "pacos".'
         )
-    micro = math.gcd(table.batch_size, PUBLISHED_MICRO_BATCH)
+    batch, steps = min(table.batch_size, len(data.documents)), data.report["planned_steps"]
+    micro = math.gcd(batch, PUBLISHED_MICRO_BATCH)
+    if batch % (micro * team.size):
+        raise PacosError(
+            f'train.engine = "trainer" takes {micro} examples at once on each of {team.size} processes, which do not '
+            f"make up {batch} a step; give another train.batch_size or --gpus."
+        )
+    last = get_last_checkpoint(str(folder)) if folder.exists() else None  # type: ignore[no-untyped-call]
     arguments = transformers.TrainingArguments(
         output_dir=str(folder),
         per_device_train_batch_size=micro,
-        gradient_accumulation_steps=max(min(table.batch_size, len(documents)) // (micro * team.size), 1),
-        max_steps=total_steps,
+        gradient_accumulation_steps=batch // (micro * team.size),
+        max_steps=steps,
         learning_rate=table.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=math.ceil(steps * table.warmup_ratio),
         weight_decay=table.weight_decay,
         adam_beta1=BETAS[0],
         adam_beta2=BETAS[1],
         adam_epsilon=EPSILON,
         max_grad_norm=1.0,
-        bf16=precision == "bf16",
+        bf16=estimate.precision == "bf16",
         use_cpu=team.device.type == "cpu",
         fsdp=bool(team.mesh),  # type: ignore[arg-type]
         fsdp_config={"version": 2} if team.mesh else None,
         seed=table.seed % 2**32,
+        train_sampling_strategy="sequential",
         save_steps=table.checkpoint_every,
         save_total_limit=2,
         logging_steps=1,
@@ -110,10 +104,10 @@ def train(
         report_to=[],
         remove_unused_columns=False,
     )
-    steps = Steps(documents, table, total_steps)
-    trainer = Trainer(
-        table, total_steps, on_step, model=model, args=arguments, train_dataset=steps, data_collator=collate
-    )
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder)) if folder.exists() else None)  # type: ignore[no-untyped-call]
+    # All steps' documents one after another, in the order that the packing loop takes them.
+    ordered = [each for step in range(steps) for each in step_documents(data.documents, step, table)]
+    with follow(int(last.rpartition("-")[2]) + 1 if last else 1) as on_step:
+        trainer = Trainer(table, ordered, on_step, model=model, args=arguments)
+        trainer.train(resume_from_checkpoint=last)
     # The model computes as it did before accelerate wrapped it.
     trainer.accelerator.unwrap_model(trainer.model_wrapped, keep_fp32_wrapper=False)

@@ -5,7 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import cast
 
@@ -15,14 +15,15 @@ from transformers import PreTrainedModel
 
 from pacos.core.errors import PacosError
 from pacos.core.recipe import TrainTable
-from pacos.train.checkpoint import Checkpoints, Progress
-from pacos.train.data import Document
+from pacos.train.data import Document, TrainingData
 from pacos.train.machine import Team
-from pacos.train.optimizer import clip_gradients, scheduled_rate
+from pacos.train.optimizer import AdamW, scheduled_rate
 from pacos.train.packing import NO_LABEL, Packer, Row, label_weights, step_documents
 
 CLIP_NORM = 1.0
 OnStep = Callable[[dict[str, float]], None]
+# What tells of the steps from the first one on that is yet to be taken.
+Follow = Callable[[int], AbstractContextManager[OnStep]]
 
 
 @dataclass(frozen=True)
@@ -30,82 +31,64 @@ class Loop:
     """A model on its device and what moves it; `peak_flops` is one device's, for the MFU."""
 
     model: PreTrainedModel
-    optimizer: torch.optim.Optimizer
+    optimizer: AdamW
     table: TrainTable
     team: Team
     packer: Packer
     precision: str
     peak_flops: float
 
-    def train(
-        self,
-        documents: Sequence[Document],
-        total_steps: int,
-        progress: Progress,
-        checkpoints: Checkpoints,
-        on_step: OnStep,
-    ) -> None:
-        """Takes `progress` from where it stands to `total_steps`, saving on the way and on Ctrl-C.
+    def train(self, data: TrainingData, step: int, save: Callable[[int], None], on_step: OnStep) -> None:
+        """Takes steps from `step` to the planned last one, saving on the way and on Ctrl-C.
 
         Raises KeyboardInterrupt after the step that Ctrl-C fell into, and PacosError where the loss is no number.
         """
-        table = self.table
+        table, last = self.table, data.report["planned_steps"]
         with interrupt_after_step() as asked:
-            while progress.step < total_steps:
+            while step < last:
                 start = time.perf_counter()
-                batch = step_documents(documents, progress.step, table)
-                rate = scheduled_rate(progress.step + 1, total_steps, table.learning_rate, table.warmup_ratio)
-                values, interrupted = self.step(batch, rate, progress.step + 1, asked.is_set())
-                seconds = time.perf_counter() - start
-                progress.step += 1
-                progress.real_tokens += int(values["real_tokens"])
-                progress.seconds += seconds
-                on_step(values | self.speed(values, seconds))
-                if interrupted or (progress.step % table.checkpoint_every == 0 and progress.step < total_steps):
-                    checkpoints.save(self.model, self.optimizer, progress)
+                rate = scheduled_rate(step, last, table)
+                batch = step_documents(data.documents, step, table)
+                step += 1
+                values = self.step(batch, rate, step)
+                on_step(values | self.speed(values, time.perf_counter() - start))
+                interrupted = bool(self.team.total(torch.tensor(float(asked.is_set()), device=self.team.device)))
+                if interrupted or (step % table.checkpoint_every == 0 and step < last):
+                    save(step)
                 if interrupted:
                     raise KeyboardInterrupt
 
-    def step(
-        self, batch: Sequence[Document], rate: float, step: int, interrupt: bool = False
-    ) -> tuple[dict[str, float], bool]:
-        """One update from the batch's loss, gradients clipped to norm 1; what it measured, and whether any process
-        was asked to stop."""
+    def step(self, batch: Sequence[Document], rate: float, step: int) -> dict[str, float]:
+        """One update from the batch's loss, gradients clipped to norm 1; what it measured."""
         # Dropout, where a model has any, is a pure function of seed, step and process, as the order of examples is.
         torch.manual_seed(((self.table.seed * 1_000_003 + step) * 4096 + self.team.rank) % 2**63)
-        loss, computed, labels, interrupted = self.accumulate(batch, interrupt)
-        norm = clip_gradients(self.optimizer, CLIP_NORM, self.team.total)
+        loss, computed = self.accumulate(batch)
+        norms = [torch.linalg.vector_norm(each, dtype=torch.float32) for each in self.optimizer.gradients()]
+        norm = float(self.team.total(torch.stack(norms).square().sum()).sqrt())
         if not math.isfinite(loss) or not math.isfinite(norm):
             ids = ", ".join(document.id for document in batch)
             raise PacosError(
                 f"train: step {step} has loss {loss} and gradient norm {norm}; expected numbers. "
                 f"Stopped before its update, the last checkpoint is kept; lower train.learning_rate. Records: {ids}"
             )
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        real = sum(len(document.input_ids) for document in batch)
-        values = {"step": step, "loss": loss, "grad_norm": norm, "learning_rate": rate, "real_tokens": real}
-        return values | {"computed_tokens": computed, "labels": labels}, interrupted
+        self.optimizer.step(rate, min(1.0, CLIP_NORM / (norm + 1e-6)))
+        self.model.zero_grad()
+        real_tokens = sum(len(document.input_ids) for document in batch)
+        values = {"step": step, "loss": loss, "grad_norm": norm, "learning_rate": rate, "real_tokens": real_tokens}
+        return values | {"computed_tokens": computed, "labels": sum(document.num_labels for document in batch)}
 
-    def accumulate(self, batch: Sequence[Document], interrupt: bool = False) -> tuple[float, int, int, bool]:
-        """Adds the gradients of the batch's loss, of which each process computes its rows' part.
-
-        Returns loss, computed tokens and labels of all processes, and whether any of them was asked to stop.
-        """
+    def accumulate(self, batch: Sequence[Document]) -> tuple[float, int]:
+        """Adds the gradients of the batch's loss, each process its rows' part; loss and computed tokens of all."""
         rows = self.packer.pack(batch, label_weights(batch, self.table.mode))
-        sums = torch.zeros(3, device=self.team.device)
+        loss_sum = torch.zeros((), device=self.team.device)
         self.model.train()
         for row in rows[self.team.rank :: self.team.size]:
             with self._autocast():
                 loss = row_loss(self.model, row.to(self.team.device))
             # Sharded gradients are averaged over processes.
             (loss * self.team.size).backward()  # type: ignore[no-untyped-call]
-            sums += torch.stack([loss.detach(), loss.new_tensor(row.computed_tokens), loss.new_tensor(0)])
-        sums[2] = float(interrupt)
-        loss_sum, computed, interrupts = self.team.total(sums).tolist()
-        return loss_sum, int(computed), sum(document.num_labels for document in batch), interrupts > 0
+            loss_sum += loss.detach()
+        return float(self.team.total(loss_sum)), sum(row.computed_tokens for row in rows)
 
     @torch.no_grad()
     def mean_loss(self, documents: Sequence[Document]) -> float:
@@ -128,23 +111,22 @@ class Loop:
         head = cast(torch.nn.Linear, output).weight.numel()
         body = self.model.num_parameters() - head * (1 if self.model.config.tie_word_embeddings else 2)
         peak = self.peak_flops * self.team.size * seconds
-        done = 6 * (body * values["computed_tokens"] + head * values["labels"])
+        # Forward, and backward to the inputs and to the weights; not to weights that adapters stand beside.
+        each = 4 if self.table.lora else 6
+        done = each * (body * values["computed_tokens"] + head * values["labels"])
         return {
             "real_tokens_per_second": round(values["real_tokens"] / seconds, 1),
             "mfu": round(done / peak, 4),
-            "mfu_unshared": round(6 * (body + head) * values["real_tokens"] / peak, 4),
+            "mfu_unshared": round(each * (body + head) * values["real_tokens"] / peak, 4),
             "seconds": round(seconds, 4),
         }
 
 
 def row_logits(model: PreTrainedModel, row: Row) -> torch.Tensor:
     """Logits [L, V] at the row's predictors, in fp32."""
-    if row.documents is None:
-        output = model(row.input_ids, attention_mask=row.padding_mask, use_cache=False)
-        return output.logits.flatten(0, 1)[row.predictors].float()  # type: ignore[no-any-return]
-    options = {"position_ids": row.position_ids, "documents": row.documents, "use_cache": False}
+    logits = model(**row.inputs, use_cache=False).logits.flatten(0, 1)
     # The LM head, a third of a small model's products, is computed where there is a label.
-    return model(row.input_ids, **options, logits_to_keep=row.predictors).logits.flatten(0, 1).float()  # type: ignore[no-any-return]
+    return (logits if "logits_to_keep" in row.inputs else logits[row.predictors]).float()  # type: ignore[no-any-return]
 
 
 def row_loss(model: PreTrainedModel, row: Row) -> torch.Tensor:
@@ -157,10 +139,6 @@ def row_loss(model: PreTrainedModel, row: Row) -> torch.Tensor:
 def interrupt_after_step() -> Iterator[threading.Event]:
     """An event that Ctrl-C sets, so that no update is cut in half; a second Ctrl-C interrupts at once."""
     event = threading.Event()
-    # Only the main thread may set handlers; elsewhere whoever started the thread decides.
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
     previous = signal.getsignal(signal.SIGINT)
 
     def on_interrupt(number: int, frame: object) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers import PreTrainedModel
 
@@ -55,9 +55,10 @@ class Team:
             model.to(self.device)  # type: ignore[arg-type]
             return
         whole = {name: parameter.detach() for name, parameter in model.named_parameters()}
-        for layer in decoder_layers(model):
-            fully_shard(layer, mesh=self.mesh)
-        fully_shard(model, mesh=self.mesh, reshard_after_forward=True)
+        # Gradients of bf16 weights are summed over the processes in fp32.
+        policy = MixedPrecisionPolicy(reduce_dtype=torch.float32)
+        for module in (*decoder_layers(model), model):
+            fully_shard(module, mesh=self.mesh, mp_policy=policy, reshard_after_forward=True)
         if self.rank:
             model.to_empty(device=self.device)
             model.tie_weights()
@@ -79,6 +80,16 @@ def decoder_layers(model: PreTrainedModel) -> torch.nn.ModuleList:
     return max((module for module in model.modules() if isinstance(module, torch.nn.ModuleList)), key=len)
 
 
+def same_bits_again(model: PreTrainedModel) -> None:
+    """On a GPU takes the variants of operations that give the same bits each time; one without such a variant fails.
+
+    Merely to warn would not do: then the fused attention's backward pass keeps to the variant that adds in any order.
+    """
+    torch.use_deterministic_algorithms(model.device.type == "cuda")
+    # It would also fill all memory that is about to be written.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
 def compile_layers(model: PreTrainedModel) -> None:
     """Makes each layer's small operations few kernels, anew for each length of a row: rows have few, and a kernel for
     all lengths could depend on which came first, so that a resumed run would differ in its last bits."""
@@ -95,9 +106,7 @@ def open_team() -> Iterator[Team]:
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
         torch.cuda.set_device(device)
-        # The same bits at every resume; an operation that has no such variant warns.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True, warn_only=True)
     if size == 1:
         yield Team(0, 1, device, None)
         return
@@ -132,13 +141,18 @@ def peak_memory_bytes(device: torch.device) -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Whether this is one of the frameworks' several out-of-memory errors."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or bool(CPU_OUT_OF_MEMORY.search(str(error)))
+
+
 @contextmanager
 def memory_named(device: torch.device, estimate: MemoryEstimate) -> Iterator[None]:
-    """Turns the frameworks' several out-of-memory errors into one line, with the estimate that was wrong."""
+    """Turns an out-of-memory error into one line, with the estimate that was wrong."""
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if not isinstance(error, (torch.OutOfMemoryError, MemoryError)) and not CPU_OUT_OF_MEMORY.search(str(error)):
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
             raise
         raise PacosError(
             f"train: out of memory on {device.type} at {peak_memory_bytes(device) / 1e9:.1f} GB, {estimate.said}; "

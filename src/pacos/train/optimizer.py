@@ -1,19 +1,22 @@
 """AdamW with linear warm-up and cosine decay, as the Alpaca run used it: in fp32, or as exact in half of the memory."""
 
 import math
-from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch.distributed.tensor import DTensor
 from torch.nn.functional import pad
 from torch.optim.adamw import adamw
 
+from pacos.core.recipe import TrainTable
+from pacos.train.data import PUBLISHED
+
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
 # 8-bit states: values of a row share a scale by this many; tensors smaller than that many numbers keep fp32 states.
 BLOCK = 256
 SMALL = 4096
+# By trained weight, what it lacks of its fp32 value where it is kept in bf16.
+Remainders = dict[torch.nn.Parameter, torch.Tensor]
 # Levels of an 8-bit number and the power they follow: dense near zero, where most of a block's values lie.
 FIRST, SECOND = (127, 2), (255, 4)
 
@@ -65,25 +68,24 @@ def dequantise(numbers: torch.Tensor, scale: torch.Tensor, levels: int, power: i
     return (flat.abs() ** power * flat.sign() * scales).reshape(numbers.shape)
 
 
-class CompactAdamW(torch.optim.Optimizer):
+class AdamW:
     """AdamW on weights that are rebuilt in fp32 for the moment of their update, one tensor at a time.
 
     `remainders` holds, for weights kept in bf16, what `split` left of their fp32 value. With `eight_bit` the moments
-    are kept in 8 bits and a scale a block. All states are tensors sharded as their weights are.
+    are kept in 8 bits and a scale a block. All states are there from the beginning, sharded as their weights are;
+    biases and norms are not decayed.
     """
 
-    def __init__(
-        self, groups: list[dict[str, Any]], remainders: dict[torch.nn.Parameter, torch.Tensor], eight_bit: bool
-    ) -> None:
-        super().__init__(groups, {"lr": 0.0, "weight_decay": 0.0})
-        self.clip = 1.0
-        parameters = [parameter for group in self.param_groups for parameter in group["params"]]
+    def __init__(self, model: torch.nn.Module, weight_decay: float, remainders: Remainders, eight_bit: bool) -> None:
+        self.weight_decay = weight_decay
         # A GPU would read and write memory for each of the forty operations; made one kernel, twice in all.
-        on_gpu = any(parameter.is_cuda for parameter in parameters)
+        on_gpu = any(parameter.is_cuda for parameter in model.parameters())
         self._update_8bit = torch.compile(update_8bit, dynamic=False) if on_gpu else update_8bit
-        for parameter in parameters:
-            state = self.state[parameter]
-            state["step"] = torch.zeros((), device=parameter.device)
+        self.state: dict[torch.nn.Parameter, dict[str, torch.Tensor]] = {}
+        for parameter in model.parameters():
+            if not parameter.requires_grad:
+                continue
+            state = self.state[parameter] = {"step": torch.zeros((), device=parameter.device)}
             if parameter in remainders:
                 state["remainder"] = remainders[parameter]
             compact = eight_bit and parameter.ndim >= 2 and parameter.numel() >= SMALL
@@ -95,21 +97,24 @@ class CompactAdamW(torch.optim.Optimizer):
                     scale = parameter.detach().flatten(1)[:, :1].expand(-1, blocks)
                     state[f"{name}_scale"] = torch.zeros_like(scale, dtype=torch.float32).contiguous()
 
+    def gradients(self) -> list[torch.Tensor]:
+        """This process's part of every gradient."""
+        return [local(parameter.grad) for parameter in self.state if parameter.grad is not None]
+
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+    def step(self, rate: float, clip: float = 1.0) -> None:
         """One update of every weight that has a gradient, multiplied by `clip`."""
-        for group in self.param_groups:
-            numbers = [group["lr"], group["weight_decay"], self.clip]
-            # As tensors, so that another rate is no other function to compile.
-            tensors = torch.tensor(numbers, device=group["params"][0].device if group["params"] else None).unbind()
-            for parameter in group["params"]:
-                if parameter.grad is None or not local(parameter).numel():
-                    continue
-                state = {name: local(value) for name, value in self.state[parameter].items()}
-                if "exp_avg_scale" in state:
-                    self._update_8bit(local(parameter), local(parameter.grad), state, *tensors)
-                else:
-                    update_fp32(local(parameter), local(parameter.grad), state, *numbers)
+        # As tensors, so that another rate is no other function to compile; made once, not for each weight.
+        scalars = torch.tensor([rate, self.weight_decay, clip], device=next(iter(self.state)).device).unbind()
+        for parameter, sharded in self.state.items():
+            if parameter.grad is None or not local(parameter).numel():
+                continue
+            state = {name: local(value) for name, value in sharded.items()}
+            if "exp_avg_scale" in state:
+                self._update_8bit(local(parameter), local(parameter.grad), state, *scalars)
+            else:
+                decay = self.weight_decay if parameter.ndim >= 2 else 0.0
+                update_fp32(local(parameter), local(parameter.grad), state, rate, decay, clip)
 
 
 def update_fp32(
@@ -163,46 +168,14 @@ def _dither(step: torch.Tensor) -> torch.Tensor:
     return ((places * 0.7548776662466927 + step.double() * 0.5698402909980532) % 1).float()
 
 
-def make_optimizer(
-    model: torch.nn.Module, weight_decay: float, remainders: dict[torch.nn.Parameter, torch.Tensor], eight_bit: bool
-) -> torch.optim.Optimizer:
-    """AdamW, β 0.9/0.999 and ε 1e-8, with its states there from the beginning; biases and norms are not decayed."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    if remainders or eight_bit:
-        return CompactAdamW(groups, remainders, eight_bit)
-    optimizer = torch.optim.AdamW(groups, betas=BETAS, eps=EPSILON, fused=True)
-    for parameter in parameters:
-        moments = {name: torch.zeros_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
-        optimizer.state[parameter] = {"step": torch.zeros((), device=parameter.device), **moments}
-    return optimizer
+def scheduled_rate(step: int, total_steps: int, table: TrainTable) -> float:
+    """The learning rate of optimizer step `step`, counted from 0: linear to its peak, then half a cosine towards 0.
 
-
-def clip_gradients(
-    optimizer: torch.optim.Optimizer, most: float, total: Callable[[torch.Tensor], torch.Tensor]
-) -> float:
-    """Scales the gradients to norm `most` where it is larger; returns the norm. `total` sums over the processes."""
-    gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-    norms = [torch.linalg.vector_norm(local(gradient), dtype=torch.float32) for gradient in gradients]
-    norm = float(total(torch.stack(norms).square().sum()).sqrt())
-    factor = min(1.0, most / (norm + 1e-6))
-    if isinstance(optimizer, CompactAdamW):
-        optimizer.clip = factor
-    elif factor < 1:
-        torch._foreach_mul_([local(gradient) for gradient in gradients], factor)
-    return norm
-
-
-def scheduled_rate(step: int, total_steps: int, peak: float, warmup_ratio: float) -> float:
-    """The learning rate of optimizer step `step`, counted from 1: linear to `peak`, then half a cosine towards 0.
-
-    Unlike transformers' schedule no step has rate 0, so that a run of one step trains too.
+    `alpaca-2023` has transformers' schedule, whose first step has rate 0. In `modern` none has, so that a run of one
+    step trains too.
     """
-    warmup = math.ceil(total_steps * warmup_ratio)
-    if step <= warmup:
-        return peak * step / warmup
-    progress = (step - 1 - warmup) / max(total_steps - warmup, 1)
-    return peak * 0.5 * (1.0 + math.cos(math.pi * progress))
+    warmup = math.ceil(total_steps * table.warmup_ratio)
+    if step < warmup:
+        return table.learning_rate * (step + (table.mode != PUBLISHED)) / warmup
+    progress = (step - warmup) / max(total_steps - warmup, 1)
+    return table.learning_rate * 0.5 * (1.0 + math.cos(math.pi * progress))

@@ -28,10 +28,9 @@ Weighed = tuple[Document, float]
 class Row:
     """One micro-batch: packed documents end to end (B is 1), or padded ones below each other."""
 
-    input_ids: torch.Tensor
-    """[B, T]."""
-    position_ids: torch.Tensor
-    """[B, T]; they begin again at 0, or after the shared prefix, with each document."""
+    inputs: dict[str, Any]
+    """What the model is called with: `input_ids` [B, T] and, packed, `position_ids` [1, T], which begin again at 0 or
+    after the shared prefix with each document, their `documents` and the `logits_to_keep`; padded, `attention_mask`."""
     predictors: torch.Tensor
     """[L]: places in B x T whose next token is supervised, the only ones the LM head is needed at."""
     labels: torch.Tensor
@@ -40,15 +39,15 @@ class Row:
     """[L]: what each label's loss counts; over a whole step they sum to 1."""
     computed_tokens: int
     """Of B x T without filling: less than the documents' own where they share a prefix."""
-    documents: Documents | None = None
-    """Where packed documents lie."""
-    padding_mask: torch.Tensor | None = None
-    """[B, T] of padded documents: 1 at tokens."""
 
     def to(self, device: torch.device) -> Self:
         """The same row on a device."""
-        tensors: dict[str, Any] = {name: value for name, value in vars(self).items() if isinstance(value, torch.Tensor)}
-        return replace(self, **{name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()})
+
+        def moved(values: dict[str, Any]) -> dict[str, Any]:
+            tensors = {name: value for name, value in values.items() if isinstance(value, torch.Tensor)}
+            return values | {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}
+
+        return replace(self, **moved(vars(self)) | {"inputs": moved(self.inputs)})
 
 
 class Segment(NamedTuple):
@@ -184,27 +183,21 @@ class Packer:
         places = torch.tensor([place for place, _ in labelled], dtype=torch.long)
         empty = -len(places) % MULTIPLE or MULTIPLE * (not labelled)
         positions = [torch.arange(segment.start, segment.start + len(segment.ids)) for segment in segments]
+        predictors = torch.cat([places - 1, places.new_zeros(empty)])
+        documents = Documents(tuple(len(s.ids) for s in segments), tuple(s.continues for s in segments))
+        inputs = {"input_ids": ids[None], "position_ids": torch.cat(positions)[None]}
         return Row(
-            input_ids=ids[None],
-            position_ids=torch.cat(positions)[None],
-            predictors=torch.cat([places - 1, places.new_zeros(empty)]),
+            {**inputs, "documents": documents, "logits_to_keep": predictors},
+            predictors,
             labels=torch.cat([ids[places], places.new_full((empty,), NO_LABEL)]),
             weights=torch.tensor([weight for _, weight in labelled] + [0.0] * empty),
             computed_tokens=computed,
-            documents=Documents(tuple(len(s.ids) for s in segments), tuple(s.continues for s in segments)),
         )
 
 
 def _padded_row(pairs: list[Weighed]) -> Row:
     batch = collate([document for document, _ in pairs] or [Document("", [0], 1)])
-    ids = batch["input_ids"]
-    places = (batch["labels"].flatten() != NO_LABEL).nonzero().flatten()
-    return Row(
-        input_ids=ids,
-        position_ids=torch.arange(ids.shape[1]).expand_as(ids).contiguous(),
-        predictors=places - 1,
-        labels=ids.flatten()[places],
-        weights=torch.tensor([weight for document, weight in pairs for _ in range(document.num_labels)]),
-        computed_tokens=sum(len(document.input_ids) for document, _ in pairs),
-        padding_mask=batch["attention_mask"],
-    )
+    labels = batch.pop("labels").flatten()
+    places = (labels != NO_LABEL).nonzero().flatten()
+    weights = torch.tensor([weight for document, weight in pairs for _ in range(document.num_labels)])
+    return Row(batch, places - 1, labels[places], weights, sum(len(document.input_ids) for document, _ in pairs))

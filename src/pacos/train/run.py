@@ -1,9 +1,9 @@
 """The training stage: a base and instruction data in, a student out."""
 
 import importlib
-from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,23 @@ from pacos.core.models import resolve_model, weights_sha256
 from pacos.core.recipe import Recipe, TrainTable
 from pacos.core.run_folder import RunFolder
 from pacos.train.base import Base, has_dropout, load_base, split_weights
-from pacos.train.checkpoint import Checkpoints, Progress
-from pacos.train.data import DataReport, TrainingData, load_data, shared_prefixes
-from pacos.train.loop import Loop, OnStep
-from pacos.train.machine import Team, compile_layers, memory_named, open_team, peak_flops, peak_memory_bytes
+from pacos.train.checkpoint import Checkpoints
+from pacos.train.data import TrainingData, load_data, report_lines, shared_prefixes
+from pacos.train.loop import Follow, Loop, OnStep
+from pacos.train.machine import (
+    Team,
+    compile_layers,
+    memory_named,
+    open_team,
+    peak_flops,
+    peak_memory_bytes,
+    same_bits_again,
+)
 from pacos.train.memory import MemoryEstimate, estimate_memory
-from pacos.train.optimizer import make_optimizer
+from pacos.train.optimizer import AdamW, Remainders
 from pacos.train.packing import Packer, row_fill
-from pacos.train.student import Remainders, check_student, probe, save_student
-from pacos.train.tracking import Tracker, logged_steps
+from pacos.train.student import check_student, probe, save_student
+from pacos.train.tracking import logged_steps, tracker
 
 FINAL_STEPS = 10
 
@@ -64,53 +72,63 @@ def run(recipe: Recipe, run: RunFolder) -> TrainReport | None:
     dataset, tables = _dataset(recipe, run)
     with open_team() as team:
         if team.rank:
-            _train(recipe.train, dataset, run.path / "train", team, lambda event, **values: None)
-            return None
+            return _train(recipe.train, dataset, run, team)
         with run.stage("train", tables, (dataset, *_base_files(recipe.train.base))) as stage:
             if stage.done:
                 return _told(TrainReport(**stage.report()), stage.folder)
-            report = _train(recipe.train, dataset, stage.folder, team, stage.log)
+            report = _train(recipe.train, dataset, run, team)
+            assert report
             stage.finish(asdict(report), ("steps.jsonl", "model"))
         return _told(report, stage.folder)
 
 
-def _train(table: TrainTable, dataset: Path, folder: Path, team: Team, log: Callable[..., None]) -> TrainReport:
+def _train(table: TrainTable, dataset: Path, run: RunFolder, team: Team) -> TrainReport | None:
+    """The whole of it, by every process; the report is process 0's."""
+    folder = run.path / "train"
     estimate = estimate_memory(table, team.device, team.size)
     torch.manual_seed(table.seed)
-    base = load_base(table, weights=team.rank == 0 or table.engine == "trainer")
-    data = load_data(dataset, table, base.tokenizer)
-    packer = _packer(table, base, estimate, team)
-    origin = {"base": base.sha256, "dataset": sha256_file(dataset)}
-    if team.rank == 0:
-        _tell(data.report, base, packer, estimate, team)
-    log("train", device=team.device.type, processes=team.size, precision=estimate.precision)
-    with memory_named(team.device, estimate), ExitStack() as stack:
-        on_step: OnStep = lambda values: None  # noqa: E731
+    with memory_named(team.device, estimate):
+        base = load_base(table, weights=team.rank == 0 or table.engine == "trainer")
+        data = load_data(dataset, table, base.tokenizer)
+        packer = _packer(table, base, estimate, team)
+        origin, follow = {}, _untold
         if team.rank == 0:
-            on_step = stack.enter_context(Tracker(folder, table, data.report.planned_steps)).step
-        train = _by_trainer if table.engine == "trainer" else _by_loop
-        checkpoints = Checkpoints(folder / "checkpoints", origin, team)
-        progress, remainders, heldout_loss_after = train(table, base, data, packer, estimate, checkpoints, on_step)
+            _tell(data.report, base, packer, estimate, team)
+            run.log("train", "train", device=team.device.type, processes=team.size, precision=estimate.precision)
+            origin = {"base": weights_sha256(base.folder), "dataset": sha256_file(dataset)}
+            follow = partial(tracker, folder, table, data.report["planned_steps"])
+        if table.engine == "trainer":
+            # It takes two seconds to import, and few need it.
+            trainer = importlib.import_module("pacos.train.hf_trainer")
+            trainer.train(base.model, data, table, folder / "checkpoints", estimate, team, follow)
+            trained: Trained = {}, None, None
+        else:
+            checkpoints = Checkpoints(folder / "checkpoints", team, origin)
+            trained = _by_loop(table, base, data, packer, estimate, checkpoints, follow)
+        remainders, before, after = trained
         expected = probe(base.model, team.device)
         save_student(base, remainders, table.lora is not None, folder / "model", team)
         team.wait()
-    if team.rank == 0:
-        check_student(folder / "model", expected, estimate.precision)
-    losses = [step["loss"] for step in logged_steps(folder)][-FINAL_STEPS:]
+    if team.rank:
+        return None
+    check_student(folder / "model", expected, estimate.precision)
+    told = logged_steps(folder)
+    real_tokens, seconds = (sum(step[key] for step in told) for key in ("real_tokens", "seconds"))
+    last = [step["loss"] for step in told[-FINAL_STEPS:]]
     return TrainReport(
-        steps=progress.step,
-        examples=data.report.examples,
-        real_tokens=progress.real_tokens,
-        real_tokens_per_second=round(progress.real_tokens / progress.seconds, 1),
-        final_loss=sum(losses) / len(losses),
-        seconds=round(progress.seconds, 2),
+        steps=len(told),
+        examples=data.report["examples"],
+        real_tokens=int(real_tokens),
+        real_tokens_per_second=round(real_tokens / seconds, 1),
+        final_loss=sum(last) / len(last),
+        seconds=round(seconds, 2),
         weights_sha256=weights_sha256(folder / "model"),
         base=table.base,
-        base_sha256=base.sha256,
+        base_sha256=origin["base"],
         dataset=str(dataset),
-        counts=asdict(data.report),
-        heldout_loss_before=progress.heldout_loss_before,
-        heldout_loss_after=heldout_loss_after,
+        counts=data.report,
+        heldout_loss_before=before,
+        heldout_loss_after=after,
         device=team.device.type,
         processes=team.size,
         precision=estimate.precision,
@@ -121,12 +139,13 @@ def _train(table: TrainTable, dataset: Path, folder: Path, team: Team, log: Call
     )
 
 
-Trained = tuple[Progress, Remainders, float | None]
+# What the weights lack of fp32, and the held-out loss before and after.
+Trained = tuple[Remainders, float | None, float | None]
 
 
 def _by_loop(
     table: TrainTable, base: Base, data: TrainingData, packer: Packer, estimate: MemoryEstimate,
-    checkpoints: Checkpoints, on_step: OnStep,
+    checkpoints: Checkpoints, follow: Follow,
 ) -> Trained:  # fmt: skip
     model, team = base.model, checkpoints.team
     lows = split_weights(model) if estimate.precision == "split" else {}
@@ -134,32 +153,21 @@ def _by_loop(
     if team.device.type == "cuda" and base.packs:
         compile_layers(model)
     team.place(model)
+    if base.packs:
+        same_bits_again(model)
     remainders = {p: team.share(lows[name], p) for name, p in model.named_parameters() if name in lows}
-    optimizer = make_optimizer(model, table.weight_decay, remainders, estimate.eight_bit)
-    progress = checkpoints.load(model, optimizer)
+    optimizer = AdamW(model, table.weight_decay, remainders, estimate.eight_bit)
+    step, before = checkpoints.load(model, optimizer)
     loop = Loop(model, optimizer, table, team, packer, estimate.precision, peak_flops(team.device, estimate.precision))
-    if progress.step == 0 and data.heldout:
-        progress.heldout_loss_before = loop.mean_loss(data.heldout)
-    loop.train(data.documents, data.report.planned_steps, progress, checkpoints, on_step)
-    return progress, remainders, loop.mean_loss(data.heldout) if data.heldout else None
+    if step == 0 and data.heldout:
+        before = loop.mean_loss(data.heldout)
+    with follow(step + 1) as on_step:
+        loop.train(data, step, lambda step: checkpoints.save(model, optimizer, step, before), on_step)
+    return remainders, before, loop.mean_loss(data.heldout) if data.heldout else None
 
 
-def _by_trainer(
-    table: TrainTable, base: Base, data: TrainingData, packer: Packer, estimate: MemoryEstimate,
-    checkpoints: Checkpoints, on_step: OnStep,
-) -> Trained:  # fmt: skip
-    """Without held-out losses: Trainer has the model until it is done."""
-    if estimate.precision == "split" or estimate.eight_bit:
-        raise PacosError(
-            'train.engine = "trainer" keeps weights and optimizer states in fp32; '
-            'leave train.precision = "split" and train.optimizer = "adamw-8bit" out, or take train.engine = "pacos".'
-        )
-    # It takes two seconds to import, and few need it.
-    trainer = importlib.import_module("pacos.train.hf_trainer")
-    steps, folder = data.report.planned_steps, checkpoints.folder
-    trainer.train(base.model, data.documents, table, steps, folder, estimate.precision, checkpoints.team, on_step)
-    told = logged_steps(folder.parent)
-    return Progress(steps, *(int(sum(step[key] for step in told)) for key in ("real_tokens", "seconds"))), {}, None
+def _untold(first: int) -> AbstractContextManager[OnStep]:
+    return nullcontext(lambda values: None)
 
 
 def _packer(table: TrainTable, base: Base, estimate: MemoryEstimate, team: Team) -> Packer:
@@ -184,14 +192,14 @@ def _base_files(name: str) -> tuple[Path, ...]:
     return tuple(sorted(folder.glob("model*.safetensors"))) if folder.is_dir() else ()
 
 
-def _tell(report: DataReport, base: Base, packer: Packer, estimate: MemoryEstimate, team: Team) -> None:
+def _tell(report: dict[str, Any], base: Base, packer: Packer, estimate: MemoryEstimate, team: Team) -> None:
     kind = "8-bit" if estimate.eight_bit else "fp32"
     machine = f"{team.size} x {team.device.type}, {estimate.precision}, {kind} AdamW"
     how = "packed" if base.packs else "padded: its attention is its own"
     shared = " and ".join(str(len(prefix)) for prefix in packer.prefixes)
     print(f"train: {base.model.num_parameters():,} parameters on {machine}, {estimate.said}")
     print(f"train: {how}, rows of {packer.row_tokens:,} tokens{f', sharing prefixes of {shared}' if shared else ''}")
-    print("\n".join(report.lines()), flush=True)
+    print("\n".join(report_lines(report)), flush=True)
 
 
 def _told(report: TrainReport, folder: Path) -> TrainReport:

@@ -18,12 +18,10 @@ from pacos.core.prompts import chat_template
 from pacos.train import attention
 from pacos.train.base import Base
 from pacos.train.machine import Team
-from pacos.train.optimizer import join
+from pacos.train.optimizer import Remainders, join
 
 # How far the saved model's logits may lie from the trained one's: nothing but another order of summing in fp32.
 TOLERANCE = {"fp32": 1e-3, "bf16": 1e-3, "split": 0.1}
-# By trained weight, what it lacks of its fp32 value where it is kept in bf16.
-Remainders = dict[torch.nn.Parameter, torch.Tensor]
 
 
 def save_student(base: Base, remainders: Remainders, adapters: bool, folder: Path, team: Team) -> None:
