@@ -62,7 +62,8 @@ def check_no_key_on_disk(tmp_path: Path) -> None:
 )
 def test_a_server_that_refuses(tmp_path: Path, fault: str, said: str) -> None:
     with OpenAIServer(always(fault)) as server:
-        check_one_line(pacos(tmp_path, server.base_url), said)
+        # One at a time: a slow machine would say that it waits for the others.
+        check_one_line(pacos(tmp_path, server.base_url, "teacher.concurrency=1"), said)
     check_no_key_on_disk(tmp_path)
 
 
