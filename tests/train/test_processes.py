@@ -1,6 +1,7 @@
 """Several processes on the CPU: one run's numbers, killed and resumed to the bit, on another number too."""
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -11,7 +12,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from pacos.core.recipe import Recipe
+from pacos.core.recipe import Recipe, load_run
+from pacos.core.run_folder import RunFolder
 from tests.train import members
 
 MakeRecipe = Callable[..., Recipe]
@@ -120,3 +122,17 @@ def test_gpus_starts_the_processes_and_one_line_says_what_is_wrong(
         'pacos: train.engine = "trainer" on several CPU processes would silently be DDP, with no sharding; '
         'run it in one process, on GPUs, or with train.engine = "pacos".'
     ]
+
+
+def test_ending_the_launcher_ends_its_processes(arguments: Callable[..., list[str]], tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    command = [sys.executable, "-m", "pacos", "train", *arguments(folder, num_epochs=400), "--gpus", "2"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as launcher:
+        while not steps(folder) and launcher.poll() is None:
+            time.sleep(0.05)
+        launcher.terminate()
+        assert launcher.wait(30) == 128 + signal.SIGTERM
+    told = len(steps(folder))
+    # The lock is free again: nobody is at work on the run.
+    with RunFolder(folder, load_run(folder)):
+        assert len(steps(folder)) == told

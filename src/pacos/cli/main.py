@@ -87,12 +87,12 @@ def train(
     gpus: Annotated[int, typer.Option("--gpus", min=1, help="Processes on this machine, one a GPU.")] = 1,
 ) -> None:
     """Fine-tune the base on the data."""
-    if gpus > 1:
+    folder = _open(recipe, overrides, run)
+    if gpus > 1 and not folder.is_done("train"):
         from pacos.cli.processes import launch
 
         arguments = [str(recipe), *(overrides or ()), *(("--run", str(run)) if run else ())]
         raise typer.Exit(launch(gpus, arguments))
-    folder = _open(recipe, overrides, run)
     # Of processes that torchrun started, the first holds the run's lock; the others only compute.
     if os.environ.get("RANK", "0") == "0":
         with folder:

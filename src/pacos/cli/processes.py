@@ -1,6 +1,7 @@
 """`pacos train --gpus N`: the same command in N processes of this machine."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -19,16 +20,20 @@ def launch(count: int, arguments: Sequence[str]) -> int:
         port = free.getsockname()[1]
     shared = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     command = [sys.executable, "-m", "pacos", "train", *arguments]
-    members = []
-    for rank in map(str, range(count)):
-        env = {"OMP_NUM_THREADS": "1", **os.environ, **shared, "RANK": rank, "LOCAL_RANK": rank}
-        members.append(subprocess.Popen(command, env=env))
-    codes: list[int | None] = [None]
-    while None in codes and not any(codes):
-        with suppress(KeyboardInterrupt):
-            time.sleep(0.1)
-        codes = [member.poll() for member in members]
-    for member in members:
-        member.kill()
-        member.wait()
+    # Whoever ends this process means all of them.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    members: list[subprocess.Popen[bytes]] = []
+    try:
+        for rank in map(str, range(count)):
+            env = {"OMP_NUM_THREADS": "1", **os.environ, **shared, "RANK": rank, "LOCAL_RANK": rank}
+            members.append(subprocess.Popen(command, env=env))
+        codes: list[int | None] = [None]
+        while None in codes and not any(codes):
+            with suppress(KeyboardInterrupt):
+                time.sleep(0.1)
+            codes = [member.poll() for member in members]
+    finally:
+        for member in members:
+            member.kill()
+            member.wait()
     return next((code for code in codes if code), 0)

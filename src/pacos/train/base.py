@@ -4,7 +4,7 @@ import importlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
@@ -49,9 +49,14 @@ def load_base(table: TrainTable, weights: bool = True) -> Base:
         tokenizer = load_tokenizer(path)
         config = AutoConfig.from_pretrained(path)
         packs = table.engine == "pacos" and _packs(config, table.max_length)
-        kind = {"attn_implementation": attention.NAME} if packs else {}
+        kind: dict[str, Any] = {"attn_implementation": attention.NAME} if packs else {}
         if weights:
-            model = AutoModelForCausalLM.from_pretrained(path, config=config, dtype=torch.float32, **kind)
+            kind |= {"dtype": torch.float32, "output_loading_info": True}
+            model, info = cast(Any, AutoModelForCausalLM.from_pretrained(path, config=config, **kind))
+            if info["missing_keys"]:
+                raise ValueError(f"its files lack {min(info['missing_keys'])}, which would be random numbers")
+            if not packs and _sees_ahead(model):
+                raise ValueError("it sees the tokens that it is to predict, so it would learn to copy them")
             # What could not be saved after training is refused before it.
             model.generation_config.validate(strict=True)
         else:
@@ -81,6 +86,14 @@ def load_base(table: TrainTable, weights: bool = True) -> Base:
     else:
         grow_vocabulary(model, tokenizer, table.mode)
     return Base(model, tokenizer, packs, folder)
+
+
+@torch.no_grad()
+def _sees_ahead(model: PreTrainedModel) -> bool:
+    """Whether a token moves the logits of those before it, as in an encoder that has a head for language models."""
+    model.train(False)
+    one, other = model(torch.tensor([[5, 6, 7, 8], [5, 6, 7, 9]]), use_cache=False).logits[:, :3]
+    return not torch.allclose(one, other, atol=1e-4)
 
 
 def _packs(config: object, max_length: int) -> bool:

@@ -1,5 +1,7 @@
 """Checkpoints: whatever moment a run is killed at, the next one goes on as if it had not been."""
 
+import json
+import logging
 import os
 import re
 import shutil
@@ -15,7 +17,7 @@ from torch.distributed.checkpoint.state_dict_saver import save
 from transformers import PreTrainedModel
 
 from pacos.core.errors import PacosError
-from pacos.core.files import read_json, write_error, write_json
+from pacos.core.files import write_error, write_json
 from pacos.train.machine import Team, out_of_memory
 from pacos.train.optimizer import AdamW
 
@@ -68,12 +70,14 @@ class Checkpoints:
             return 0, None
         path = paths[-1]
         try:
-            record = read_json(path / "progress.json", "record of a checkpoint")
+            record = json.loads((path / "progress.json").read_text(encoding="utf-8"))
             self._check_origin(path, record["origin"])
             for name, was in record["versions"].items():
                 if self.team.rank == 0 and (now := version(name)) != was:
                     said = f"train: {path} was made with {name} {was}, this is {now}: not the same to the bit"
                     print(said, file=sys.stderr)
+            # What is damaged is told in one line below, not by tracebacks in the root logger.
+            logging.disable(logging.CRITICAL)
             load(_state(model, optimizer), checkpoint_id=path, no_dist=not self.team.mesh)
             return int(path.name.removeprefix("step-")), record["heldout_loss_before"]
         except PacosError:
@@ -87,6 +91,8 @@ class Checkpoints:
                 f"{path}: this checkpoint is damaged ({reason[:120]}); "
                 "remove it, and the same command goes on from the one before."
             ) from None
+        finally:
+            logging.disable(logging.NOTSET)
 
     def _check_origin(self, path: Path, was: dict[str, str]) -> None:
         # The run folder compares small inputs by itself; a base of many gigabytes is compared here alone.

@@ -104,7 +104,10 @@ def open_team() -> Iterator[Team]:
     rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     device = choose_device()
     if device.type == "cuda":
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+        number, there = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
+        if number >= there:
+            raise PacosError(f"train: this machine has {there} GPUs and process {number + 1} has none; lower --gpus.")
+        device = torch.device("cuda", number)
         torch.cuda.set_device(device)
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     if size == 1:

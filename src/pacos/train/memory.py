@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from pacos.core.errors import PacosError
 from pacos.core.models import resolve_model
@@ -60,10 +60,7 @@ def estimate_memory(table: TrainTable, device: torch.device, devices: int = 1) -
     """
     precision = choose_precision(table.precision, device)
     capacity = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
-    config = _config(table.base)
-    # On the meta device a model has shapes and no storage.
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
+    config, model = _shapes(table.base)
     parameters = model.num_parameters()
     if table.precision == "auto" and device.type == "cuda" and parameters > LARGE and table.engine == "pacos":
         precision = "split"
@@ -108,12 +105,16 @@ def _estimate(
     )
 
 
-def _config(base: str) -> PreTrainedConfig:
+def _shapes(base: str) -> tuple[PreTrainedConfig, PreTrainedModel]:
+    """A base on the meta device, where it has shapes and no storage."""
+    path = resolve_model(base)
     try:
-        config: PreTrainedConfig = AutoConfig.from_pretrained(resolve_model(base))
-        return config
-    except (OSError, ValueError, KeyError) as error:
+        config = AutoConfig.from_pretrained(path)
+        with torch.device("meta"):
+            return config, AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
+    # Every kind of model finds its own words and classes for what is wrong with its configuration.
+    except Exception as error:
         raise PacosError(
-            f"train.base {base}: its config.json cannot be used ({str(error).strip().splitlines()[0][:160]}); "
+            f"train.base {base}: its config.json cannot be used ({' '.join(str(error).split())[:160]}); "
             "expected a Hugging Face causal LM. Check the path or the name."
         ) from error

@@ -90,6 +90,7 @@ def _train(table: TrainTable, dataset: Path, run: RunFolder, team: Team) -> Trai
     with memory_named(team.device, estimate):
         base = load_base(table, weights=team.rank == 0 or table.engine == "trainer")
         data = load_data(dataset, table, base.tokenizer)
+        _check_positions(table, base, data)
         packer = _packer(table, base, estimate, team)
         origin, follow = {}, _untold
         if team.rank == 0:
@@ -170,6 +171,15 @@ def _untold(first: int) -> AbstractContextManager[OnStep]:
     return nullcontext(lambda values: None)
 
 
+def _check_positions(table: TrainTable, base: Base, data: TrainingData) -> None:
+    known, longest = getattr(base.model.config, "max_position_embeddings", None), data.report["longest_tokens"]
+    if known and longest > known:
+        raise PacosError(
+            f"train.max_length {table.max_length}: the longest example has {longest:,} tokens and {table.base} knows "
+            f"{known:,} positions; set train.max_length={known}."
+        )
+
+
 def _packer(table: TrainTable, base: Base, estimate: MemoryEstimate, team: Team) -> Packer:
     share = table.share_prefix and base.packs and not has_dropout(base.model)
     prefixes = shared_prefixes(base.tokenizer) if share else ()
@@ -183,7 +193,7 @@ def _dataset(recipe: Recipe, run: RunFolder) -> tuple[Path, tuple[str, ...]]:
         return run.finished("generate") / "dataset.json", ("train", "teacher", "generate")
     path = Path(recipe.train.dataset)
     if not path.is_file():
-        raise PacosError(f"train.dataset {path}: no such file; expected an Alpaca-format dataset. Check the path.")
+        raise PacosError(f"train.dataset {path}: no file there; expected an Alpaca-format dataset. Check the path.")
     return path, ("train",)
 
 

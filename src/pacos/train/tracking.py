@@ -32,6 +32,12 @@ def tracker(folder: Path, table: TrainTable, total: int, first: int) -> Iterator
     kept = path.read_bytes().split(b"\n")[: first - 1] if path.exists() else []
     with atomic_open(path, "wb") as file:
         file.writelines(line + b"\n" for line in kept)
+    before = logged_steps(folder)
+    if [values.get("step") for values in before] != list(range(1, first)):
+        raise PacosError(
+            f"{path}: is not the log of the {first - 1} steps before the last checkpoint; "
+            f"put it back as it was, or remove {folder} to begin anew."
+        )
     (folder / "tensorboard").mkdir(exist_ok=True)
     with ExitStack() as stack:
         service = _service(folder, table, stack) if table.track else None
@@ -39,7 +45,7 @@ def tracker(folder: Path, table: TrainTable, total: int, first: int) -> Iterator
         # Not the package's SummaryWriter: its thread dies of a full disk and leaves the process waiting for it.
         events = stack.enter_context(closing(RecordWriter(str(folder / "tensorboard/events.out.tfevents.pacos"))))
         events.write(Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
-        for values in logged_steps(folder):
+        for values in before:
             events.write(_event(values))
         began = time.perf_counter()
 
