@@ -1,6 +1,7 @@
 """Several processes on the CPU: one run's numbers, killed and resumed to the bit, on another number too."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -136,3 +137,13 @@ def test_ending_the_launcher_ends_its_processes(arguments: Callable[..., list[st
     # The lock is free again: nobody is at work on the run.
     with RunFolder(folder, load_run(folder)):
         assert len(steps(folder)) == told
+
+
+@pytest.mark.parametrize("told", [{"WORLD_SIZE": "two"}, {"WORLD_SIZE": "2"}, {"RANK": "first"}])
+def test_half_an_environment_of_torchrun_is_one_line(
+    arguments: Callable[..., list[str]], tmp_path: Path, told: dict[str, str]
+) -> None:
+    command = [sys.executable, "-m", "pacos", "train", *arguments(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env={**os.environ, **told})
+    assert done.returncode == 2
+    assert [line for line in done.stderr.splitlines() if "as torchrun sets them" in line] == done.stderr.splitlines()

@@ -101,23 +101,35 @@ def compile_layers(model: PreTrainedModel) -> None:
 @contextmanager
 def open_team() -> Iterator[Team]:
     """This process alone, or with those that torchrun or `--gpus` started beside it."""
-    rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    device = choose_device()
-    if device.type == "cuda":
-        number, there = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
-        if number >= there:
-            raise PacosError(f"train: this machine has {there} GPUs and process {number + 1} has none; lower --gpus.")
-        device = torch.device("cuda", number)
-        torch.cuda.set_device(device)
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    if size == 1:
-        yield Team(0, 1, device, None)
-        return
-    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     try:
-        yield Team(rank, size, device, init_device_mesh(device.type, (size,)))
+        rank, size, number = (
+            int(os.environ.get(name, default)) for name, default in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0))
+        )
+        device = _own_device(number)
+        if size > 1:
+            dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+    except ValueError as error:
+        raise PacosError(
+            f"train: {' '.join(str(error).split())[:160]}; RANK, LOCAL_RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT "
+            "are to be as torchrun sets them, or not there. Unset them."
+        ) from None
+    try:
+        yield Team(rank, size, device, init_device_mesh(device.type, (size,)) if size > 1 else None)
     finally:
-        dist.destroy_process_group()
+        if size > 1:
+            dist.destroy_process_group()
+
+
+def _own_device(number: int) -> torch.device:
+    device = choose_device()
+    if device.type != "cuda":
+        return device
+    there = torch.cuda.device_count()
+    if number >= there:
+        raise PacosError(f"train: this machine has {there} GPUs and process {number + 1} has none; lower --gpus.")
+    torch.cuda.set_device(number)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    return torch.device("cuda", number)
 
 
 def peak_flops(device: torch.device, precision: str) -> float:
