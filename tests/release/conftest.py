@@ -55,6 +55,8 @@ def make_release(tmp_path: Path) -> Callable[..., Path]:
                 "final_loss": 0.4321,
                 "seconds": 61.0,
                 "weights_sha256": "ab" * 32,
+                "precision": "bf16",
+                "optimizer": "adamw",
             },
         }
         if evaluated:

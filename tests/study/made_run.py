@@ -103,7 +103,8 @@ def make_train(folder: Path, num_steps: int = 30) -> None:
         "base_sha256": "cd" * 32, "dataset": "generate/dataset.json",
         "counts": {"records": 60, "heldout": 3, "examples": 57, "truncated": 1, "histogram": {"1-32": 57}},
         "heldout_loss_before": 3.3456, "heldout_loss_after": 0.7891, "device": "cpu", "precision": "bf16",
-        "parameters": 3_051_072, "peak_memory_bytes": 1_234_567_890, "estimated_memory_bytes": 1_200_000_000,
+        "parameters": 3_051_072, "trained_parameters": 3_051_072,
+        "peak_memory_bytes": 1_234_567_890, "estimated_memory_bytes": 1_200_000_000,
         "processes": 1, "optimizer": "adamw",
     })  # fmt: skip
 

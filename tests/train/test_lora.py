@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
+from pacos.core.files import sha256_file
 from pacos.core.recipe import Recipe
 from pacos.core.run_folder import RunFolder
 from pacos.release.run import run as release
@@ -42,6 +43,11 @@ def test_adapters_are_trained_saved_for_peft_and_merged(
     assert torch.allclose(merged(ids).logits, adapted(ids).logits, atol=1e-4)
     assert (merged(ids).logits - base(ids).logits).abs().max() > 0.1
     assert (folder / "release/weights_diff/manifest.json").exists()
+    assert report.trained_parameters == sum(tensor.numel() for tensor in saved.values())
+    assert report.parameters == report.trained_parameters + base.num_parameters()
+    card = (folder / "release/MODEL_CARD.md").read_text()
+    assert sha256_file(folder / "release/model/model.safetensors") in card
+    assert f"LoRA of rank 4, alpha 8: {report.trained_parameters:,} parameters" in card
 
 
 def test_adapters_resume_to_the_bit(short_recipe: MakeRecipe, tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ def test_ending_the_launcher_ends_its_processes(arguments: Callable[..., list[st
         assert len(steps(folder)) == told
 
 
-@pytest.mark.parametrize("told", [{"WORLD_SIZE": "two"}, {"WORLD_SIZE": "2"}, {"RANK": "first"}])
+@pytest.mark.parametrize("told", [{"WORLD_SIZE": "two"}, {"WORLD_SIZE": "2"}, {"WORLD_SIZE": "0"}, {"RANK": "1"}])
 def test_half_an_environment_of_torchrun_is_one_line(
     arguments: Callable[..., list[str]], tmp_path: Path, told: dict[str, str]
 ) -> None:
@@ -147,3 +147,39 @@ def test_half_an_environment_of_torchrun_is_one_line(
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, env={**os.environ, **told})
     assert done.returncode == 2
     assert [line for line in done.stderr.splitlines() if "as torchrun sets them" in line] == done.stderr.splitlines()
+
+
+def test_a_process_that_is_ended_from_outside_is_one_line(arguments: Callable[..., list[str]], tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    command = [sys.executable, "-m", "pacos", "train", *arguments(folder, num_epochs=400), "--gpus", "2"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as launcher:
+        while not steps(folder) and launcher.poll() is None:
+            time.sleep(0.05)
+        children = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()
+        os.kill(int(children[1]), signal.SIGKILL)
+        _, said = launcher.communicate(timeout=60)
+    assert launcher.returncode == 2
+    assert "Traceback" not in said
+    assert [line for line in said.splitlines() if line.startswith("pacos:")][-1].startswith(
+        "pacos: train: process 1 was ended by signal 9"
+    )
+
+
+def test_ctrl_c_on_the_launcher_saves_and_the_same_command_ends_in_the_same_weights(
+    arguments: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    broken, unbroken = tmp_path / "broken", tmp_path / "unbroken"
+    keys = {"num_epochs": 12, "checkpoint_every": 100}
+    command = [sys.executable, "-m", "pacos", "train", *arguments(broken, **keys), "--gpus", "2"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as launcher:
+        while len(steps(broken)) < 3 and launcher.poll() is None:
+            time.sleep(0.02)
+        launcher.send_signal(signal.SIGINT)
+        _, said = launcher.communicate(timeout=60)
+    assert launcher.returncode == 2
+    assert said.count("stopping after this step") == said.count("stopped; the same command") == 1
+    (saved,) = (broken / "train/checkpoints").iterdir()
+    assert len(steps(broken)) == int(saved.name.removeprefix("step-")) < 60
+    train(2, arguments(broken, **keys), tmp_path)
+    train(2, arguments(unbroken, **keys), tmp_path)
+    assert sha(broken) == sha(unbroken)

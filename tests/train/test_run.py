@@ -342,7 +342,7 @@ def test_any_causal_lm_trains_padded_with_its_own_attention(
     shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
     GPTNeoXForCausalLM(GPTNeoXConfig(vocab_size=len(tokenizer), **shape)).save_pretrained(folder)
     report = train(short_recipe(base=folder, num_epochs=4, learning_rate=1e-2), tmp_path / "run")
-    assert "padded: its attention is its own" in capsys.readouterr().out
+    assert "padded, with the model's own attention" in capsys.readouterr().out
     assert losses(tmp_path / "run")[0] > 1.3 * report.final_loss
     assert AutoModelForCausalLM.from_pretrained(tmp_path / "run/train/model").config.model_type == "gpt_neox"
 

@@ -1,6 +1,7 @@
 """What must be set before a library is imported: no hub, no telemetry, no chatter."""
 
 import os
+import warnings
 
 from pacos.core.models import is_hub_name
 from pacos.core.recipe import Recipe
@@ -11,6 +12,8 @@ def quiet_libraries() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
+    warnings.filterwarnings("ignore", category=FutureWarning)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     # Threads that spin for long while they wait starve one another where other work shares the cores.
     os.environ.setdefault("GOMP_SPINCOUNT", "5000")

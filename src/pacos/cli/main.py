@@ -237,6 +237,7 @@ def main() -> None:
         sys.exit(2)
     # typer turns Ctrl-C into the shell's code for it, and a verb's own end into None.
     if code == INTERRUPTED:
-        print("stopped; the same command goes on from here", file=sys.stderr)
+        if os.environ.get("RANK", "0") == "0":
+            print("stopped; the same command goes on from here", file=sys.stderr)
         sys.exit(2)
     sys.exit(code or 0)

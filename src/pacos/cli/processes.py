@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 
 
 def launch(count: int, arguments: Sequence[str]) -> int:
@@ -21,19 +20,36 @@ def launch(count: int, arguments: Sequence[str]) -> int:
     shared = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     command = [sys.executable, "-m", "pacos", "train", *arguments]
     # Whoever ends this process means all of them.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, lambda number, frame: sys.exit(128 + number))
     members: list[subprocess.Popen[bytes]] = []
+    interrupted = False
     try:
         for rank in map(str, range(count)):
             env = {"OMP_NUM_THREADS": "1", **os.environ, **shared, "RANK": rank, "LOCAL_RANK": rank}
-            members.append(subprocess.Popen(command, env=env))
+            # A session of their own, so that each Ctrl-C reaches them once, however it came here.
+            members.append(subprocess.Popen(command, env=env, start_new_session=True))
         codes: list[int | None] = [None]
         while None in codes and not any(codes):
-            with suppress(KeyboardInterrupt):
+            try:
                 time.sleep(0.1)
+            except KeyboardInterrupt:
+                interrupted = True
+                for member in members:
+                    member.send_signal(signal.SIGINT)
             codes = [member.poll() for member in members]
+        if interrupted:
+            for member in members:
+                member.wait()
     finally:
         for member in members:
             member.kill()
             member.wait()
-    return next((code for code in codes if code), 0)
+    code = next((code for code in codes if code), 0)
+    if code < 0 and not interrupted:
+        print(
+            f"pacos: train: process {codes.index(code)} was ended by signal {-code} (9 may be the system's, out of "
+            "memory); the same command goes on from the last checkpoint.",
+            file=sys.stderr,
+        )
+    return 2 if code < 0 else code

@@ -86,7 +86,7 @@ class LoraTable:
     """The adapters' rank."""
     alpha: int = _key(32, at_least=1)
     """Adapters count alpha / rank times."""
-    dropout: float = _key(0.0, at_least=0, at_most=1)
+    dropout: float = _key(0.0, at_least=0, at_most=0.9)
     """Share of the adapters' inputs dropped in training."""
 
 

@@ -21,8 +21,9 @@ _FREE_KEYS = {
     *("max_usd", "concurrency", "api_key_env", "base_url", "batch"),
     *("input_usd_per_mtok", "cached_input_usd_per_mtok", "output_usd_per_mtok"),
 }
-# How much is asked for shapes nothing that was asked before: it may change until the stage is done.
-_FREE_UNTIL_DONE = {"generate.num_examples"}
+# How much is asked for shapes nothing that was asked before, and how much is computed at once nothing but the order of
+# sums: these may change until the stage is done.
+_FREE_UNTIL_DONE = {"generate.num_examples", "train.row_tokens"}
 # Larger files are not read again each time a stage is found done: that has to take no time.
 HASHED_BYTES = 64 * 2**20
 # Beside the tables, a stage's recipe.json holds the hashes of what it reads.

@@ -116,7 +116,9 @@ def _verdicts(inputs: Inputs, mode: Mode, example: Example) -> Iterator[Verdict]
 
 def _novelty_verdict(highest: float, threshold: float) -> Verdict:
     passes = not highest > threshold
-    return Verdict(NOT_NOVEL, passes, f"ROUGE-L {highest!r}, {'at most' if passes else 'above'} {threshold:g}")
+    # To the last digit where that decides.
+    shown = f"{highest:.4f}" if abs(highest - threshold) > 1e-4 else repr(highest)
+    return Verdict(NOT_NOVEL, passes, f"ROUGE-L {shown}, {'at most' if passes else 'above'} {threshold:g}")
 
 
 def _kept_before(folder: Path, record: dict[str, Any]) -> Iterable[str]:

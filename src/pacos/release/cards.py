@@ -22,6 +22,8 @@ class Facts:
     dataset_sha256: str
     base_licence: str | None
     has_weights_diff: bool
+    weights_sha256: str
+    """Of the released model, which is not the student's own file where that is adapters."""
 
 
 def licence_of(folder: Path) -> str | None:
@@ -102,12 +104,15 @@ def _training(facts: Facts) -> str:
         "examples a step": table.batch_size,
         "peak learning rate": f"{table.learning_rate:g}, cosine, {table.warmup_ratio:.0%} warm-up",
         "longest example": f"{table.max_length} tokens",
-        "mode, precision": f"{table.mode}, {table.precision}",
+        "mode, precision, optimizer": f"{table.mode}, {report['precision']}, {report['optimizer']}",
         "tokens trained on": f"{report['real_tokens']:,}",
         "final loss": f"{report['final_loss']:.4f}",
         "time": f"{report['seconds']:,.0f} s",
-        "weights' SHA-256": f"`{report['weights_sha256']}`",
+        "weights' SHA-256": f"`{facts.weights_sha256}`",
     }
+    if table.lora:
+        trained = f"{report['trained_parameters']:,} parameters"
+        rows["adapters"] = f"LoRA of rank {table.lora.rank}, alpha {table.lora.alpha}: {trained}, merged into the base"
     return "\n".join(f"| {name} | {value} |" for name, value in rows.items())
 
 

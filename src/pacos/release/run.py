@@ -7,6 +7,7 @@ from typing import Any
 
 from pacos.core.errors import PacosError
 from pacos.core.files import read_json, sha256_file, write_text
+from pacos.core.models import weights_sha256
 from pacos.core.recipe import Recipe
 from pacos.core.run_folder import RunFolder
 from pacos.release.adapters import has_adapters, merge_adapters
@@ -41,7 +42,7 @@ def run(recipe: Recipe, run: RunFolder) -> ReleaseReport:
         _copy_model(student, stage.folder / "model")
         student = stage.folder / "model"
         base = _write_difference(recipe.train.base, student, stage.folder / "weights_diff")
-        facts = _facts(recipe, run, base)
+        facts = _facts(recipe, run, base, student)
         _write_data(facts, run, stage.folder)
         write_text(stage.folder / "MODEL_CARD.md", model_card(facts))
         write_sums(stage.folder, PARTS)
@@ -71,7 +72,7 @@ def _write_difference(base: str, student: Path, folder: Path) -> Path | None:
     return source
 
 
-def _facts(recipe: Recipe, run: RunFolder, base: Path | None) -> Facts:
+def _facts(recipe: Recipe, run: RunFolder, base: Path | None, model: Path) -> Facts:
     dataset = Path(recipe.train.dataset) if recipe.train.dataset else run.finished("generate") / "dataset.json"
     return Facts(
         recipe=recipe,
@@ -81,6 +82,7 @@ def _facts(recipe: Recipe, run: RunFolder, base: Path | None) -> Facts:
         dataset_sha256=sha256_file(dataset),
         base_licence=licence_of(local_folder(recipe.train.base)),
         has_weights_diff=base is not None,
+        weights_sha256=weights_sha256(model),
     )
 
 

@@ -89,7 +89,7 @@ class Checkpoints:
             reason = " ".join(str(inner).split()) or type(inner).__name__
             raise PacosError(
                 f"{path}: this checkpoint is damaged ({reason[:120]}); "
-                "remove it, and the same command goes on from the one before."
+                "remove it, and the same command goes on from the one before, or from the start where there is none."
             ) from None
         finally:
             logging.disable(logging.NOTSET)

@@ -62,7 +62,8 @@ def report_lines(counts: dict[str, Any]) -> Iterator[str]:
     histogram = counts["histogram"]
     bars = {name: "█" * math.ceil(30 * n / max(histogram.values())) for name, n in histogram.items()}
     for name, note in (NOTES | bars).items():
-        yield f"  {name.replace('_', ' '):<22}{(counts | histogram)[name]:>12,}  {note}".rstrip()
+        count = (counts | histogram)[name]
+        yield f"  {name.replace('_', ' '):<22}{count:>12,}  {note if count else ''}".rstrip()
 
 
 @dataclass(frozen=True)

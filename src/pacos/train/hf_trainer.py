@@ -51,7 +51,11 @@ class Trainer(transformers.Trainer):
         tokens, seconds = sum(len(document.input_ids) for document in batch), now - self.began
         self.began = now
         values = {key: float(logs[key]) for key in ("loss", "grad_norm", "learning_rate")}
-        speed = {"real_tokens": tokens, "real_tokens_per_second": round(tokens / seconds, 1), "seconds": seconds}
+        speed = {
+            "real_tokens": tokens,
+            "real_tokens_per_second": round(tokens / seconds, 1),
+            "seconds": round(seconds, 4),
+        }
         self.on_step({"step": step, **values, **speed})
 
 

@@ -1,7 +1,9 @@
 """The loop: one optimizer step after another, each exactly one batch of the recipe."""
 
 import math
+import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -69,7 +71,8 @@ class Loop:
             ids = ", ".join(document.id for document in batch)
             raise PacosError(
                 f"train: step {step} has loss {loss} and gradient norm {norm}; expected numbers. "
-                f"Stopped before its update, the last checkpoint is kept; lower train.learning_rate. Records: {ids}"
+                "Stopped before its update, the last checkpoint is kept; look at the base's weights if this is the "
+                f"first step, else at these records, or begin anew with a lower train.learning_rate. Records: {ids}"
             )
         self.optimizer.step(rate, min(1.0, CLIP_NORM / (norm + 1e-6)))
         self.model.zero_grad()
@@ -144,6 +147,8 @@ def interrupt_after_step() -> Iterator[threading.Event]:
     def on_interrupt(number: int, frame: object) -> None:
         signal.signal(signal.SIGINT, previous)
         event.set()
+        if os.environ.get("RANK", "0") == "0":
+            print("train: stopping after this step; Ctrl-C again stops at once", file=sys.stderr, flush=True)
 
     signal.signal(signal.SIGINT, on_interrupt)
     try:

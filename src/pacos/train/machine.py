@@ -23,6 +23,8 @@ from pacos.train.optimizer import local
 
 # The CPU allocator has no error class of its own.
 CPU_OUT_OF_MEMORY = re.compile("can't allocate memory|not enough memory")
+# What is left of a process that was ended from outside.
+PEER_GONE = re.compile("[Cc]onnection (reset|closed) by (remote )?peer|Broken pipe")
 # Dense bf16 FLOP/s by the makers' data sheets; a device that is not here is measured.
 PEAK_FLOPS = {"H100": 989.4e12, "H200": 989.4e12, "A100": 312e12}
 # Rows of a step have few lengths, but evaluation's are others again, and each is compiled once.
@@ -105,6 +107,8 @@ def open_team() -> Iterator[Team]:
         rank, size, number = (
             int(os.environ.get(name, default)) for name, default in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0))
         )
+        if not 0 <= rank < size:
+            raise ValueError(f"RANK is {rank} and WORLD_SIZE is {size}")
         device = _own_device(number)
         if size > 1:
             dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
@@ -115,6 +119,13 @@ def open_team() -> Iterator[Team]:
         ) from None
     try:
         yield Team(rank, size, device, init_device_mesh(device.type, (size,)) if size > 1 else None)
+    except RuntimeError as error:
+        if size > 1 and PEER_GONE.search(str(error)):
+            raise PacosError(
+                "train: another of the processes that train together has ended; "
+                "the same command goes on from the last checkpoint."
+            ) from None
+        raise
     finally:
         if size > 1:
             dist.destroy_process_group()
@@ -141,7 +152,7 @@ def peak_flops(device: torch.device, precision: str) -> float:
     side = 2048
     matrix = torch.ones(side, side, device=device, dtype=torch.float32 if precision == "fp32" else torch.bfloat16)
     fastest = float("inf")
-    for _ in range(4):
+    for _ in range(12):
         start = time.perf_counter()
         (matrix @ matrix).sum().item()
         fastest = min(fastest, time.perf_counter() - start)
@@ -171,6 +182,6 @@ def memory_named(device: torch.device, estimate: MemoryEstimate) -> Iterator[Non
             raise
         raise PacosError(
             f"train: out of memory on {device.type} at {peak_memory_bytes(device) / 1e9:.1f} GB, {estimate.said}; "
-            "lower train.row_tokens or train.max_length, or take more --gpus, [train.lora] or a smaller train.base, "
-            "then repeat the same command: it goes on from the last checkpoint."
+            "lower train.row_tokens or take more --gpus, then repeat the same command: it goes on from the last "
+            "checkpoint; or begin anew with a lower train.max_length, lower train.lora.rank or a smaller train.base."
         ) from None

@@ -29,7 +29,7 @@ from pacos.train.machine import (
 )
 from pacos.train.memory import MemoryEstimate, estimate_memory
 from pacos.train.optimizer import AdamW, Remainders
-from pacos.train.packing import Packer, row_fill
+from pacos.train.packing import PUBLISHED_MICRO_BATCH, Packer, row_fill
 from pacos.train.student import check_student, probe, save_student
 from pacos.train.tracking import logged_steps, tracker
 
@@ -58,6 +58,8 @@ class TrainReport:
     precision: str
     optimizer: str
     parameters: int
+    trained_parameters: int
+    """Fewer than `parameters` where adapters were trained, which `parameters` counts too."""
     peak_memory_bytes: int
     estimated_memory_bytes: int
 
@@ -94,7 +96,7 @@ def _train(table: TrainTable, dataset: Path, run: RunFolder, team: Team) -> Trai
         packer = _packer(table, base, estimate, team)
         origin, follow = {}, _untold
         if team.rank == 0:
-            _tell(data.report, base, packer, estimate, team)
+            _tell(table, data.report, base, packer, estimate, team)
             run.log("train", "train", device=team.device.type, processes=team.size, precision=estimate.precision)
             origin = {"base": weights_sha256(base.folder), "dataset": sha256_file(dataset)}
             follow = partial(tracker, folder, table, data.report["planned_steps"])
@@ -135,6 +137,7 @@ def _train(table: TrainTable, dataset: Path, run: RunFolder, team: Team) -> Trai
         precision=estimate.precision,
         optimizer="adamw-8bit" if estimate.eight_bit else "adamw",
         parameters=base.model.num_parameters(),
+        trained_parameters=base.model.num_parameters(only_trainable=True),
         peak_memory_bytes=peak_memory_bytes(team.device),
         estimated_memory_bytes=estimate.total,
     )
@@ -159,6 +162,8 @@ def _by_loop(
     remainders = {p: team.share(lows[name], p) for name, p in model.named_parameters() if name in lows}
     optimizer = AdamW(model, table.weight_decay, remainders, estimate.eight_bit)
     step, before = checkpoints.load(model, optimizer)
+    if step and team.rank == 0:
+        print(f"train: goes on after step {step:,}, from the checkpoint in {checkpoints.folder}", flush=True)
     loop = Loop(model, optimizer, table, team, packer, estimate.precision, peak_flops(team.device, estimate.precision))
     if step == 0 and data.heldout:
         before = loop.mean_loss(data.heldout)
@@ -199,16 +204,25 @@ def _dataset(recipe: Recipe, run: RunFolder) -> tuple[Path, tuple[str, ...]]:
 
 def _base_files(name: str) -> tuple[Path, ...]:
     folder = Path(resolve_model(name))
-    return tuple(sorted(folder.glob("model*.safetensors"))) if folder.is_dir() else ()
+    described = {".json", ".model", ".txt", ".jinja"}
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    return tuple(path for path in files if path.suffix in described or path.match("model*.safetensors"))
 
 
-def _tell(report: dict[str, Any], base: Base, packer: Packer, estimate: MemoryEstimate, team: Team) -> None:
+def _tell(
+    table: TrainTable, report: dict[str, Any], base: Base, packer: Packer, estimate: MemoryEstimate, team: Team
+) -> None:
     kind = "8-bit" if estimate.eight_bit else "fp32"
     machine = f"{team.size} x {team.device.type}, {estimate.precision}, {kind} AdamW"
-    how = "packed" if base.packs else "padded: its attention is its own"
     shared = " and ".join(str(len(prefix)) for prefix in packer.prefixes)
-    print(f"train: {base.model.num_parameters():,} parameters on {machine}, {estimate.said}")
-    print(f"train: {how}, rows of {packer.row_tokens:,} tokens{f', sharing prefixes of {shared}' if shared else ''}")
+    how = f"packed in rows of at most {packer.row_tokens:,} tokens{f', sharing prefixes of {shared}' if shared else ''}"
+    if not base.packs:
+        how = f"padded, with the model's own attention, at most {packer.row_tokens:,} tokens at once"
+    if table.engine == "trainer":
+        how = f"by Hugging Face's Trainer, padded, {PUBLISHED_MICRO_BATCH} examples at once, without a held-out loss"
+    parameters, trained = base.model.num_parameters(), base.model.num_parameters(only_trainable=True)
+    adapters = f", {trained:,} of them trained (LoRA, rank {table.lora.rank})," if table.lora else ""
+    print(f"train: {parameters:,} parameters{adapters} on {machine}, {estimate.said}\ntrain: {how}")
     print("\n".join(report_lines(report)), flush=True)
 
 
