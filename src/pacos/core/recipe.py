@@ -123,7 +123,7 @@ class TrainTable:
     share_prefix: bool = _key(True)
     """Computes the prompt's constant preamble once a row, where that is exact."""
     row_tokens: int | None = _key(None, unit="tokens", at_least=64)
-    """The most tokens computed at once; unset means 2,048 on a CPU, on a GPU 8,192 or as many as fit."""
+    """The most tokens computed at once; unset means 4,096 on a CPU, on a GPU 8,192 or as many as fit."""
     track: Literal["", "wandb", "trackio"] = _key("")
     """Sends each step's figures there too; the package has to be installed."""
     max_examples: int | None = _key(None, unit="examples", at_least=1)

@@ -123,7 +123,7 @@ def _attend_one_by_one(
         return torch.cat(attended, dim=2).transpose(1, 2).to(value_1HTD.dtype)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=16)
 def _triangle(size: int, device: torch.device) -> torch.Tensor:
     """Which keys each query sees, [size, size]; any document's mask is a part of it."""
     return torch.ones(size, size, dtype=torch.bool, device=device).tril()

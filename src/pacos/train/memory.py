@@ -19,7 +19,7 @@ INNER_KEPT = 4
 CHECKPOINTS = 3
 # Of a GPU's memory; the rest is for the driver, fragments and what the estimate does not know.
 USED = 0.88
-ROW_TOKENS = {"cpu": 2048, "mps": 4096, "cuda": 8192}
+ROW_TOKENS = {"cpu": 4096, "mps": 4096, "cuda": 8192}
 # From so many parameters on, `auto` keeps a GPU's weights split and its optimizer states in 8 bits.
 LARGE = 10**9
 PARTS = ("weights", "gradients", "optimizer_state", "activations", "logits")
