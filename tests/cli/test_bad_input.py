@@ -143,7 +143,7 @@ def test_ctrl_c_in_any_stage_stops_cleanly_and_the_same_command_goes_on(tmp_path
     assert "Traceback" not in errors
     # The last stage may be over before the signal arrives; then there was nothing to stop.
     if '"release", "event": "done"' not in events.read_text():
-        assert process.returncode == 2
+        assert process.returncode == 2, errors
         assert "same command goes on" in errors
     done = pacos(tmp_path, "run", RECIPE, *SHORT)
     assert done.returncode == 0, done.stderr

@@ -237,6 +237,9 @@ def main() -> None:
         sys.exit(2)
     # typer turns Ctrl-C into the shell's code for it, and a verb's own end into None.
     if code == INTERRUPTED:
+        # CPython remembers an interrupt that fell into code run from a string, as the import of a dataclass is, and
+        # would end this process by the signal although it was handled; running another string makes it forget.
+        exec("")
         if os.environ.get("RANK", "0") == "0":
             print("stopped; the same command goes on from here", file=sys.stderr)
         sys.exit(2)
