@@ -35,7 +35,7 @@ from pathlib import Path
 from tests.servers.openai_server import OpenAIServer
 
 ROOT = Path(__file__).parent.parent
-KILLS, NUM_EXAMPLES, CONCURRENCY, LATENCY_SECONDS, DELAYS = 100, 5_500, 4, 0.35, (0.0, 1.2)
+KILLS, NUM_EXAMPLES, CONCURRENCY, LATENCY_SECONDS, DELAYS = 100, 6_500, 4, 0.35, (0.0, 1.2)
 SERVER = "from benchmarks.kill_100 import serve; serve({})"
 Replies = dict[tuple[str, int], str]
 
