@@ -61,3 +61,5 @@ def test_every_field_has_a_doc_line_that_explain_prints() -> None:
         lines = doc_lines(table)
         for key in table.__dataclass_fields__:
             assert lines[key] in explain(f"{name}.{key}")
+            # Without its table it is found too.
+            assert lines[key] in explain(key)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -150,6 +151,22 @@ def test_no_batch_api_and_no_key_are_fatal_lines(server: type[OpenAIServer], wor
     assert word in failure.message
 
 
+def test_a_parameter_that_cannot_be_left_out_is_not_asked_for_ever() -> None:
+    with BatchServer(text_of=echo, refused_parameters=("max_tokens",)) as server:
+        answers = ask(server, 2, api="completions")
+        assert len(server.batches) == 1
+    assert all(isinstance(answer, Failure) and answer.kind == "bad_request" for answer in answers.values())
+
+
+def test_a_batch_under_way_is_not_asked_for_again_outside_of_it(tmp_path: Path) -> None:
+    with BatchServer(0.03, text_of=echo) as server:
+        stop_when_begun(server, tmp_path, 40)
+        [path] = tmp_path.iterdir()
+        with pytest.raises(PacosError, match=path.name) as caught:
+            open_engine(replace(table(server), batch=False), folder=tmp_path)
+    assert "batch=true" in str(caught.value)
+
+
 def test_only_servers_have_a_batch_api() -> None:
     with pytest.raises(PacosError, match="batch=false"):
         open_engine(EngineTable(batch=True))
@@ -159,7 +176,6 @@ def test_a_cancelled_job_cancels_its_batch_and_takes_what_is_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pacos.engines.taking.SILENT_SECONDS", 0.1)
-    monkeypatch.setattr("pacos.engines.taking.GRACE_SECONDS", 0.2)
     taken: dict[str, Reply | Failure] = {}
 
     async def go(server: BatchServer) -> None:
@@ -179,13 +195,13 @@ def test_a_cancelled_job_cancels_its_batch_and_takes_what_is_there(
     with BatchServer(0.03, text_of=echo) as server:
         asyncio.run(go(server))
         assert "POST batches/batch_0/cancel" in server.calls
-        assert 4 < len(taken) < 40
-        assert right(taken) == len(taken)
-        assert sum(server.billed.values()) == len(taken)
+        there = right(taken)
+        assert 4 < there < 40 == len(taken)
+        assert sum(server.billed.values()) == there
         # The next run asks for the rest only, whoever cancelled the batch.
-        rest = complete_all(BatchEngine(table(server), tmp_path, POLL), requests(40 - len(taken), len(taken)))
+        rest = complete_all(BatchEngine(table(server), tmp_path, POLL), requests(40 - there, there))
         assert set(server.billed.values()) == {1}
-    assert right(rest) == 40 - len(taken)
+    assert right(rest) == 40 - there
     assert list(tmp_path.iterdir()) == []
 
 
@@ -214,10 +230,9 @@ def test_a_batch_that_is_still_being_cancelled_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("pacos.engines.taking.SILENT_SECONDS", 0.1)
-    monkeypatch.setattr("pacos.engines.taking.GRACE_SECONDS", 0.1)
     monkeypatch.setattr(batch, "CANCEL_SECONDS", 0.1)
     with BatchServer(0.03, cancel_seconds=1.5, text_of=echo) as server:
-        assert stop_when_begun(server, tmp_path, 40) == {}
+        assert right(stop_when_begun(server, tmp_path, 40)) == 0
         assert "not over yet" in capsys.readouterr().err
         answers = ask(server, 40, tmp_path)
         assert server.billed == {f"prompt {n}": 1 for n in range(40)}

@@ -138,10 +138,16 @@ def test_finish_reasons_come_through(kind: str) -> None:
 @pytest.mark.parametrize(
     "refused", [("temperature",), ("stop",), ("max_tokens",), ("temperature", "seed", "max_tokens")]
 )
-def test_models_that_refuse_a_parameter_are_asked_without_it(refused: tuple[str, ...]) -> None:
+def test_models_that_refuse_a_parameter_are_asked_without_it(
+    refused: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
     sampling = {"stop": ("prompt",), "seed": 1}
     with OpenAIServer(text_of=echo, refused_parameters=refused) as server:
         answers = complete_all(HttpEngine(table(server, concurrency=1)), requests(3, **sampling))
+    shaping = tuple(name for name in refused if name in ("temperature", "seed"))
+    assert {answer.left_out for answer in answers.values() if isinstance(answer, Reply)} == {shaping}
+    said = capsys.readouterr().err.splitlines()
+    assert [line.rpartition("does not take ")[2] for line in said] == [f"{name}; asking without it" for name in shaping]
     # The text ends at the stop string whether or not the server knows the parameter.
     assert {answer.text for answer in answers.values() if isinstance(answer, Reply)} == {"You said: "}
     assert len(answers) == 3

@@ -66,6 +66,38 @@ def test_a_price_for_some_tokens_only_is_refused() -> None:
         Prices(EngineTable(engine="http", base_url="http://127.0.0.1:1/v1", cached_input_usd_per_mtok=1.0))
 
 
+def test_one_price_of_a_known_model_is_refused() -> None:
+    table = EngineTable(engine="http", base_url="https://api.openai.com/v1", model="gpt-4o-mini")
+    with pytest.raises(PacosError, match="set both, or neither"):
+        Prices(replace(table, output_usd_per_mtok=1.0))
+
+
+def test_a_reply_that_says_nothing_is_a_reply_and_is_paid_for() -> None:
+    def rewrite(answer: dict) -> None:
+        answer["choices"] = [{"message": {"role": "assistant"}, "finish_reason": "length"}]
+
+    with OpenAIServer(text_of=echo, rewrite=rewrite) as server:
+        answer = ask(server, **PRICED)["r0"]
+    assert isinstance(answer, Reply)
+    assert (answer.text, answer.finish_reason) == ("", "length")
+    assert answer.usd > 0
+
+
+def test_an_answer_without_a_choice_may_have_cost_something_and_an_error_has_not() -> None:
+    unseen = {}
+    for name, body in (("nothing", {"choices": []}), ("error", {"error": {"message": "overloaded"}})):
+
+        def rewrite(answer: dict, body: dict = body) -> None:
+            answer.clear()
+            answer |= body
+
+        with OpenAIServer(text_of=echo, rewrite=rewrite) as server:
+            failure = ask(server, **PRICED)["r0"]
+        assert isinstance(failure, Failure)
+        unseen[name] = failure.unseen_usd
+    assert unseen["error"] == 0 < unseen["nothing"]
+
+
 def test_money_is_counted_without_usage_too() -> None:
     with OpenAIServer(text_of=echo, usage=False) as server:
         answer = ask(server, input_usd_per_mtok=1.0, output_usd_per_mtok=1.0)["r0"]

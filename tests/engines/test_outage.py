@@ -3,11 +3,12 @@
 import asyncio
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 
 import pytest
 
-from pacos.engines import Failure, Reply, Request, Sampling
+from pacos.engines import Failure, Reply, Request, Sampling, complete_all
 from pacos.engines.http import HttpEngine, breaker, engine
 from pacos.engines.taking import take_answers
 from tests.engines.door import PRICED, ask, echo, requests, table
@@ -43,6 +44,37 @@ def test_an_outage_costs_its_own_time_and_no_request(kind: str, capsys: pytest.C
         "out of service",
         "in service again",
     ]
+
+
+def test_a_server_that_becomes_slow_is_waited_for() -> None:
+    """Far slower than the time-out that its quick replies have taught, and yet in service."""
+    slow = lambda number: 0.9 if number >= 20 else 0.01  # noqa: E731
+    with OpenAIServer(text_of=echo, latency_seconds=slow) as server:
+        http = HttpEngine(table(server, concurrency=2), 10.0, shortest_timeout_seconds=0.2)
+        answers = complete_all(http, requests(26))
+    assert all(isinstance(answer, Reply) for answer in answers.values())
+
+
+def test_an_outage_gives_up_no_request_under_a_limit_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each lost attempt goes back to whoever holds the money, and none of them says anything about its request."""
+    with OpenAIServer(during(0.2, 2.5, "reset"), echo, latency_seconds=lambda n: 0.02) as server:
+        http, waiting, given_up = (
+            HttpEngine(table(server, concurrency=1, max_usd=1e6, **PRICED)),
+            deque(requests(40)),
+            [],
+        )
+
+        async def go() -> None:
+            while waiting:
+                asked = {request.id: request for request in waiting}
+                waiting.clear()
+                async for answer in http.complete(asked.values()):
+                    if isinstance(answer, Failure):
+                        (waiting.append if answer.retry else given_up.append)(asked[answer.id])
+
+        asyncio.run(go())
+    assert server.faults_made["reset"] > 5
+    assert given_up == []
 
 
 def test_a_server_that_goes_away_and_comes_back_is_found_again(capsys: pytest.CaptureFixture[str]) -> None:

@@ -219,6 +219,19 @@ def test_a_finished_stage_asks_nothing(
         evaluate_in(recipe)
 
 
+@pytest.mark.parametrize("kept_out", [True, False])
+def test_questions_that_were_not_kept_out_of_the_data_are_said(
+    items_file: Path, engines: Any, recipe_for: Any, evaluate_in: Any, trained: Path, fair_judge: Any, monkeypatch: Any,
+    capsys: pytest.CaptureFixture[str], kept_out: bool,
+) -> None:  # fmt: skip
+    (trained / "generate").mkdir(exist_ok=True)
+    read = {"elsewhere.json": sha256_file(items_file)} if kept_out else {}
+    (trained / "generate" / "done.json").write_text(json.dumps({"inputs": read, "outputs": {}}))
+    engines(knows(0), knows(), fair_judge).install(monkeypatch)
+    evaluate_in(recipe_for(f"evaluate.instructions={items_file}"))
+    assert ("its questions were not kept out" in capsys.readouterr().err) is not kept_out
+
+
 def test_seconds_add_up_over_processes(
     items_file: Path, engines: Any, recipe_for: Any, evaluate_in: Any, trained: Path, fair_judge: Any, monkeypatch: Any
 ) -> None:

@@ -76,7 +76,7 @@ def sheet_of(settings: list[str], recipe_path: Path, text: str) -> str:
     recipe, seeds = load(recipe_path, settings), read_seed_tasks(OWN_SEED_TASKS)
     pool = Pool(MODES[recipe.generate.mode], seeds, 100, 0.7, Contamination())
     pool.take(Call(0, "", Request("0", "", Sampling(max_tokens=1))), Reply("0", text, "stop"))
-    totals = Totals(1, 0.25, 0.0, 10, 20, 1.0, "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z")
+    totals = Totals(1, 0.25, 0.0, 10, 20, 1.0, "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z", ("teacher",), ())
     return write_datasheet(recipe, "a teacher", "some seeds", len(seeds), pool, totals)
 
 

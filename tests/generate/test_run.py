@@ -288,6 +288,50 @@ def test_requests_refused_in_a_row_are_asked_again_by_the_next_run(recipe_path: 
     assert calm_bytes == later_bytes
 
 
+def test_a_reply_beside_five_refused_in_a_row_gives_none_of_them_up(recipe_path: Path, tmp_path: Path) -> None:
+    with OpenAIServer() as calm:
+        generate(recipe_path, tmp_path / "calm", overrides(calm, generate__num_examples=300))
+    broken = {"now": True}
+    faults = lambda number: "400" if broken["now"] and number else None  # noqa: E731
+
+    def held_until_others_have_stopped_the_run(number: int) -> float:
+        while number == 0 and server.faults_made["400"] < 5:
+            time.sleep(0.01)
+        return 0.0 if number else 0.5
+
+    with OpenAIServer(faults, latency_seconds=held_until_others_have_stopped_the_run) as server:
+        settings = overrides(server, teacher__concurrency=8, generate__num_examples=300)
+        with pytest.raises(PacosError, match="goes on from here"):
+            generate(recipe_path, tmp_path / "run", settings)
+        broken["now"] = False
+        generate(recipe_path, tmp_path / "run", settings)
+    calm_bytes, later_bytes = ((tmp_path / run / "generate" / "dataset.json").read_bytes() for run in ("calm", "run"))
+    assert calm_bytes == later_bytes
+
+
+def test_each_line_names_the_server_that_wrote_it(recipe_path: Path, tmp_path: Path) -> None:
+    with OpenAIServer(lambda number: "quota" if number >= 3 else None) as first, pytest.raises(PacosError):
+        generate(recipe_path, tmp_path / "run", overrides(first, teacher__concurrency=1))
+    with OpenAIServer(refused_parameters=("temperature",)) as second:
+        report = generate(recipe_path, tmp_path / "run", overrides(second, teacher__concurrency=1))
+    names = [f"default ({server.base_url})" for server in (first, second)]
+    assert report.teacher == " and ".join(names)
+    teachers = [line["teacher"] for line in lines(tmp_path / "run" / "generate" / "dataset.jsonl")]
+    assert teachers == sorted(teachers, key=names.index)
+    assert set(teachers) == set(names)
+    assert "did not take temperature" in (tmp_path / "run" / "generate" / "datasheet.md").read_text()
+
+
+def test_an_evaluation_set_named_later_is_said(recipe_path: Path, tmp_path: Path) -> None:
+    questions = tmp_path / "questions.json"
+    questions.write_text(json.dumps([{"instruction": "What is the capital of France, and why is it there?"}]))
+    with OpenAIServer(lambda number: "quota" if number >= 3 else None) as server:
+        with pytest.raises(PacosError):
+            generate(recipe_path, tmp_path / "run", overrides(server, teacher__concurrency=1))
+        with pytest.raises(PacosError, match=r"questions\.json: .* was begun without this file"):
+            generate(recipe_path, tmp_path / "run", overrides(server, evaluate__instructions=questions))
+
+
 def test_a_request_that_is_always_refused_is_given_up_for_good(recipe_path: Path, tmp_path: Path) -> None:
     poison = lambda number: "400" if "poison" in server.bodies[number]["messages"][-1]["content"] else None  # noqa: E731
     seeds = tmp_path / "seeds.jsonl"

@@ -11,7 +11,7 @@ from pacos.core.recipe import TrainTable
 from pacos.train.data import Document
 from pacos.train.loop import Loop
 from pacos.train.machine import compile_layers
-from pacos.train.optimizer import AdamW, update_8bit
+from pacos.train.optimizer import AdamW, join, split, update_8bit
 from pacos.train.packing import COMPILED_LENGTHS, Packer, row_fill
 from tests.conftest import missing_part
 from tests.train.test_packing import CPU, PREFIXES, documents_of, make, shared_documents
@@ -60,18 +60,21 @@ def test_compiled_layers_give_the_same_gradients_and_a_known_length_compiles_not
     assert float((gradients(batches[0], unshared) - plain[0]).norm() / plain[0].norm()) < 1e-6
 
 
-def test_a_compiled_8_bit_update_is_the_same_update() -> None:
+@pytest.mark.parametrize("is_split", [False, True])
+def test_a_compiled_8_bit_update_is_the_same_update(is_split: bool) -> None:
     updated = []
     for update in (update_8bit, torch.compile(update_8bit, dynamic=False)):
         generator = torch.Generator().manual_seed(0)
-        weight = torch.randn(24, 300, generator=generator)
+        start = torch.randn(24, 300, generator=generator)
         moments = {"exp_avg": torch.int8, "exp_avg_sq": torch.uint8}
         state = {name: torch.zeros(24, 300, dtype=kind) for name, kind in moments.items()}
         state |= {f"{name}_scale": torch.zeros(24, 2) for name in moments} | {"step": torch.zeros(())}
-        start = weight.clone()
+        weight = start.clone()
+        if is_split:
+            weight, state["remainder"] = split(start)
         for step in range(10):
             gradient = torch.randn(24, 300, generator=generator)
             update(weight, gradient, state, *torch.tensor([1e-3 * step, 0.01, 0.5]))
-        updated.append(weight - start)
+        updated.append((join(weight, state["remainder"]) if is_split else weight) - start)
     # Where a sum lies on the border between two levels, another order of operations takes the other one.
     assert float((updated[0] - updated[1]).norm() / updated[0].norm()) < 0.01

@@ -24,7 +24,8 @@ from pacos.core.errors import PacosError
 from pacos.core.recipe import TrainTable
 from pacos.train import attention
 from pacos.train.data import Document
-from pacos.train.loop import Loop, row_logits
+from pacos.train.loop import Loop
+from pacos.train.loss import row_logits
 from pacos.train.machine import Team
 from pacos.train.optimizer import AdamW
 from pacos.train.packing import MULTIPLE, NO_LABEL, Packer, label_weights, step_documents

@@ -125,18 +125,36 @@ def test_gpus_starts_the_processes_and_one_line_says_what_is_wrong(
     ]
 
 
-def test_ending_the_launcher_ends_its_processes(arguments: Callable[..., list[str]], tmp_path: Path) -> None:
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL])
+def test_ending_the_launcher_ends_its_processes(
+    arguments: Callable[..., list[str]], tmp_path: Path, ending: signal.Signals
+) -> None:
     folder = tmp_path / "run"
     command = [sys.executable, "-m", "pacos", "train", *arguments(folder, num_epochs=400), "--gpus", "2"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as launcher:
         while not steps(folder) and launcher.poll() is None:
             time.sleep(0.05)
-        launcher.terminate()
-        assert launcher.wait(30) == 128 + signal.SIGTERM
-    told = len(steps(folder))
-    # The lock is free again: nobody is at work on the run.
+        children = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()
+        assert len(children) == 2
+        launcher.send_signal(ending)
+        assert launcher.wait(30) == (-ending if ending == signal.SIGKILL else 128 + ending)
+    # A killed launcher's children are the system's to end, a moment later.
+    for _ in range(100):
+        if not any(alive(int(child)) for child in children):
+            break
+        time.sleep(0.1)
+    # The lock is free: nobody is at work on the run.
     with RunFolder(folder, load_run(folder)):
+        told = len(steps(folder))
+        time.sleep(1)
         assert len(steps(folder)) == told
+
+
+def alive(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 @pytest.mark.parametrize("told", [{"WORLD_SIZE": "two"}, {"WORLD_SIZE": "2"}, {"WORLD_SIZE": "0"}, {"RANK": "1"}])

@@ -273,6 +273,8 @@ def test_a_damaged_or_foreign_checkpoint_is_named(
     assert "Traceback" not in caplog.text + capfd.readouterr().err
     # As for files too large for the run folder to hash at every start.
     monkeypatch.setattr(run_folder, "HASHED_BYTES", 0)
+    record = json.loads((folder / "train/recipe.json").read_text())
+    (folder / "train/recipe.json").write_text(json.dumps(record | {"inputs": {}}))
     with pytest.raises(PacosError, match="made with another dataset than the one there now"):
         train(recipe, folder)
 

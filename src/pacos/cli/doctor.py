@@ -15,8 +15,6 @@ from pacos.engines.local.device import choose_device
 from pacos.train.memory import MemoryEstimate, estimate_memory
 
 PACKAGES = ("pacos", "torch", "transformers", "tokenizers", "safetensors", "openai", "fastapi", "peft")
-# The interpreter with its libraries, before any model.
-LIBRARIES_BYTES = 600 * 10**6
 
 
 def doctor(recipe: Recipe | None) -> None:
@@ -89,36 +87,28 @@ def _engine(table: EngineTable) -> str:
 
 
 def _tell_training(recipe: Recipe, device: torch.device) -> None:
-    estimate = estimate_memory(recipe.train, device)
-    libraries = 0 if device.type == "cuda" else LIBRARIES_BYTES
+    devices = torch.cuda.device_count() if device.type == "cuda" else 1
+    estimate = estimate_memory(recipe.train, device, devices)
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory_bytes()
     print(
         f"\ntraining {recipe.train.base}: {estimate.parameters:,} parameters "
-        f"in {estimate.precision} on {device.type}, estimated"
+        f"in {estimate.precision} on {f'each of {devices} x ' if devices > 1 else ''}{device.type}, estimated"
     )
-    for name, size in (
-        ("libraries", libraries),
-        ("weights", estimate.weights),
-        ("gradients", estimate.gradients),
-        ("optimizer state", estimate.optimizer_state),
-        ("activations", estimate.activations),
-        ("logits", estimate.logits),
-    ):
-        _line(name, _gigabytes(size))
-    total = estimate.total + libraries
-    _line("total", f"{_gigabytes(total)} of {_gigabytes(free)} free")
+    for part, size in estimate.parts.items():
+        _line(part, _gigabytes(size))
+    _line("total", f"{_gigabytes(estimate.total)} of {_gigabytes(free)} free")
     _line("batch", f"{recipe.train.batch_size} examples a step, in rows of at most {estimate.row_tokens:,} tokens")
     disk_free = shutil.disk_usage(Path.cwd()).free
     _line("disk", f"{_gigabytes(estimate.disk)} of {_gigabytes(disk_free)} free, for checkpoints and the model")
-    print(_verdict(estimate, total, free, disk_free))
+    print(_verdict(estimate, free, disk_free))
 
 
-def _verdict(estimate: MemoryEstimate, total: int, free: int, disk_free: int) -> str:
-    if total > free:
+def _verdict(estimate: MemoryEstimate, free: int, disk_free: int) -> str:
+    if estimate.total > free:
         # What grows with the tokens in a row can be lowered by a key; the rest only by another base.
-        fixed = total - estimate.activations - estimate.logits
+        fixed = estimate.total - estimate.parts["activations"] - estimate.parts["logits"]
         remedy = "lower train.max_length or train.row_tokens" if fixed < free else "choose a smaller train.base"
-        return f"does not fit: {_gigabytes(total - free)} of memory too little; {remedy}."
+        return f"does not fit: {_gigabytes(estimate.total - free)} of memory too little; {remedy}."
     if estimate.disk > disk_free:
         return f"does not fit: {_gigabytes(estimate.disk - disk_free)} of disk too little; give --run another disk."
     return "fits."

@@ -181,7 +181,7 @@ def _open(recipe_path: Path, overrides: list[str] | None, run: Path | None) -> R
     recipe = load(recipe_path, overrides or ())
     stay_offline(recipe)
     if run == Path():
-        raise PacosError("--run is empty; expected the name of a folder, such as runs/mine.")
+        raise PacosError("--run is empty or '.'; expected a folder of the run's own, such as runs/mine.")
     return RunFolder(run or Path("runs") / recipe.name, recipe)
 
 

@@ -1,5 +1,6 @@
 """`pacos train --gpus N`: the same command in N processes of this machine."""
 
+import ctypes
 import os
 import signal
 import socket
@@ -12,7 +13,8 @@ from collections.abc import Sequence
 def launch(count: int, arguments: Sequence[str]) -> int:
     """Runs `pacos train` with these arguments in `count` processes, as torchrun would without its pages of traceback.
 
-    Returns the first exit code that is not 0. A process that fails ends the others; Ctrl-C reaches all of them.
+    Returns the first exit code that is not 0, 2 where a signal ended a process. One that fails ends the others; Ctrl-C
+    reaches all of them.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -21,22 +23,28 @@ def launch(count: int, arguments: Sequence[str]) -> int:
     command = [sys.executable, "-m", "pacos", "train", *arguments]
     # Whoever ends this process means all of them.
     for ending in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ending, lambda number, frame: sys.exit(128 + number))
+        # Under nohup the terminal's end is none of theirs.
+        if signal.getsignal(ending) is not signal.SIG_IGN:
+            signal.signal(ending, lambda number, frame: sys.exit(128 + number))
     members: list[subprocess.Popen[bytes]] = []
     interrupted = False
+
+    def interrupt(number: int, frame: object) -> None:
+        nonlocal interrupted
+        interrupted = True
+        for member in members:
+            member.send_signal(signal.SIGINT)
+
+    signal.signal(signal.SIGINT, interrupt)
     try:
         for rank in map(str, range(count)):
             env = {"OMP_NUM_THREADS": "1", **os.environ, **shared, "RANK": rank, "LOCAL_RANK": rank}
             # A session of their own, so that each Ctrl-C reaches them once, however it came here.
-            members.append(subprocess.Popen(command, env=env, start_new_session=True))
+            member = subprocess.Popen(command, env=env, start_new_session=True, preexec_fn=_die_with_parent)
+            members.append(member)
         codes: list[int | None] = [None]
         while None in codes and not any(codes):
-            try:
-                time.sleep(0.1)
-            except KeyboardInterrupt:
-                interrupted = True
-                for member in members:
-                    member.send_signal(signal.SIGINT)
+            time.sleep(0.1)
             codes = [member.poll() for member in members]
         if interrupted:
             for member in members:
@@ -53,3 +61,9 @@ def launch(count: int, arguments: Sequence[str]) -> int:
             file=sys.stderr,
         )
     return 2 if code < 0 else code
+
+
+def _die_with_parent() -> None:
+    # Else the processes of a killed command would train on, with the run's lock, and nobody to end them.
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG

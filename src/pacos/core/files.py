@@ -49,7 +49,7 @@ def write_error(path: Path, error: OSError) -> PacosError:
     """The line for a write the system refused."""
     return PacosError(
         f"{path}: cannot be written ({error.strerror or error}); nothing was left half-written. "
-        "Free space or choose another --run folder, then repeat the same command: it goes on from here."
+        "Free space there, then repeat the same command: it goes on from here; or begin anew with --run another folder."
     )
 
 

@@ -123,7 +123,7 @@ class TrainTable:
     share_prefix: bool = _key(True)
     """Computes the prompt's constant preamble once a row, where that is exact."""
     row_tokens: int | None = _key(None, unit="tokens", at_least=64)
-    """The most tokens computed at once; unset means 4,096 on a CPU, on a GPU 8,192 or as many as fit."""
+    """The most tokens at once, a longer example aside; unset means 4,096 on a CPU, on a GPU 8,192 or as many as fit."""
     track: Literal["", "wandb", "trackio"] = _key("")
     """Sends each step's figures there too; the package has to be installed."""
     max_examples: int | None = _key(None, unit="examples", at_least=1)
@@ -368,10 +368,13 @@ def doc_lines(table: type) -> dict[str, str]:
 
 
 def explain(name: str) -> str:
-    """A key's doc line, type, default and unit; a table's name explains all of its keys."""
+    """A key's doc line, type, default and unit; a table's name explains all of its keys, a bare key each table's."""
     if name in TABLES:
         return "\n\n".join(explain(f"{name}.{f.name}") for f in fields(TABLES[name]))
     table, _, key = name.rpartition(".")
+    owners = [each for each, cls in ALL_TABLES.items() if key in _field_names(cls)]
+    if owners and not table:
+        return "\n\n".join(explain(f"{owner}.{key}") for owner in owners)
     _check_name("explain", table or key, ALL_TABLES, "table")
     cls = ALL_TABLES[table]
     _check_name("explain", key, _field_names(cls), "key", f"{table}.")

@@ -16,7 +16,7 @@ from pacos.core.errors import PacosError
 from pacos.core.files import read_json, sha256_file, write_error, write_json, write_text
 from pacos.core.recipe import TABLES, Recipe
 
-# Keys that shape neither what is asked nor what comes of it: a stopped run may go on with other values.
+# Keys that shape nothing of what is asked: a stopped run may go on with other values, at another address too.
 _FREE_KEYS = {
     *("max_usd", "concurrency", "api_key_env", "base_url", "batch"),
     *("input_usd_per_mtok", "cached_input_usd_per_mtok", "output_usd_per_mtok"),
@@ -89,6 +89,11 @@ class RunFolder:
             )
         return folder
 
+    def read_by(self, stage: str) -> dict[str, str] | None:
+        """SHA-256 by path of the files that a finished stage has read; None where it is not finished."""
+        done = self.path / stage / "done.json"
+        return _object(done).get("inputs", {}) if done.exists() else None
+
     @contextmanager
     def stage(self, name: str, tables: tuple[str, ...], inputs: tuple[Path, ...] = ()) -> Iterator["Stage"]:
         """Begins or resumes a stage; `stage.done` tells that it was finished before, and then nothing is to be done.
@@ -156,6 +161,14 @@ def _hashes(folder: Path, inputs: tuple[Path, ...]) -> dict[str, str]:
         if began_with.get(name, digest) != digest:
             raise PacosError(
                 f"{name}: has changed since {folder} was begun with it; put it back as it was, or give --run another "
+                "folder."
+            )
+    # By content: where a file lies shapes nothing.
+    for names, others, what in ((hashes, began_with, "without"), (began_with, hashes, "with")):
+        odd = [name for name, digest in names.items() if digest not in others.values()] if made else []
+        if odd:
+            raise PacosError(
+                f"{odd[0]}: {folder} was begun {what} this file; give the recipe it was begun with, or --run another "
                 "folder."
             )
     return hashes

@@ -25,6 +25,11 @@ def open_engine(
             f"batch is true and engine is {table.engine!r}, but only servers have a Batch API; "
             'set batch=false, or engine="http".'
         )
+    for path in folder.glob("batch-*.json") if folder and not table.batch else ():
+        raise PacosError(
+            f"{path}: a batch of this run is at the server, and billed, but batch is false, so its requests would be "
+            "asked and paid for again; set batch=true to take its answers, or remove the file to give them up."
+        )
     # An engine is imported when it is opened, so that what needs no torch never loads it.
     if table.engine == "builtin":
         from pacos.engines.builtin import BuiltinEngine

@@ -39,6 +39,11 @@ class Prices:
         self._known = (
             table.engine == "http" and not is_loopback(table.base_url) and self._published(1, 0, 0) is not None
         )
+        if self._known and (table.input_usd_per_mtok is None) != (table.output_usd_per_mtok is None):
+            raise PacosError(
+                f"one of input_usd_per_mtok and output_usd_per_mtok is set and the other is not; set both, or neither "
+                f"for the published prices of {table.model}."
+            )
 
     @property
     def known(self) -> bool:

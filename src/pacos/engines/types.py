@@ -53,7 +53,8 @@ class Usage:
 class Reply:
     """What came back: the new text only, without prompt or stop string.
 
-    `unseen_usd` is the most that earlier attempts at it, which got no answer, may have cost beside `usd`.
+    `unseen_usd` is the most that earlier attempts at it, which got no answer, may have cost beside `usd`; `left_out`
+    names sampling parameters that the server did not take, so that its own defaults held.
     """
 
     id: str
@@ -63,16 +64,21 @@ class Reply:
     usd: float = 0.0
     seconds: float = 0.0
     unseen_usd: float = 0.0
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A request that got no reply after all retries; `fatal` means that no other request can do better."""
+    """A request that got no reply after all retries; `fatal` means that no other request can do better.
+
+    `retry` means that retries are left, and each needs money reserved anew: whoever holds it is to ask again.
+    """
 
     id: str
-    kind: Literal["auth", "quota", "rate_limit", "timeout", "connection", "bad_request", "server", "budget"]
+    kind: Literal["auth", "quota", "rate_limit", "timeout", "connection", "bad_request", "server"]
     message: str
     fatal: bool = False
+    retry: bool = False
     unseen_usd: float = 0.0
 
 

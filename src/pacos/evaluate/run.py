@@ -1,11 +1,13 @@
 """The stage: the same held-out items for every model, exact match, and judges who see nothing but answers."""
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from pacos.core.errors import PacosError
+from pacos.core.files import sha256_file
 from pacos.core.recipe import Recipe
 from pacos.core.records import read_examples
 from pacos.core.run_folder import RunFolder, Stage
@@ -58,6 +60,7 @@ def run(recipe: Recipe, run: RunFolder) -> EvaluateReport:
         if stage.done:
             print(f"evaluate: done before, see {stage.folder}")
             return _finished(stage)
+        _warn_of_questions_given_away(recipe, run)
         items = read_or_make_items(stage.folder / "items.jsonl", to_ask)
         with Stopwatch(stage.folder / "seconds.json") as watch:
             answers = {}
@@ -98,6 +101,16 @@ def _items(recipe: Recipe, run: RunFolder) -> Iterable[Item]:
     if not recipe.train.dataset:
         run.finished("generate")
     return _held_out(_training_file(recipe, run), recipe)
+
+
+def _warn_of_questions_given_away(recipe: Recipe, run: RunFolder) -> None:
+    path, read = recipe.evaluate.instructions, run.read_by("generate")
+    if path and read is not None and not recipe.train.dataset and sha256_file(Path(path)) not in read.values():
+        print(
+            f"evaluate: {path} was not named when this run's data was generated, so its questions were not kept out; "
+            f"`pacos generate --audit {_training_file(recipe, run)} --against {path}` finds those that are in it.",
+            file=sys.stderr,
+        )
 
 
 def _held_out(training: Path, recipe: Recipe) -> Iterator[Item]:

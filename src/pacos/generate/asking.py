@@ -119,8 +119,9 @@ class Asking:
             self._ledger.store(call, answer)
             self._budget.settle(answer)
             # The server answers others, so those were given up for reasons of their own.
-            self._ledger.store_failures(self._given_up, given_up=True)
-            self._given_up.clear()
+            if self._stop is None:
+                self._ledger.store_failures(self._given_up, given_up=True)
+                self._given_up.clear()
             self._arrive(call, answer)
         else:
             self._budget.settle(answer)
@@ -140,11 +141,11 @@ class Asking:
         self._ledger.store_failures(self._given_up, given_up=False)
 
     def _try_again_or_give_up(self, call: Call, failure: Failure) -> None:
-        self._tries[call.number] += 1
+        self._tries[call.number] += not failure.retry
         given_up = not failure.fatal and (failure.kind == "bad_request" or self._tries[call.number] >= TRIES)
         if given_up:
             self._given_up.append((call, failure))
-        else:
+        elif failure.unseen_usd:
             self._ledger.store_failures([(call, failure)], given_up=False)
         if failure.fatal or len(self._given_up) >= GIVEN_UP_IN_A_ROW:
             # What those in a row met is no fault of theirs: they are stored as not given up, to be asked again.

@@ -190,6 +190,8 @@ def _collection(made: _Made) -> dict[str, str]:
     prompt = f"the prompt of `{table.prompt}`" if table.prompt else "the mode's own prompt"
     shown = "seed tasks and tasks kept before" if MODES[table.mode].num_from_pool else "seed tasks"
     behind = "" if made.by_rules else f" People behind the teacher's training: {UNKNOWN}"
+    left_out = f" (the server did not take {' and '.join(totals.left_out)}: its own default held)"
+    settings = f"temperature {teacher.temperature:g}, top_p {teacher.top_p:g}{left_out if totals.left_out else ''}"
     age = "" if made.by_rules else f" How old the teacher's knowledge is: {UNKNOWN}"
     return {
         "How did each record come about?": (
@@ -198,8 +200,8 @@ def _collection(made: _Made) -> dict[str, str]:
             "tasks shown and the ledger's key, under which `ledger.sqlite` holds the request and the reply."
         ),
         "With which instruments?": (
-            f"pacos {__version__}, mode `{table.mode}`, {prompt}, seed {table.seed}; temperature "
-            f"{teacher.temperature:g}, top_p {teacher.top_p:g}, at most {teacher.max_tokens:,} tokens a reply. "
+            f"pacos {__version__}, mode `{table.mode}`, {prompt}, seed {table.seed}; {settings}, at most "
+            f"{teacher.max_tokens:,} tokens a reply. "
             f"{totals.replies:,} replies, {totals.prompt_tokens:,} tokens of prompts and "
             f"{totals.completion_tokens:,} of replies, {_usd(totals)}."
         ),
@@ -221,7 +223,7 @@ def _collection(made: _Made) -> dict[str, str]:
         ),
         "Over what time?": (
             f"The replies arrived from {totals.first_received or '-'} to {totals.last_received or '-'} (UTC), "
-            f"{totals.seconds:,.1f} seconds of work.{age}"
+            f"{totals.seconds:,.1f} seconds of work, that of a stopped process counted up to its last reply.{age}"
         ),
         "Was there an ethical review?": FILL_IN,
         "Were people asked, told, and able to withdraw; was the effect on them studied?": (

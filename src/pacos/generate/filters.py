@@ -142,7 +142,7 @@ MEANINGS = {
 
 
 def keep_as_written(example: Example) -> Example:
-    """The released recipe changes nothing but the exact "<noinput>", which its parser has already read."""
+    """The released recipe changes nothing but "<noinput>", in capitals or not, which its parser has already read."""
     return example
 
 

@@ -33,6 +33,8 @@ from pacos.core.errors import PacosError
 from pacos.core.recipe import EngineTable
 from pacos.engines import Failure, Reply, Request, Usage
 
+# In a reply's sampling, what of it the server did not take.
+LEFT_OUT = "left_out"
 # How long the lock of another process is waited for: one look, then in all.
 BUSY_SECONDS, PATIENCE_SECONDS = 1.0, 300.0
 
@@ -87,7 +89,9 @@ class Call:
 class Totals:
     """What all replies so far took, in US dollars, tokens and seconds of work.
 
-    `unseen_usd` is the most that attempts without an answer may have cost beside.
+    `unseen_usd` is the most that attempts without an answer may have cost beside. Of a process before this one
+    `seconds` counts the time up to its last reply. `teachers` are the models and addresses that wrote the replies,
+    `left_out` the sampling parameters that one of them did not take.
     """
 
     replies: int
@@ -98,10 +102,12 @@ class Totals:
     seconds: float
     first_received: str
     last_received: str
+    teachers: tuple[str, ...]
+    left_out: tuple[str, ...]
 
 
 def call_key(teacher: EngineTable, request: Request) -> str:
-    """SHA-256 over everything that shapes a reply: engine, model, api, prompt and sampling."""
+    """SHA-256 over engine, model, api, prompt and sampling. Where the model is served is not in it: a job may move."""
     content = [teacher.engine, teacher.model, teacher.path, teacher.api, request.prompt, asdict(request.sampling)]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
@@ -145,15 +151,22 @@ class Ledger:
             row = connection.execute(query).first()
         return None if row is None else (row.prompt, row.text, row.finish_reason)
 
+    def teachers(self) -> dict[str, str]:
+        """Who wrote each reply, by its key."""
+        with self._transaction() as connection:
+            rows = connection.execute(select(_REPLIES.c.key, _REPLIES.c.teacher)).all()
+        return {key: teacher for key, teacher in rows}
+
     def store(self, call: Call, reply: Reply) -> None:
         """Puts a reply on disk; it is there when this returns."""
         prompt = call.request.prompt
+        left_out = {LEFT_OUT: reply.left_out} if reply.left_out else {}
         values: dict[str, Any] = {
             "key": call.key,
             "number": call.number,
             "teacher": self._teacher,
             "prompt": prompt if isinstance(prompt, str) else json.dumps([asdict(message) for message in prompt]),
-            "sampling": json.dumps(asdict(call.request.sampling)),
+            "sampling": json.dumps(asdict(call.request.sampling) | left_out),
             "text": reply.text,
             "finish_reason": reply.finish_reason,
             "prompt_tokens": reply.usage.prompt_tokens,
@@ -198,13 +211,20 @@ class Ledger:
             func.coalesce(func.min(columns.received), ""),
             func.coalesce(func.max(columns.received), ""),
         )
+        first_by_teacher = select(columns.teacher).group_by(columns.teacher).order_by(func.min(columns.number))
+        with_left_out = select(columns.sampling).where(columns.sampling.contains(f'"{LEFT_OUT}"'))
         spans = select(func.max(columns.session_seconds)).where(columns.session != self._session)
         with self._transaction() as connection:
             replies, usd, unseen_usd, prompt_tokens, completion_tokens, first, last = connection.execute(sums).one()
             unseen_usd += connection.scalar(select(func.coalesce(func.sum(_FAILURES.c.unseen_usd), 0.0))) or 0.0
             earlier = sum(connection.scalars(spans.group_by(columns.session)))
+            teachers = tuple(connection.scalars(first_by_teacher))
+            left_out = {name for text in connection.scalars(with_left_out) for name in json.loads(text)[LEFT_OUT]}
         seconds = earlier + time.monotonic() - self._start
-        return Totals(replies, usd, unseen_usd, prompt_tokens, completion_tokens, seconds, first, last)
+        return Totals(
+            replies, usd, unseen_usd, prompt_tokens, completion_tokens, seconds, first, last, teachers,
+            tuple(sorted(left_out)),
+        )  # fmt: skip
 
     def close(self) -> None:
         """Closes the file; one without any reply or bill is removed, as there is nothing in it to go on from."""

@@ -1,7 +1,7 @@
 """The files of the stage: the data set with and without its provenance, and everything that was rejected."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +13,29 @@ from pacos.generate.pool import Kept, Rejected
 OUTPUTS = ("dataset.json", "dataset.jsonl", "rejected.jsonl", "datasheet.md")
 
 
-def write_dataset(folder: Path, kept: Iterable[Kept], plan: Plan, teacher: str, mode: str) -> None:
-    """Writes dataset.json (Alpaca's format, nothing else) and dataset.jsonl (the same order, with provenance)."""
+def write_dataset(folder: Path, kept: Iterable[Kept], plan: Plan, teachers: Mapping[str, str], mode: str) -> None:
+    """Writes dataset.json (Alpaca's format, nothing else) and dataset.jsonl (the same order, with provenance).
+
+    `teachers` says who wrote a reply, by its ledger key.
+    """
     kept = list(kept)
     write_examples(folder / "dataset.json", (k.example for k in kept))
-    _write_lines(folder / "dataset.jsonl", (_kept_line(k, plan, teacher, mode) for k in kept))
+    _write_lines(folder / "dataset.jsonl", (_kept_line(k, plan, teachers, mode) for k in kept))
 
 
 def write_rejected(folder: Path, rejected: Iterable[Rejected]) -> None:
-    """Writes rejected.jsonl: one line a block, with the rule that rejected it."""
+    """Writes rejected.jsonl: one line an example or unreadable block, with the rule that rejected it."""
     _write_lines(folder / "rejected.jsonl", map(_rejected_line, rejected))
 
 
-def _kept_line(kept: Kept, plan: Plan, teacher: str, mode: str) -> dict[str, Any]:
+def _kept_line(kept: Kept, plan: Plan, teachers: Mapping[str, str], mode: str) -> dict[str, Any]:
     example, origin = kept.example, kept.origin
     return {
         "id": example.id,
         "instruction": example.instruction,
         "input": example.input,
         "output": example.output,
-        "teacher": teacher,
+        "teacher": teachers[origin.key],
         "mode": mode,
         "request": origin.request,
         "index": origin.index,

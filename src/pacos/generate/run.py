@@ -75,9 +75,10 @@ def run(recipe: Recipe, run: RunFolder) -> GenerateReport:
         teacher = open_engine(recipe.teacher, role="teacher", seed=table.seed, folder=stage.folder)
         with closing(Ledger(stage.folder / "ledger.sqlite", teacher.name)) as ledger:
             _fill(recipe, stage, teacher, plan, pool, ledger)
-            totals = ledger.totals()
-        report = _report(recipe, teacher.name, inputs, pool, totals)
-        _write(recipe, stage, plan, pool, report, totals)
+            totals, teachers = ledger.totals(), ledger.teachers()
+        report = _report(recipe, inputs, pool, totals)
+        write_dataset(stage.folder, pool.kept, plan, teachers, report.mode)
+        _write(recipe, stage, pool, report, totals)
         _print(report, stage.folder)
         return report
 
@@ -103,7 +104,9 @@ def _finished(stage: Stage) -> GenerateReport:
 def _fill(recipe: Recipe, stage: Stage, teacher: Engine, plan: Plan, pool: Pool, ledger: Ledger) -> None:
     spent = ledger.totals()
     budget = Budget("teacher", recipe.teacher, spent.usd, spent.unseen_usd)
-    most_in_flight = MOST_IN_A_BATCH if recipe.teacher.batch else 2 * recipe.teacher.concurrency
+    # Of requests to a server some wait to be sent again, and leave their places to others.
+    places = 2 if recipe.teacher.engine == "http" else 1
+    most_in_flight = MOST_IN_A_BATCH if recipe.teacher.batch else places * recipe.teacher.concurrency
     with Funnel(pool, recipe.generate.num_examples, budget) as funnel:
         asking = Asking(teacher, most_in_flight, recipe.teacher.batch, plan, ledger, budget, pool, funnel.update)
         try:
@@ -120,7 +123,7 @@ def _fill(recipe: Recipe, stage: Stage, teacher: Engine, plan: Plan, pool: Pool,
             raise
 
 
-def _report(recipe: Recipe, teacher: str, inputs: Inputs, pool: Pool, totals: Totals) -> GenerateReport:
+def _report(recipe: Recipe, inputs: Inputs, pool: Pool, totals: Totals) -> GenerateReport:
     examples = [kept.example for kept in pool.kept]
     return GenerateReport(
         asked=pool.num_asked,
@@ -135,7 +138,7 @@ def _report(recipe: Recipe, teacher: str, inputs: Inputs, pool: Pool, totals: To
         requests=totals.replies,
         prompt_tokens=totals.prompt_tokens,
         completion_tokens=totals.completion_tokens,
-        teacher=teacher,
+        teacher=" and ".join(totals.teachers),
         mode=recipe.generate.mode,
         seed_tasks=len(inputs.seed_tasks),
         with_input=sum(bool(example.input) for example in examples),
@@ -145,8 +148,7 @@ def _report(recipe: Recipe, teacher: str, inputs: Inputs, pool: Pool, totals: To
     )
 
 
-def _write(recipe: Recipe, stage: Stage, plan: Plan, pool: Pool, report: GenerateReport, totals: Totals) -> None:
-    write_dataset(stage.folder, pool.kept, plan, report.teacher, report.mode)
+def _write(recipe: Recipe, stage: Stage, pool: Pool, report: GenerateReport, totals: Totals) -> None:
     write_rejected(stage.folder, pool.rejected)
     seeds = recipe.generate.seed_tasks or "pacos's own seed tasks"
     datasheet = write_datasheet(recipe, report.teacher, seeds, report.seed_tasks, pool, totals)

@@ -89,7 +89,9 @@ def _attend_at_once(
         t.squeeze(0).transpose(0, 1).to(value_1HTD.dtype).contiguous() for t in (query_1HTD, key_1HTD, value_1HTD)
     )
     if any(prefix is not None for prefix in documents.prefixes):
-        key_THD, value_THD = key_THD.index_select(0, key_places), value_THD.index_select(0, key_places)
+        # In fp32, so that the gradients of a prefix are summed over its documents without rounding each time.
+        taken = (t.float().index_select(0, key_places).to(t.dtype) for t in (key_THD, value_THD))
+        key_THD, value_THD = taken
     attended_THD = varlen_attn(
         query_THD, key_THD, value_THD, query_bounds, key_bounds, max(documents.lengths), longest,
         scale=scaling, window_size=(-1, 0), enable_gqa=query_THD.shape[1] != key_THD.shape[1],

@@ -141,7 +141,7 @@ def split_weights(model: PreTrainedModel) -> dict[str, torch.Tensor]:
     """Makes the weights bf16 and returns by name what that leaves of their fp32 values, where these are trained."""
     remainders = {}
     for name, parameter in model.named_parameters():
-        parameter.data, low = split(parameter.data)
+        parameter.data, low = (bits.view(torch.bfloat16) for bits in split(parameter.data))
         if parameter.requires_grad:
             remainders[name] = low
     return remainders

@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 
 from pacos.core.errors import PacosError
 from pacos.core.files import write_error, write_json
-from pacos.train.machine import Team, out_of_memory
+from pacos.train.machine import PEER_GONE, Team, out_of_memory
 from pacos.train.optimizer import AdamW
 
 # One process is no mistake.
@@ -54,7 +54,7 @@ class Checkpoints:
         except (OSError, RuntimeError, CheckpointException) as error:
             shutil.rmtree(partial, ignore_errors=True)
             inner = _inner(error)
-            if out_of_memory(inner):
+            if _is_not_of_the_disk(inner):
                 raise inner from None
             # The full disk is reported as an error of torch's own, without the system's number.
             reason = inner.strerror if isinstance(inner, OSError) else "no space left, or the disk failed"
@@ -84,7 +84,7 @@ class Checkpoints:
             raise
         except (Exception, CheckpointException) as error:
             inner = _inner(error)
-            if out_of_memory(inner):
+            if _is_not_of_the_disk(inner):
                 raise inner from None
             reason = " ".join(str(inner).split()) or type(inner).__name__
             raise PacosError(
@@ -110,6 +110,11 @@ class Checkpoints:
 def _inner(error: BaseException) -> BaseException:
     """What went wrong in the process that failed first."""
     return next(iter(error.failures.values()))[0] if isinstance(error, CheckpointException) else error
+
+
+def _is_not_of_the_disk(error: BaseException) -> bool:
+    """Whether a checkpoint is as it was, and something else went wrong beside it."""
+    return out_of_memory(error) or bool(PEER_GONE.search(str(error)) or "CUDA" in str(error) or "NCCL" in str(error))
 
 
 def _state(model: PreTrainedModel, optimizer: AdamW) -> dict[str, torch.Tensor]:

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
-from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
 from pacos.core.errors import PacosError
 from pacos.core.recipe import TrainTable
 from pacos.train.data import Document, TrainingData
+from pacos.train.loss import row_loss
 from pacos.train.machine import Team
 from pacos.train.optimizer import AdamW, scheduled_rate
-from pacos.train.packing import NO_LABEL, Packer, Row, label_weights, step_documents
+from pacos.train.packing import Packer, label_weights, step_documents
 
 CLIP_NORM = 1.0
 OnStep = Callable[[dict[str, float]], None]
@@ -62,7 +62,7 @@ class Loop:
 
     def step(self, batch: Sequence[Document], rate: float, step: int) -> dict[str, float]:
         """One update from the batch's loss, gradients clipped to norm 1; what it measured."""
-        # Dropout, where a model has any, is a pure function of seed, step and process, as the order of examples is.
+        # Dropout, where a model has any, depends on seed, step and process, and on how rows are cut.
         torch.manual_seed(((self.table.seed * 1_000_003 + step) * 4096 + self.team.rank) % 2**63)
         loss, computed = self.accumulate(batch)
         norms = [torch.linalg.vector_norm(each, dtype=torch.float32) for each in self.optimizer.gradients()]
@@ -120,22 +120,9 @@ class Loop:
         return {
             "real_tokens_per_second": round(values["real_tokens"] / seconds, 1),
             "mfu": round(done / peak, 4),
-            "mfu_unshared": round(each * (body + head) * values["real_tokens"] / peak, 4),
+            "mfu_unshared": round(each * (body * values["real_tokens"] + head * values["labels"]) / peak, 4),
             "seconds": round(seconds, 4),
         }
-
-
-def row_logits(model: PreTrainedModel, row: Row) -> torch.Tensor:
-    """Logits [L, V] at the row's predictors, in fp32."""
-    logits = model(**row.inputs, use_cache=False).logits.flatten(0, 1)
-    # The LM head, a third of a small model's products, is computed where there is a label.
-    return (logits if "logits_to_keep" in row.inputs else logits[row.predictors]).float()  # type: ignore[no-any-return]
-
-
-def row_loss(model: PreTrainedModel, row: Row) -> torch.Tensor:
-    """The row's part of the step's loss: cross-entropy in nats at each label times the label's weight."""
-    losses_L = cross_entropy(row_logits(model, row), row.labels, ignore_index=NO_LABEL, reduction="none")
-    return (losses_L * row.weights[: len(losses_L)]).sum()
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -26,9 +27,11 @@ CPU_OUT_OF_MEMORY = re.compile("can't allocate memory|not enough memory")
 # What is left of a process that was ended from outside.
 PEER_GONE = re.compile("[Cc]onnection (reset|closed) by (remote )?peer|Broken pipe")
 # Dense bf16 FLOP/s by the makers' data sheets; a device that is not here is measured.
-PEAK_FLOPS = {"H100": 989.4e12, "H200": 989.4e12, "A100": 312e12}
+PEAK_FLOPS = {"H100 PCIe": 756e12, "H100 NVL": 835e12, "H100": 989.4e12, "H200": 989.4e12, "A100": 312e12}
 # Rows of a step have few lengths, but evaluation's are others again, and each is compiled once.
-MOST_GRAPHS = 64
+MOST_GRAPHS = 256
+# Longer than process 0 takes to read, hash and split the largest base.
+TIMEOUT = timedelta(hours=2)
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class Team:
         # Gradients of bf16 weights are summed over the processes in fp32.
         policy = MixedPrecisionPolicy(reduce_dtype=torch.float32)
         for module in (*decoder_layers(model), model):
+            # The outermost too, which else would stay whole after the probe and be saved as whatever is there.
             fully_shard(module, mesh=self.mesh, mp_policy=policy, reshard_after_forward=True)
         if self.rank:
             model.to_empty(device=self.device)
@@ -111,7 +115,7 @@ def open_team() -> Iterator[Team]:
             raise ValueError(f"RANK is {rank} and WORLD_SIZE is {size}")
         device = _own_device(number)
         if size > 1:
-            dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+            dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
     except ValueError as error:
         raise PacosError(
             f"train: {' '.join(str(error).split())[:160]}; RANK, LOCAL_RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT "
@@ -119,6 +123,9 @@ def open_team() -> Iterator[Team]:
         ) from None
     try:
         yield Team(rank, size, device, init_device_mesh(device.type, (size,)) if size > 1 else None)
+        # Not after an error: the others may be waiting for this one, and it would wait for them.
+        if size > 1:
+            dist.destroy_process_group()
     except RuntimeError as error:
         if size > 1 and PEER_GONE.search(str(error)):
             raise PacosError(
@@ -127,8 +134,8 @@ def open_team() -> Iterator[Team]:
             ) from None
         raise
     finally:
-        if size > 1:
-            dist.destroy_process_group()
+        # What comes after in this process samples, which has no deterministic variant.
+        torch.use_deterministic_algorithms(False)
 
 
 def _own_device(number: int) -> torch.device:
@@ -145,11 +152,12 @@ def _own_device(number: int) -> torch.device:
 
 def peak_flops(device: torch.device, precision: str) -> float:
     """What the device multiplies at best, in FLOP/s: published, or measured with one large product."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" and precision != "fp32" else ""
     for known, flops in PEAK_FLOPS.items():
         if known in name:
             return flops
-    side = 2048
+    # A GPU needs a product that takes longer than to ask for it.
+    side = 8192 if device.type == "cuda" else 2048
     matrix = torch.ones(side, side, device=device, dtype=torch.float32 if precision == "fp32" else torch.bfloat16)
     fastest = float("inf")
     for _ in range(12):

@@ -9,10 +9,11 @@ from pacos.core.errors import PacosError
 from pacos.core.models import resolve_model
 from pacos.core.recipe import TrainTable
 from pacos.engines.local.device import choose_precision
+from pacos.train.loss import AT_ONCE
 
 # Tensors that a decoder layer keeps for its backward pass, in widths of the hidden and of the MLP's inner state:
 # two norms, queries, keys and values, attention's output, two residuals; gate, its activation, up, their product.
-# Counted on LLaMA models, where this lies within a tenth.
+# Counted on LLaMA models; what kernels and the allocator need beside is not in it.
 HIDDEN_KEPT = 12
 INNER_KEPT = 4
 # Checkpoints kept, and one being written.
@@ -22,7 +23,8 @@ USED = 0.88
 ROW_TOKENS = {"cpu": 4096, "mps": 4096, "cuda": 8192}
 # From so many parameters on, `auto` keeps a GPU's weights split and its optimizer states in 8 bits.
 LARGE = 10**9
-PARTS = ("weights", "gradients", "optimizer_state", "activations", "logits")
+# The interpreter with its libraries, in the memory that a device shares with it.
+LIBRARIES = 600 * 10**6
 
 
 @dataclass(frozen=True)
@@ -33,23 +35,19 @@ class MemoryEstimate:
     precision: str
     eight_bit: bool
     row_tokens: int
-    weights: int
-    gradients: int
-    optimizer_state: int
-    activations: int
-    logits: int
+    parts: dict[str, int]
     disk: int
     """Checkpoints and the final model, in the run folder."""
 
     @property
     def total(self) -> int:
         """All that must be in the device's memory at once."""
-        return sum(getattr(self, name) for name in PARTS)
+        return sum(self.parts.values())
 
     @property
     def said(self) -> str:
         """The parts in one line."""
-        parts = ", ".join(f"{name.replace('_', ' ')} {getattr(self, name) / 1e9:.2f}" for name in PARTS)
+        parts = ", ".join(f"{name} {size / 1e9:.2f}" for name, size in self.parts.items())
         return f"estimated at {self.total / 1e9:.2f} GB ({parts})"
 
 
@@ -58,51 +56,40 @@ def estimate_memory(table: TrainTable, device: torch.device, devices: int = 1) -
 
     Settles what `auto` and unset keys become: of rows the longest that fits the device.
     """
-    precision = choose_precision(table.precision, device)
     capacity = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
     config, model = _shapes(table.base)
-    parameters = model.num_parameters()
-    if table.precision == "auto" and device.type == "cuda" and parameters > LARGE and table.engine == "pacos":
-        precision = "split"
+    parameters, text = model.num_parameters(), config.get_text_config()
+    precision = choose_precision(table.precision, device)
+    # Not where there is no bf16: what splits weights is made of it.
+    if precision == "bf16" and table.precision == "auto" and capacity and parameters > LARGE:
+        precision = "split" if table.engine == "pacos" else precision
+    eight_bit = table.optimizer == "adamw-8bit" or (table.optimizer == "auto" and precision == "split")
     trained = parameters if not table.lora else table.lora.rank * sum(
         sum(module.weight.shape) for module in model.modules() if isinstance(module, torch.nn.Linear)
     )  # fmt: skip
+    weights = 2 * parameters + 2 * trained if precision == "split" else 4 * parameters
+    # Beside its moments a tensor's fp32 value, gradient and moments are there for the moment of its update.
+    states = trained * 2 + trained // 32 + 16 * text.vocab_size * text.hidden_size if eight_bit else 8 * trained
+    inner = getattr(text, "intermediate_size", None) or 4 * text.hidden_size
+    # Under autocast norms and residuals stay fp32 while products are bf16, and so is a copy of the weights.
+    kept = (HIDDEN_KEPT * text.hidden_size + INNER_KEPT * inner) * {"fp32": 4, "bf16": 3, "split": 2}[precision]
     row = table.row_tokens or max(ROW_TOKENS[device.type], table.max_length)
     while True:
-        estimate = _estimate(table, config, parameters, trained, precision, row, devices)
-        if table.row_tokens or not capacity or estimate.total < USED * capacity or row // 2 < table.max_length:
-            return estimate
+        tokens = min(table.batch_size * table.max_length, row)
+        parts = {
+            "libraries": 0 if capacity else LIBRARIES,
+            "weights": weights // devices,
+            "gradients": (2 if precision == "split" else 4) * trained // devices,
+            "optimizer state": states // devices,
+            "activations": tokens * text.num_hidden_layers * kept + (2 * parameters if precision == "bf16" else 0),
+            # At half of the tokens, the answers; their gradients take their place, of a few at a time in fp32.
+            "logits": tokens // 2 * text.vocab_size * (4 if precision == "fp32" else 2) + 8 * AT_ONCE[device.type],
+        }
+        fits = not capacity or sum(parts.values()) < USED * capacity
+        if fits or table.row_tokens or row // 2 < table.max_length:
+            saved = (weights if trained == parameters else 4 * trained) + states
+            return MemoryEstimate(parameters, precision, eight_bit, row, parts, CHECKPOINTS * saved + 4 * trained)
         row = row * 7 // 8
-
-
-def _estimate(
-    table: TrainTable, config: PreTrainedConfig, parameters: int, trained: int, precision: str, row: int, devices: int
-) -> MemoryEstimate:
-    eight_bit = table.optimizer == "adamw-8bit" or (table.optimizer == "auto" and precision == "split")
-    tokens = min(table.batch_size * table.max_length, row)
-    text = config.get_text_config()
-    inner = getattr(text, "intermediate_size", None) or 4 * text.hidden_size
-    kept = HIDDEN_KEPT * text.hidden_size + INNER_KEPT * inner
-    # Under autocast norms and residuals stay fp32 while products are bf16, and so is a copy of the weights.
-    activation_bytes = {"fp32": 4, "bf16": 3, "split": 2}[precision]
-    weight_bytes = 2 * parameters + 2 * trained if precision == "split" else 4 * parameters
-    # Beside its moments a tensor's fp32 value, gradient and moments are there for the moment of its update.
-    state_bytes = trained * 2 + trained // 32 + 16 * text.vocab_size * text.hidden_size if eight_bit else 8 * trained
-    saved = (weight_bytes if trained == parameters else 4 * trained) + state_bytes
-    activations = tokens * text.num_hidden_layers * kept * activation_bytes
-    return MemoryEstimate(
-        parameters,
-        precision,
-        eight_bit,
-        row,
-        weights=weight_bytes // devices,
-        gradients=(2 if precision == "split" else 4) * trained // devices,
-        optimizer_state=state_bytes // devices,
-        activations=activations + (2 * parameters if precision == "bf16" else 0),
-        # Logits, their fp32 copy and log-probabilities, and the gradient, at half of the tokens: the answers.
-        logits=tokens // 2 * text.vocab_size * 4 * 3,
-        disk=CHECKPOINTS * saved + 4 * trained,
-    )
 
 
 def _shapes(base: str) -> tuple[PreTrainedConfig, PreTrainedModel]:

@@ -1,4 +1,5 @@
-"""AdamW with linear warm-up and cosine decay, as the Alpaca run used it: in fp32, or as exact in half of the memory."""
+"""AdamW with linear warm-up and cosine decay, as the Alpaca run used it, on weights that are exact in fp32; moments are
+too, or in 8 bits."""
 
 import math
 
@@ -27,20 +28,21 @@ def local(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def split(master: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """An fp32 tensor as bf16, rounded to nearest, and the 16 bits that make it whole again.
+    """The bits of an fp32 tensor rounded to bf16, and the 16 that make it whole again, both int16.
 
-    These are an integer; they pass for bf16 because processes cannot exchange int16.
+    Processes cannot exchange int16, so both are kept as bf16. The second must never be computed with as such: some of
+    its bits mean no number, and a conversion would change them.
     """
     bits = master.contiguous().view(torch.int32)
     # Ties go up in magnitude, so that the remainder always fits 16 bits with its sign.
     high = (bits + 0x8000) >> 16
     low = bits - (high << 16)
-    return high.to(torch.int16).view(torch.bfloat16), low.to(torch.int16).view(torch.bfloat16)
+    return high.to(torch.int16), low.to(torch.int16)
 
 
 def join(high: torch.Tensor, low: torch.Tensor) -> torch.Tensor:
     """The fp32 tensor that `split` took apart, bit for bit."""
-    return ((high.view(torch.int16).to(torch.int32) << 16) + low.view(torch.int16).to(torch.int32)).view(torch.float32)
+    return ((high.to(torch.int32) << 16) + low.to(torch.int32)).view(torch.float32)
 
 
 def quantise(values: torch.Tensor, levels: int, power: int, dither: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -93,7 +95,7 @@ class AdamW:
                 state[name] = torch.zeros_like(parameter, dtype=kind if compact else torch.float32)
                 if compact:
                     # A slice of the weight, so that a sharded one gives sharded scales.
-                    blocks = math.ceil(parameter[0].numel() / BLOCK)
+                    blocks = math.ceil(parameter.numel() // parameter.shape[0] / BLOCK)
                     scale = parameter.detach().flatten(1)[:, :1].expand(-1, blocks)
                     state[f"{name}_scale"] = torch.zeros_like(scale, dtype=torch.float32).contiguous()
 
@@ -109,19 +111,21 @@ class AdamW:
         for parameter, sharded in self.state.items():
             if parameter.grad is None or not local(parameter).numel():
                 continue
+            weight, gradient = local(parameter).detach(), local(parameter.grad)
             state = {name: local(value) for name, value in sharded.items()}
+            if "remainder" in state:
+                weight, state["remainder"] = (each.view(torch.int16) for each in (weight, state["remainder"]))
             if "exp_avg_scale" in state:
-                self._update_8bit(local(parameter), local(parameter.grad), state, *scalars)
+                self._update_8bit(weight, gradient, state, *scalars)
             else:
-                decay = self.weight_decay if parameter.ndim >= 2 else 0.0
-                update_fp32(local(parameter), local(parameter.grad), state, rate, decay, clip)
+                update_fp32(weight, gradient, state, rate, self.weight_decay if parameter.ndim >= 2 else 0.0, clip)
 
 
 def update_fp32(
     weight: torch.Tensor, gradient: torch.Tensor, state: dict[str, torch.Tensor],
     rate: float, decay: float, clip: float,
 ) -> None:  # fmt: skip
-    """torch's fused AdamW in place, to the bit, on the gradient times `clip`."""
+    """torch's fused AdamW in place, to the bit, on the gradient times `clip`; a `weight` with a remainder is int16."""
     master = join(weight, state["remainder"]) if "remainder" in state else weight
     adamw(
         [master], [gradient.float().mul_(clip)], [state["exp_avg"]], [state["exp_avg_sq"]], [], [state["step"]],
@@ -164,8 +168,9 @@ def _put_back(weight: torch.Tensor, state: dict[str, torch.Tensor], master: torc
 
 def _dither(step: torch.Tensor) -> torch.Tensor:
     """[256] numbers in [0, 1), evenly spread over places and over steps: the R2 sequence of Roberts (2018)."""
-    places = torch.arange(BLOCK, device=step.device, dtype=torch.float64)
-    return ((places * 0.7548776662466927 + step.double() * 0.5698402909980532) % 1).float()
+    # In integers, times 2^32, because not every device has float64; 24 bits fit an fp32 number.
+    places = torch.arange(BLOCK, device=step.device) * 3_242_174_889 + step.long() * 2_447_445_414
+    return (places % 2**32 >> 8).float() / 2**24
 
 
 def scheduled_rate(step: int, total_steps: int, table: TrainTable) -> float:

@@ -45,7 +45,7 @@ class Row:
 
         def moved(values: dict[str, Any]) -> dict[str, Any]:
             tensors = {name: value for name, value in values.items() if isinstance(value, torch.Tensor)}
-            return values | {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}
+            return values | {name: tensor.to(device) for name, tensor in tensors.items()}
 
         return replace(self, **moved(vars(self)) | {"inputs": moved(self.inputs)})
 

@@ -159,7 +159,7 @@ def _by_loop(
     team.place(model)
     if base.packs:
         same_bits_again(model)
-    remainders = {p: team.share(lows[name], p) for name, p in model.named_parameters() if name in lows}
+    remainders = {p: team.share(lows.pop(name), p) for name, p in model.named_parameters() if name in lows}
     optimizer = AdamW(model, table.weight_decay, remainders, estimate.eight_bit)
     step, before = checkpoints.load(model, optimizer)
     if step and team.rank == 0:
@@ -188,8 +188,10 @@ def _check_positions(table: TrainTable, base: Base, data: TrainingData) -> None:
 def _packer(table: TrainTable, base: Base, estimate: MemoryEstimate, team: Team) -> Packer:
     share = table.share_prefix and base.packs and not has_dropout(base.model)
     prefixes = shared_prefixes(base.tokenizer) if share else ()
-    rows = estimate.row_tokens
-    return Packer(rows, prefixes, team.size, not base.packs, row_fill(rows, team.device))
+    fill = row_fill(estimate.row_tokens, team.device)
+    # Filled up, a row has no more tokens than the estimate's.
+    rows = max(estimate.row_tokens - estimate.row_tokens % fill, 1)
+    return Packer(rows, prefixes, team.size, not base.packs, fill)
 
 
 def _dataset(recipe: Recipe, run: RunFolder) -> tuple[Path, tuple[str, ...]]:

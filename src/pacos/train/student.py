@@ -90,14 +90,14 @@ def _whole(tensor: torch.Tensor, remainder: torch.Tensor | None) -> torch.Tensor
     """A weight in fp32 on the CPU, gathered from all processes."""
     parts = [tensor.detach()] if remainder is None else [tensor.detach(), remainder]
     whole = [(part.full_tensor() if isinstance(part, DTensor) else part).cpu() for part in parts]
-    return join(*whole) if len(whole) == 2 else whole[0].float()
+    return join(*(part.view(torch.int16) for part in whole)) if len(whole) == 2 else whole[0].float()
 
 
 @torch.no_grad()
 def probe(model: PreTrainedModel, device: torch.device) -> torch.Tensor:
-    """The logits [1, 32, V] of a fixed text, by which a saved model is compared with the trained one."""
+    """The logits [1, 32, V] at fixed token ids, by which a saved model is compared with the trained one."""
     model.train(False)
-    ids = (torch.arange(32) * 37 % 211).unsqueeze(0).to(device)
+    ids = (torch.arange(32) * 37 % min(211, model.config.get_text_config().vocab_size)).unsqueeze(0).to(device)
     kind = model.config._attn_implementation
     model.set_attn_implementation("sdpa" if kind == attention.NAME else kind)
     logits = model(ids, use_cache=False).logits.float().cpu()

@@ -17,7 +17,7 @@ from pacos.engines.http import protocol
 from pacos.engines.http.batch_api import Batch, BatchApi, GivenUpError, StoppedError
 from pacos.engines.http.batch_records import BatchRecords, Record
 from pacos.engines.http.connection import Connection
-from pacos.engines.http.errors import NotOpenAIError, Trouble, refused_by, status_trouble
+from pacos.engines.http.errors import NotOpenAIError, Trouble, refused_by, status_trouble, trouble_of
 from pacos.engines.types import Delta, Failure, Reply, Request, is_stopped
 
 MOST_REQUESTS = 50_000
@@ -25,6 +25,7 @@ MOST_BYTES = 100_000_000
 # A server ends a batch after a day; one that has not after two is waited for no longer.
 PATIENCE_SECONDS = 2 * 86_400.0
 CANCEL_SECONDS = 8.0
+STOP_POLL_SECONDS = 0.5
 _UNFINISHED = ("batch_expired", "batch_cancelled")
 
 
@@ -52,7 +53,7 @@ class BatchEngine:
     async def complete(self, requests: Iterable[Request]) -> AsyncIterator[Reply | Failure]:
         """Answers every request once; takes all of them, up to a batch's size, before it sends the first.
 
-        When its task is cancelled it cancels the batch, hands over what the server has answered by then, and ends.
+        After a stop it cancels the batch and hands over what the server has answered by then.
         """
         source = iter(requests)
         waiting: deque[Request] = deque()
@@ -92,7 +93,7 @@ class BatchEngine:
             if request is None:
                 break
             # What a server was found to refuse is left out of the id: after a restart it is not known yet.
-            body = protocol.body_of(request, self._connection.model, self._table.api, set())
+            body = self._connection.body(request, set())
             digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:40]
             custom_id = f"{digest}-{bodies[digest]}"
             size += len(self._line(custom_id, request))
@@ -104,7 +105,7 @@ class BatchEngine:
         return jobs
 
     def _line(self, custom_id: str, request: Request) -> bytes:
-        body = protocol.body_of(request, self._connection.model, self._table.api, self._refused)
+        body = self._connection.body(request, self._refused)
         line = {"custom_id": custom_id, "method": "POST", "url": self._api.endpoint, "body": body}
         return json.dumps(line).encode() + b"\n"
 
@@ -149,12 +150,7 @@ class BatchEngine:
         try:
             batch = await self._api.find_or_create(record.input_file_id, refused is not None, stopped)
             was_cancelled_before = batch.status in ("cancelled", "cancelling")
-            cancelling: asyncio.CancelledError | None = None
-            try:
-                batch = await self._ended(batch, len(record.custom_ids))
-            except asyncio.CancelledError as error:
-                cancelling = error
-                batch = await self._cancel(batch)
+            batch, is_left = await self._ended(batch, len(record.custom_ids), stopped)
             async with aclosing(self._lines(batch)) as lines:  # type: ignore[type-var]
                 async for line in lines:
                     custom_id, answer = self._read(line, jobs, refused or set(), again)
@@ -163,8 +159,8 @@ class BatchEngine:
                     # Only now is the answer with whoever asked for it.
                     jobs.pop(custom_id, None)
                     settled.add(custom_id)
-            if cancelling is not None:
-                raise cancelling
+            if is_left:
+                raise StoppedError
             settled.update(jobs)
             self._read_through.append(record)
             if was_cancelled_before:
@@ -188,10 +184,12 @@ class BatchEngine:
                 async for line in lines:
                     yield line
 
-    async def _ended(self, batch: Batch, total: int) -> Batch:
-        """The batch when it is over; says how far it is now and then."""
+    async def _ended(self, batch: Batch, total: int, stopped: Callable[[], bool]) -> tuple[Batch, bool]:
+        """The batch when it is over, and whether a stop ended it; says how far it is now and then."""
         start, (wait, longest), said = time.monotonic(), self._poll_seconds, -1
         while not batch.has_ended:
+            if stopped():
+                return await self._cancel(batch), True
             if batch.done != said:
                 said = batch.done
                 print(
@@ -200,10 +198,12 @@ class BatchEngine:
                 )
             if time.monotonic() - start > PATIENCE_SECONDS:
                 raise GivenUpError(Trouble("timeout", f"batch {batch.id} is not over after two days", retry=True))
-            await asyncio.sleep(wait)
+            look_at = time.monotonic() + wait
+            while time.monotonic() < look_at and not stopped():
+                await asyncio.sleep(min(wait, STOP_POLL_SECONDS))
             wait = min(longest, 1.5 * wait)
             batch = await self._api.retrieve(batch.id)
-        return batch
+        return batch, False
 
     async def _cancel(self, batch: Batch) -> Batch:
         """Stops the batch, and waits a little for the answers that are there."""
@@ -238,17 +238,18 @@ class BatchEngine:
             message = f"{error.get('code')}: {error.get('message')}"
             return custom_id, self._failure(request, Trouble("server", message, retry=True))
         status, body = response.get("status_code"), response.get("body")
+        sent = self._connection.body(request, refused)
         if not isinstance(status, int) or status < 400:
             try:
-                return custom_id, self._connection.reply(body if isinstance(body, dict) else {}, request, 0.0)
+                return custom_id, self._connection.reply(body if isinstance(body, dict) else {}, request, sent, 0.0)
             except NotOpenAIError as not_openai:
-                trouble = Trouble("server", str(not_openai), retry=True, maybe_billed=True)
-                return custom_id, self._failure(request, trouble)
-        sent = protocol.body_of(request, self._connection.model, self._table.api, refused)
+                return custom_id, self._failure(request, trouble_of(not_openai))
         name = refused_by(status, body, "", [key for key in sent if key in protocol.REFUSABLE])
-        if name is not None:
+        if name is not None and self._connection.body(request, refused | {name}) != sent:
             # Free, and no trouble of the user's: the next batch leaves it out.
-            self._refused.add(name)
+            if name not in self._refused:
+                self._refused.add(name)
+                self._connection.tell_refused(name)
             again.append(request)
             return custom_id, None
         trouble = status_trouble(status, body, "", {})

@@ -28,7 +28,7 @@ class GivenUpError(Exception):
 
 
 class StoppedError(GivenUpError):
-    """A batch that was not begun, because nothing is to be sent any more."""
+    """A batch that was not begun, or not waited for, because nothing is to be sent any more."""
 
     def __init__(self) -> None:
         super().__init__(Trouble("connection", LEFT_AT_A_STOP, retry=True))
@@ -127,7 +127,10 @@ class BatchApi:
                     async for piece in response.iter_bytes():
                         *whole, rest = (rest + piece).split(b"\n")
                         for line in whole:
+                            handed_over = time.monotonic()
                             yield line.decode("utf-8-sig", "replace")
+                            # The time that others take with a line is none of the server's.
+                            start += time.monotonic() - handed_over
                 if rest.strip():
                     yield rest.decode("utf-8-sig", "replace")
                 return

@@ -3,6 +3,8 @@
 import base64
 import os
 import re
+import sys
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -44,16 +46,22 @@ class Connection:
         """Model and address, as ledgers and reports show them."""
         return f"{self.model} ({self.shown_url})"
 
-    def reply(self, answer: dict[str, Any], request: Request, seconds: float) -> Reply:
-        """Reads an answer's JSON; NotOpenAIError where it is no completion."""
+    def body(self, request: Request, refused: set[str]) -> dict[str, Any]:
+        """The JSON to send, without what the server refuses."""
+        return protocol.body_of(request, self.model, self.table.api, refused)
+
+    def reply(self, answer: dict[str, Any], request: Request, body: dict[str, Any], seconds: float) -> Reply:
+        """Reads an answer's JSON to the body that was sent; NotOpenAIError where it is no completion."""
         text, reason = protocol.read_reply(answer)
-        return self.reply_of(request, self.masked(text), reason, answer.get("usage"), seconds)
+        reply = self.reply_of(request, self.masked(text), reason, answer.get("usage"), seconds)
+        return replace(reply, left_out=protocol.left_out(request, body))
 
     def reply_of(self, request: Request, text: str, reason: str | None, said: Any, seconds: float) -> Reply:
         """A Reply with its cost by the `usage` that the server said, ended at the request's stop strings."""
         usage, cached_tokens = protocol.read_usage(said, request, text)
         usd = self.prices.usd(usage.prompt_tokens, usage.completion_tokens, cached_tokens)
-        return protocol.reply_of(request, text, protocol.finish_reason(reason), usage, usd, seconds)
+        text, ended = protocol.cut_at_stop(text, protocol.finish_reason(reason), request)
+        return Reply(request.id, text, ended, usage, usd, seconds)
 
     def line(self, trouble: Trouble, advice: str = "") -> str:
         """What happened and what to do, on one line, without the key."""
@@ -66,6 +74,11 @@ class Connection:
         }.get(trouble.kind, "Check that the server is up and base_url is right.")
         # Masked before it is cut: half a key would no longer be recognised.
         return f"{self.shown_url}: {one_line(self.masked(trouble.message)).rstrip('.')}. {advice}"
+
+    def tell_refused(self, parameter: str) -> None:
+        """Says what the server does not take, where that shapes its replies."""
+        if parameter in ("temperature", "top_p", "seed"):
+            print(f"{self.name}: does not take {parameter}; asking without it", file=sys.stderr)
 
     def masked(self, text: str) -> str:
         """The text without the key: a server may send back what it was sent, and replies are kept."""

@@ -47,8 +47,8 @@ class _Job:
 class HttpEngine:
     """Any OpenAI-compatible server. Raises PacosError where the address or the key is missing.
 
-    `timeout_seconds` is the longest wait for one answer. The wait for a sign of life shrinks from there to a
-    multiple of what the server really takes, but not below `shortest_timeout_seconds`.
+    `timeout_seconds` is the longest wait for one answer. The wait shrinks from there to a multiple of what the server
+    really takes, but not below `shortest_timeout_seconds`, and grows again while none comes in time.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class HttpEngine:
         self._pace = Pace(table.concurrency, timeout_seconds, shortest_timeout_seconds)
         self._breaker = Breaker(self.name)
         self._refused: set[str] = set()
-        # How often each request went back to the caller since it was last answered.
+        # How often each request went back to the caller since it was last answered, outages aside.
         self._losses: Counter[str] = Counter()
 
     async def complete(self, requests: Iterable[Request]) -> AsyncIterator[Reply | Failure]:
@@ -171,23 +171,28 @@ class HttpEngine:
         now, send_at = time.monotonic(), self._send_at() if num_in_flight < self._pace.limit else math.inf
         # What goes back to the caller waits for nothing but its time.
         soonest = min((job.due if job.lost else max(job.due, send_at) for job in waiting), default=math.inf)
+        if waiting:
+            # A stop hands them back, and is not heard of while all wait for an answer.
+            soonest = min(soonest, now + STOP_POLL_SECONDS)
         if send_at > now:
             soonest = min(soonest, send_at)
         return None if math.isinf(soonest) else max(0.0, soonest - now)
 
     async def _attempt(self, request: Request, stopped: Callable[[], bool]) -> Reply | Trouble:
         while True:
-            body = protocol.body_of(request, self._connection.model, self._table.api, self._refused)
+            body = self._connection.body(request, self._refused)
             try:
                 return await self._ask(request, body)
             except ATTEMPT_ERRORS as error:
                 refused = refused_parameter(error, [key for key in body if key in protocol.REFUSABLE])
                 if refused is None:
                     return trouble_of(error)
-                self._refused.add(refused)
+                if refused not in self._refused:
+                    self._refused.add(refused)
+                    self._connection.tell_refused(refused)
                 if stopped():
                     return Trouble("connection", LEFT_AT_A_STOP, retry=True)
-                if body == protocol.body_of(request, self._connection.model, self._table.api, self._refused):
+                if body == self._connection.body(request, self._refused):
                     return trouble_of(error)
 
     async def _ask(self, request: Request, body: dict[str, Any]) -> Reply:
@@ -200,7 +205,7 @@ class HttpEngine:
             # The raw response: whatever a server sends is read here, not by a library that trusts it.
             response = await endpoint.with_raw_response.create(**body, timeout=timeout)
         answer = protocol.read_json(text_of(response), response.headers.get("content-type", ""))
-        reply = self._connection.reply(answer, request, time.monotonic() - start)
+        reply = self._connection.reply(answer, request, body, time.monotonic() - start)
         self._pause(wait_seconds(response.headers))
         return reply
 
@@ -242,6 +247,8 @@ class HttpEngine:
     def _after_trouble(self, job: _Job, trouble: Trouble) -> Failure | None:
         breaker = self._breaker
         breaker.trouble(job.request.id, self._connection.masked(trouble.message))
+        if trouble.kind == "timeout" and trouble.maybe_billed:
+            self._pace.timed_out()
         # While the server is out of service an attempt says nothing about the request.
         job.attempts += not breaker.is_open
         lost_usd = self._connection.prices.worst_case_usd(job.request) if trouble.maybe_billed else 0.0
@@ -265,9 +272,10 @@ class HttpEngine:
         failure = self._failure(job, trouble, fatal)
         if fatal:
             return failure
-        self._losses[job.request.id] += 1
-        job.lost = failure
-        job.due = time.monotonic() + self._pace.backoff_seconds(self._losses[job.request.id])
+        self._losses[job.request.id] += not self._breaker.is_open
+        losses = self._losses[job.request.id]
+        job.lost = replace(failure, retry=losses % ATTEMPTS != 0 or self._breaker.is_open)
+        job.due = time.monotonic() + self._pace.backoff_seconds(max(1, losses))
         return None
 
     def _again(self, job: _Job, trouble: Trouble, times: int) -> Failure | None:
@@ -296,7 +304,7 @@ class HttpEngine:
         return Failure(job.request.id, trouble.kind, line, fatal, unseen_usd=job.unseen_usd)
 
     async def _open_stream(self, request: Request) -> AsyncIterator[dict[str, Any]]:
-        body = protocol.body_of(request, self._connection.model, self._table.api, self._refused)
+        body = self._connection.body(request, self._refused)
         client = self._connection.client
         endpoint = client.chat.completions if self._table.api == "chat" else client.completions
         events = await endpoint.create(**body, stream=True, stream_options={"include_usage": True})

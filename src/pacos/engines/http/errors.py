@@ -29,6 +29,10 @@ class NotOpenAIError(Exception):
     """The server answered with something that is no reply of the OpenAI protocol."""
 
 
+class NoTextError(NotOpenAIError):
+    """The server answered in the protocol, and there is no text in it that could be used."""
+
+
 class BrokenBodyError(Exception):
     """The server's JSON ended early."""
 
@@ -69,7 +73,7 @@ def text_of(response: Any) -> str:
 def trouble_of(error: Exception) -> Trouble:
     """Reads what a request raised: an exception of the openai library, of its transport, or of this module."""
     if isinstance(error, NotOpenAIError):
-        return Trouble("server", str(error), retry=True)
+        return Trouble("server", str(error), retry=True, maybe_billed=isinstance(error, NoTextError))
     if isinstance(error, BrokenBodyError):
         return Trouble("connection", str(error), retry=True, maybe_billed=True)
     if isinstance(error, openai.APIStatusError):

@@ -45,6 +45,7 @@ class Pace:
         self._sent_since_wait = self._waits_in_a_row = 0
         self._sent_at: deque[float] = deque(maxlen=1000)
         self._latencies: deque[float] = deque(maxlen=RECENT)
+        self._timeouts_in_a_row = 0
         self._refused_of_late: deque[bool] = deque(maxlen=RECENT)
         # Its own generator: waits must differ between clients, and nothing that is made depends on them.
         self._random = random.Random()
@@ -56,10 +57,14 @@ class Pace:
 
     @property
     def timeout_seconds(self) -> float:
-        """How long to wait for an answer: far beyond the slowest of late, once enough are known."""
+        """How long to wait for an answer: far beyond the slowest of late, once enough are known.
+
+        Twice as long after each time-out, until one arrives: a server that has become slow is not out of service.
+        """
         if len(self._latencies) < RECENT // 4:
             return self._longest_timeout
-        return min(self._longest_timeout, max(self._shortest_timeout, TIMEOUT_FACTOR * max(self._latencies)))
+        shortest = max(self._shortest_timeout, TIMEOUT_FACTOR * max(self._latencies))
+        return min(self._longest_timeout, shortest * 2.0 ** min(self._timeouts_in_a_row, 16))
 
     def send_at(self) -> float:
         """The time from which one more request may be sent."""
@@ -77,9 +82,14 @@ class Pace:
     def answered(self, seconds: float) -> None:
         """One good reply: about one more request in flight for each full window of them."""
         self._latencies.append(seconds)
+        self._timeouts_in_a_row = 0
         self._refused_of_late.append(False)
         self._limit = min(self._most, self._limit + 1 / self._limit)
         self._rate *= 1 + RISE_OF_RATE
+
+    def timed_out(self) -> None:
+        """An answer did not come in time."""
+        self._timeouts_in_a_row += 1
 
     def refused(self, times: int, wait_seconds: float) -> None:
         """A 429, and for this request the so-many-th in a row; the server asks everyone to wait so long."""

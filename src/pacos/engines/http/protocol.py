@@ -3,8 +3,8 @@
 import json
 from typing import Any, Literal
 
-from pacos.engines.http.errors import BrokenBodyError, NotOpenAIError
-from pacos.engines.types import FinishReason, Reply, Request, Usage
+from pacos.engines.http.errors import BrokenBodyError, NoTextError, NotOpenAIError
+from pacos.engines.types import FinishReason, Request, Usage
 
 Api = Literal["chat", "completions"]
 _OPTIONAL = ("temperature", "top_p", "stop", "seed")
@@ -34,6 +34,15 @@ def body_of(request: Request, model: str, api: Api, refused: set[str]) -> dict[s
     }
     body.update({name: options[name] for name in _OPTIONAL if options[name] is not None and name not in refused})
     return body
+
+
+def left_out(request: Request, body: dict[str, Any]) -> tuple[str, ...]:
+    """What shapes the reply and is not in the body; a stop string is no such thing, as texts are cut here too."""
+    return tuple(
+        name
+        for name in ("temperature", "top_p", "seed")
+        if getattr(request.sampling, name) is not None and name not in body
+    )
 
 
 def _messages(request: Request) -> list[dict[str, str]]:
@@ -67,17 +76,19 @@ def _excerpt(value: Any) -> str:
     return str(value).strip() or "nothing"
 
 
-def read_reply(body: dict[str, Any]) -> tuple[str, FinishReason]:
-    """Text and finish reason of the first choice; NotOpenAIError where there is none."""
+def read_reply(body: dict[str, Any]) -> tuple[str, str | None]:
+    """Text and the server's finish reason of the first choice; NotOpenAIError where there is none."""
     try:
         choice = body["choices"][0]
-        text = choice["message"]["content"] if "message" in choice else choice["text"]
+        # A model that thinks until its limit may say nothing at all.
+        text = choice["message"].get("content") if "message" in choice else choice["text"]
         text, reason = plain_text(text), choice.get("finish_reason")
     except (KeyError, IndexError, TypeError, AttributeError):
         detail = body.get("error") or f"keys {', '.join(body) or 'none'}"
-        raise NotOpenAIError(f"not an OpenAI-compatible answer: no choices in it ({_excerpt(detail)})") from None
+        kind = NotOpenAIError if body.get("error") else NoTextError
+        raise kind(f"not an OpenAI-compatible answer: no choices in it ({_excerpt(detail)})") from None
     # Half a surrogate pair is legal in JSON and in no file.
-    return text.encode("utf-8", "replace").decode(), finish_reason(reason)
+    return text.encode("utf-8", "replace").decode(), reason
 
 
 def plain_text(content: Any) -> str:
@@ -86,7 +97,7 @@ def plain_text(content: Any) -> str:
         texts = [part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str)]
         content = "".join(texts) if texts else content
     if content and not isinstance(content, str):
-        raise NotOpenAIError(f"not an OpenAI-compatible answer: no text in its content ({_excerpt(content)})")
+        raise NoTextError(f"not an OpenAI-compatible answer: no text in its content ({_excerpt(content)})")
     return content or ""
 
 
@@ -117,9 +128,3 @@ def cut_at_stop(text: str, reason: FinishReason, request: Request) -> tuple[str,
     """Ends the text at the first stop string, for servers that refuse or overlook the parameter."""
     ends = [at for stop in request.sampling.stop if (at := text.find(stop)) >= 0]
     return (text[: min(ends)], "stop") if ends else (text, reason)
-
-
-def reply_of(request: Request, text: str, reason: FinishReason, usage: Usage, usd: float, seconds: float) -> Reply:
-    """The Reply, ended at the request's stop strings."""
-    text, reason = cut_at_stop(text, reason, request)
-    return Reply(request.id, text, reason, usage, usd, seconds)
