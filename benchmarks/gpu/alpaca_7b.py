@@ -244,7 +244,7 @@ def measure(team: Team, arguments: argparse.Namespace) -> None:
     lines = [
         f"# {title}", "", f"`python benchmarks/gpu/alpaca_7b.py`, {name}, {today}, torch {torch.__version__}.", "",
         "| gradients of a small model | loss | relative error to fp32 |", "|-|-|-|", *numerics, "", update, "",
-        f"{loop.model.num_parameters():,} parameters, rows of {estimate.row_tokens:,} tokens.", "",
+        f"{loop.model.num_parameters():,} parameters, rows of at most {loop.packer.row_tokens:,} tokens.", "",
         "| | steps timed | median s a step | three epochs, min, by the median | by the mean | MFU | as if unshared "
         "| lengths of rows | first row of each, s |",
         "|-|-|-|-|-|-|-|-|-|",

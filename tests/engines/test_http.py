@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -69,9 +70,9 @@ def test_what_nobody_foresaw_costs_no_reply_beside_it(monkeypatch: pytest.Monkey
     together = asyncio.Event()
     attempt = HttpEngine._attempt
 
-    async def all_at_once(engine: HttpEngine, request: Request, stopped: Callable[[], bool]) -> object:
+    async def all_at_once(engine: HttpEngine, request: Request, *more: Any) -> object:
         nonlocal started
-        outcome = await attempt(engine, request, stopped)
+        outcome = await attempt(engine, request, *more)
         started += 1
         if started == 11:
             together.set()

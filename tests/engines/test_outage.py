@@ -55,6 +55,18 @@ def test_a_server_that_becomes_slow_is_waited_for() -> None:
     assert all(isinstance(answer, Reply) for answer in answers.values())
 
 
+def test_many_time_outs_of_one_moment_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that hangs for a while is asked again soon, and not waited for as if it had been slow eight times."""
+    with OpenAIServer(during(0.3, 1.2, "stall"), echo, latency_seconds=lambda n: 0.01, stall_seconds=30) as server:
+        began = time.monotonic()
+        http = HttpEngine(table(server, concurrency=8), 60.0, shortest_timeout_seconds=0.3)
+        answers = complete_all(http, requests(300))
+        took = time.monotonic() - began
+    assert all(isinstance(answer, Reply) for answer in answers.values())
+    assert server.faults_made["stall"] >= 8
+    assert took < 15
+
+
 def test_an_outage_gives_up_no_request_under_a_limit_either(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each lost attempt goes back to whoever holds the money, and none of them says anything about its request."""
     with OpenAIServer(during(0.2, 2.5, "reset"), echo, latency_seconds=lambda n: 0.02) as server:

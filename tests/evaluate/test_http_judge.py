@@ -83,6 +83,15 @@ def test_an_empty_quota_keeps_every_vote_that_arrived(
         assert len(server.bodies) == 17
 
 
+def test_an_answer_lost_on_the_way_is_asked_for_again_under_a_limit_too(
+    judged_by: Any, evaluate_in: Any, server_judge: Any
+) -> None:
+    prices = {"input_usd_per_mtok": 1, "output_usd_per_mtok": 10, "max_tokens": 100, "max_usd": 1}
+    with OpenAIServer(lambda number: "reset" if number == 5 else None, server_judge) as server:
+        assert evaluate_in(judged_by(server, **prices)).pairwise["wins"] == 3
+        assert len(server.bodies) == 17
+
+
 def test_a_judges_money_is_never_overshot_and_a_raised_limit_goes_on(
     judged_by: Any, evaluate_in: Any, trained: Path, server_judge: Any
 ) -> None:

@@ -87,12 +87,14 @@ def _engine(table: EngineTable) -> str:
 
 
 def _tell_training(recipe: Recipe, device: torch.device) -> None:
-    devices = torch.cuda.device_count() if device.type == "cuda" else 1
-    estimate = estimate_memory(recipe.train, device, devices)
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory_bytes()
+    estimate, devices = estimate_memory(recipe.train, device), 1
+    if device.type == "cuda" and estimate.total > free:
+        devices = torch.cuda.device_count()
+        estimate = estimate_memory(recipe.train, device, devices)
     print(
-        f"\ntraining {recipe.train.base}: {estimate.parameters:,} parameters "
-        f"in {estimate.precision} on {f'each of {devices} x ' if devices > 1 else ''}{device.type}, estimated"
+        f"\ntraining {recipe.train.base}: {estimate.parameters:,} parameters in {estimate.precision} on {device.type}"
+        f"{f', --gpus {devices}, each' if devices > 1 else ''} estimated"
     )
     for part, size in estimate.parts.items():
         _line(part, _gigabytes(size))

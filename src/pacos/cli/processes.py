@@ -21,32 +21,37 @@ def launch(count: int, arguments: Sequence[str]) -> int:
         port = free.getsockname()[1]
     shared = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     command = [sys.executable, "-m", "pacos", "train", *arguments]
-    # Whoever ends this process means all of them.
-    for ending in (signal.SIGTERM, signal.SIGHUP):
-        # Under nohup the terminal's end is none of theirs.
-        if signal.getsignal(ending) is not signal.SIG_IGN:
-            signal.signal(ending, lambda number, frame: sys.exit(128 + number))
     members: list[subprocess.Popen[bytes]] = []
-    interrupted = False
+    interrupts = 0
 
     def interrupt(number: int, frame: object) -> None:
-        nonlocal interrupted
-        interrupted = True
+        nonlocal interrupts
+        interrupts += 1
+        # After the first they end their step, after the second at once; one that does neither is killed.
+        if interrupts > 2:
+            sys.exit(2)
         for member in members:
             member.send_signal(signal.SIGINT)
 
-    signal.signal(signal.SIGINT, interrupt)
+    # Whoever ends this process means all of them; what it was told to ignore, as under nohup, it ignores.
+    endings = {number: lambda number, frame: sys.exit(128 + number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in (endings | {signal.SIGINT: interrupt}).items():
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handler)
     try:
         for rank in map(str, range(count)):
             env = {"OMP_NUM_THREADS": "1", **os.environ, **shared, "RANK": rank, "LOCAL_RANK": rank}
             # A session of their own, so that each Ctrl-C reaches them once, however it came here.
             member = subprocess.Popen(command, env=env, start_new_session=True, preexec_fn=_die_with_parent)
             members.append(member)
+            if interrupts:
+                member.send_signal(signal.SIGINT)
+                break
         codes: list[int | None] = [None]
         while None in codes and not any(codes):
             time.sleep(0.1)
             codes = [member.poll() for member in members]
-        if interrupted:
+        if interrupts:
             for member in members:
                 member.wait()
     finally:
@@ -54,7 +59,7 @@ def launch(count: int, arguments: Sequence[str]) -> int:
             member.kill()
             member.wait()
     code = next((code for code in codes if code), 0)
-    if code < 0 and not interrupted:
+    if code < 0 and not interrupts:
         print(
             f"pacos: train: process {codes.index(code)} was ended by signal {-code} (9 may be the system's, out of "
             "memory); the same command goes on from the last checkpoint.",

@@ -52,15 +52,20 @@ def ask_all(
 async def _ask(
     engine: Engine, waiting: deque[Request], take: Callable[[Reply | Failure], bool], budget: Budget
 ) -> None:
-    goes_on = True
+    goes_on, asked = True, dict[str, Request]()
 
     def take_and_tell(answer: Reply | Failure) -> bool:
         nonlocal goes_on
-        goes_on = take(answer)
+        if isinstance(answer, Failure) and answer.retry and not answer.fatal:
+            budget.settle(answer)
+            waiting.append(asked[answer.id])
+        else:
+            goes_on = take(answer)
         return goes_on
 
     def affordable() -> Iterator[Request]:
         while waiting and budget.reserve(waiting[0]):
+            asked[waiting[0].id] = waiting[0]
             yield waiting.popleft()
 
     try:

@@ -138,7 +138,8 @@ class Asking:
             for call in abandoned
         ]
         self._ledger.store_failures(zip(abandoned, failures, strict=True), given_up=False)
-        self._ledger.store_failures(self._given_up, given_up=False)
+        # A pool that is full all the same went on without them.
+        self._ledger.store_failures(self._given_up, given_up=self._pool.full)
 
     def _try_again_or_give_up(self, call: Call, failure: Failure) -> None:
         self._tries[call.number] += not failure.retry

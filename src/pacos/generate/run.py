@@ -104,9 +104,8 @@ def _finished(stage: Stage) -> GenerateReport:
 def _fill(recipe: Recipe, stage: Stage, teacher: Engine, plan: Plan, pool: Pool, ledger: Ledger) -> None:
     spent = ledger.totals()
     budget = Budget("teacher", recipe.teacher, spent.usd, spent.unseen_usd)
-    # Of requests to a server some wait to be sent again, and leave their places to others.
-    places = 2 if recipe.teacher.engine == "http" else 1
-    most_in_flight = MOST_IN_A_BATCH if recipe.teacher.batch else places * recipe.teacher.concurrency
+    # Some wait to be sent again, and leave their places to others.
+    most_in_flight = MOST_IN_A_BATCH if recipe.teacher.batch else 2 * recipe.teacher.concurrency
     with Funnel(pool, recipe.generate.num_examples, budget) as funnel:
         asking = Asking(teacher, most_in_flight, recipe.teacher.batch, plan, ledger, budget, pool, funnel.update)
         try:

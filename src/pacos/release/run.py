@@ -1,5 +1,6 @@
 """The stage: the student, its data, the cards, the difference to the base, and checksums of it all in one folder."""
 
+import shutil
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -35,6 +36,9 @@ def run(recipe: Recipe, run: RunFolder) -> ReleaseReport:
     started = time.monotonic()
     student = run.finished("train") / "model"
     inputs = tuple(run.path / stage / "done.json" for stage in ("generate", "train", "evaluate"))
+    if not run.is_done("release"):
+        # One that was stopped is made anew: what it read may be more by now, such as an evaluation.
+        shutil.rmtree(run.path / "release", ignore_errors=True)
     with run.stage("release", (), inputs) as stage:
         if stage.done:
             print(f"release: done before, see {stage.folder}")

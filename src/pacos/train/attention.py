@@ -18,6 +18,8 @@ from transformers import AttentionInterface
 from pacos.core.errors import PacosError
 
 NAME = "pacos_documents"
+# Models whose layers hand the documents' places on to attention and know positions from ids alone.
+PACKABLE = {"llama", "mistral", "qwen2", "qwen3", "smollm3", "gpt2"}
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,8 +21,6 @@ from pacos.train.data import PUBLISHED
 from pacos.train.machine import out_of_memory
 from pacos.train.optimizer import split
 
-# Models whose layers hand the documents' places on to attention and know positions from ids alone.
-PACKABLE = {"llama", "mistral", "qwen2", "qwen3", "smollm3", "gpt2"}
 VOCABULARY_MULTIPLE = 64
 
 
@@ -98,7 +96,7 @@ def _sees_ahead(model: PreTrainedModel) -> bool:
 
 def _packs(config: object, max_length: int) -> bool:
     window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
-    return getattr(config, "model_type", "") in PACKABLE and (window is None or window >= max_length)
+    return getattr(config, "model_type", "") in attention.PACKABLE and (window is None or window >= max_length)
 
 
 def has_dropout(model: PreTrainedModel) -> bool:

@@ -30,8 +30,8 @@ PEER_GONE = re.compile("[Cc]onnection (reset|closed) by (remote )?peer|Broken pi
 PEAK_FLOPS = {"H100 PCIe": 756e12, "H100 NVL": 835e12, "H100": 989.4e12, "H200": 989.4e12, "A100": 312e12}
 # Rows of a step have few lengths, but evaluation's are others again, and each is compiled once.
 MOST_GRAPHS = 256
-# Longer than process 0 takes to read, hash and split the largest base.
-TIMEOUT = timedelta(hours=2)
+# Process 0 reads, hashes and splits a base while the others wait; NCCL's own ten minutes may be too short.
+TIMEOUT = timedelta(minutes=30)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pacos.core.errors import PacosError
 from pacos.core.models import resolve_model
 from pacos.core.recipe import TrainTable
 from pacos.engines.local.device import choose_precision
+from pacos.train.attention import PACKABLE
 from pacos.train.loss import AT_ONCE
 
 # Tensors that a decoder layer keeps for its backward pass, in widths of the hidden and of the MLP's inner state:
@@ -76,14 +77,16 @@ def estimate_memory(table: TrainTable, device: torch.device, devices: int = 1) -
     row = table.row_tokens or max(ROW_TOKENS[device.type], table.max_length)
     while True:
         tokens = min(table.batch_size * table.max_length, row)
+        # Half of the tokens are answers; gradients take their logits' place, a few at a time in fp32. Without packing
+        # logits are there for all tokens, for the answers once more, and for all as gradients.
+        labels = tokens // 2 if config.model_type in PACKABLE else 3 * tokens
         parts = {
             "libraries": 0 if capacity else LIBRARIES,
             "weights": weights // devices,
             "gradients": (2 if precision == "split" else 4) * trained // devices,
             "optimizer state": states // devices,
             "activations": tokens * text.num_hidden_layers * kept + (2 * parameters if precision == "bf16" else 0),
-            # At half of the tokens, the answers; their gradients take their place, of a few at a time in fp32.
-            "logits": tokens // 2 * text.vocab_size * (4 if precision == "fp32" else 2) + 8 * AT_ONCE[device.type],
+            "logits": labels * text.vocab_size * (4 if precision == "fp32" else 2) + 8 * AT_ONCE[device.type],
         }
         fits = not capacity or sum(parts.values()) < USED * capacity
         if fits or table.row_tokens or row // 2 < table.max_length:

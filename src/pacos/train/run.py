@@ -1,6 +1,7 @@
 """The training stage: a base and instruction data in, a student out."""
 
 import importlib
+import re
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -34,6 +35,11 @@ from pacos.train.student import check_student, probe, save_student
 from pacos.train.tracking import logged_steps, tracker
 
 FINAL_STEPS = 10
+# What transformers reads of a checkpoint's folder.
+READ_OF_A_BASE = re.compile(
+    r"(config|generation_config|special_tokens_map|added_tokens|tokenizer.*|vocab.*|merges|chat_template.*|model.*)"
+    r"\.(json|jinja|txt|model|safetensors)$"
+)
 
 
 @dataclass(frozen=True)
@@ -206,9 +212,8 @@ def _dataset(recipe: Recipe, run: RunFolder) -> tuple[Path, tuple[str, ...]]:
 
 def _base_files(name: str) -> tuple[Path, ...]:
     folder = Path(resolve_model(name))
-    described = {".json", ".model", ".txt", ".jinja"}
     files = sorted(folder.iterdir()) if folder.is_dir() else []
-    return tuple(path for path in files if path.suffix in described or path.match("model*.safetensors"))
+    return tuple(path for path in files if READ_OF_A_BASE.match(path.name))
 
 
 def _tell(

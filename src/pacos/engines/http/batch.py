@@ -14,7 +14,7 @@ from typing import Any
 from pacos.core.errors import PacosError
 from pacos.core.recipe import EngineTable
 from pacos.engines.http import protocol
-from pacos.engines.http.batch_api import Batch, BatchApi, GivenUpError, StoppedError
+from pacos.engines.http.batch_api import Batch, BatchApi, GivenUpError, StoppedError, unless_stopped
 from pacos.engines.http.batch_records import BatchRecords, Record
 from pacos.engines.http.connection import Connection
 from pacos.engines.http.errors import NotOpenAIError, Trouble, refused_by, status_trouble, trouble_of
@@ -25,7 +25,6 @@ MOST_BYTES = 100_000_000
 # A server ends a batch after a day; one that has not after two is waited for no longer.
 PATIENCE_SECONDS = 2 * 86_400.0
 CANCEL_SECONDS = 8.0
-STOP_POLL_SECONDS = 0.5
 _UNFINISHED = ("batch_expired", "batch_cancelled")
 
 
@@ -115,7 +114,7 @@ class BatchEngine:
         """Answers to `jobs`, first from batches begun earlier; what needs one more batch is put into `again`."""
         for record in self._records.holding(jobs):
             of_record = {custom_id: jobs.pop(custom_id) for custom_id in record.custom_ids & jobs.keys()}
-            async with aclosing(self._batch_answers(record, of_record, again, None, stopped)) as answers:  # type: ignore[type-var]
+            async with aclosing(self._batch_answers(record, of_record, again, False, stopped)) as answers:  # type: ignore[type-var]
                 async for answer in answers:
                     yield answer
         if not jobs:
@@ -128,9 +127,9 @@ class BatchEngine:
             for request in jobs.values():
                 yield self._given_up(request, error)
             return
-        record = Record(file_id, frozenset(jobs))
+        record = Record(file_id, frozenset(jobs), frozenset(self._refused))
         self._records.add(record)
-        async with aclosing(self._batch_answers(record, jobs, again, set(self._refused), stopped)) as answers:  # type: ignore[type-var]
+        async with aclosing(self._batch_answers(record, jobs, again, True, stopped)) as answers:  # type: ignore[type-var]
             async for answer in answers:
                 yield answer
 
@@ -139,21 +138,18 @@ class BatchEngine:
         record: Record,
         jobs: dict[str, Request],
         again: deque[Request],
-        refused: set[str] | None,
+        just_uploaded: bool,
         stopped: Callable[[], bool],
     ) -> AsyncIterator[Reply | Failure]:
-        """Answers to `jobs`, which are in the record's batch.
-
-        `refused` is what was left out of its requests, None for a batch begun earlier: there nobody knows.
-        """
+        """Answers to `jobs`, which are in the record's batch."""
         settled = set[str]()
         try:
-            batch = await self._api.find_or_create(record.input_file_id, refused is not None, stopped)
+            batch = await self._api.find_or_create(record.input_file_id, just_uploaded, stopped)
             was_cancelled_before = batch.status in ("cancelled", "cancelling")
             batch, is_left = await self._ended(batch, len(record.custom_ids), stopped)
             async with aclosing(self._lines(batch)) as lines:  # type: ignore[type-var]
                 async for line in lines:
-                    custom_id, answer = self._read(line, jobs, refused or set(), again)
+                    custom_id, answer = self._read(line, jobs, set(record.refused), again)
                     if answer is not None:
                         yield answer
                     # Only now is the answer with whoever asked for it.
@@ -198,11 +194,9 @@ class BatchEngine:
                 )
             if time.monotonic() - start > PATIENCE_SECONDS:
                 raise GivenUpError(Trouble("timeout", f"batch {batch.id} is not over after two days", retry=True))
-            look_at = time.monotonic() + wait
-            while time.monotonic() < look_at and not stopped():
-                await asyncio.sleep(min(wait, STOP_POLL_SECONDS))
-            wait = min(longest, 1.5 * wait)
-            batch = await self._api.retrieve(batch.id)
+            if await unless_stopped(wait, stopped):
+                wait = min(longest, 1.5 * wait)
+                batch = await self._api.retrieve(batch, stopped)
         return batch, False
 
     async def _cancel(self, batch: Batch) -> Batch:
@@ -213,7 +207,7 @@ class BatchEngine:
                 await self._api.cancel(batch.id)
                 while not batch.has_ended:
                     await asyncio.sleep(self._poll_seconds[0] / 5)
-                    batch = await self._api.retrieve(batch.id)
+                    batch = await self._api.retrieve(batch)
         except (GivenUpError, TimeoutError):
             self._tell(batch, "not over yet; the same command finds it again")
         return batch

@@ -15,6 +15,7 @@ PATIENCE_SECONDS = 900.0
 LONGEST_WAIT_SECONDS = 60.0
 ATTEMPTS_AT_FIRST_CONTACT = 3
 PAGE, MOST_PAGES = 100, 1000
+STOP_POLL_SECONDS = 0.5
 
 _Result = TypeVar("_Result")
 
@@ -99,14 +100,17 @@ class BatchApi:
 
         return await self._steadily(call)
 
-    async def retrieve(self, batch_id: str) -> Batch:
-        """The batch as it is now."""
+    async def retrieve(self, batch: Batch, is_stopped: Callable[[], bool] = lambda: False) -> Batch:
+        """The batch as it is now; after a stop as it was, if the server does not say at once."""
 
         async def call() -> Batch:
-            response = await self._client.batches.with_raw_response.retrieve(batch_id)
+            response = await self._client.batches.with_raw_response.retrieve(batch.id)
             return _batch(protocol.read_json(text_of(response), "application/json"))
 
-        return await self._steadily(call)
+        try:
+            return await self._steadily(call, is_stopped)
+        except StoppedError:
+            return batch
 
     async def cancel(self, batch_id: str) -> None:
         """Asks the server to stop working on the batch."""
@@ -156,19 +160,23 @@ class BatchApi:
             after = {"after": batches[-1].id}
         return None
 
-    async def _steadily(self, call: Callable[[], Awaitable[_Result]]) -> _Result:
+    async def _steadily(
+        self, call: Callable[[], Awaitable[_Result]], is_stopped: Callable[[], bool] = lambda: False
+    ) -> _Result:
         start, attempt = time.monotonic(), 0
         while True:
             try:
                 result = await call()
             except ATTEMPT_ERRORS as error:
                 attempt += 1
-                await self._wait(trouble_of(error), attempt, start)
+                await self._wait(trouble_of(error), attempt, start, is_stopped)
             else:
                 self._ever_answered = True
                 return result
 
-    async def _wait(self, trouble: Trouble, attempt: int, start: float) -> None:
+    async def _wait(
+        self, trouble: Trouble, attempt: int, start: float, is_stopped: Callable[[], bool] = lambda: False
+    ) -> None:
         wait = min(LONGEST_WAIT_SECONDS, 0.25 * 2.0**attempt)
         if trouble.wait_seconds is not None:
             wait = trouble.wait_seconds
@@ -176,7 +184,19 @@ class BatchApi:
         wrong_from_the_start = not self._ever_answered and attempt >= ATTEMPTS_AT_FIRST_CONTACT
         if not trouble.retry or too_long or (wrong_from_the_start and trouble.kind != "rate_limit"):
             raise GivenUpError(trouble)
-        await asyncio.sleep(wait)
+        if not await unless_stopped(wait, is_stopped):
+            raise StoppedError
+
+
+async def unless_stopped(seconds: float, is_stopped: Callable[[], bool]) -> bool:
+    """Waits so long; False, and no longer, after a stop."""
+    until = time.monotonic() + seconds
+    while not is_stopped():
+        left = until - time.monotonic()
+        if left <= 0:
+            return True
+        await asyncio.sleep(min(left, STOP_POLL_SECONDS))
+    return False
 
 
 def _batch(value: Any) -> Batch:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,11 @@ from pacos.core.files import read_json, write_json
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """An uploaded input file, and the requests in it whose answers nobody has taken yet."""
+    """An uploaded input file, the requests in it whose answers nobody has taken yet, and what was left out of them."""
 
     input_file_id: str
     custom_ids: frozenset[str]
+    refused: frozenset[str]
 
 
 class BatchRecords:
@@ -37,11 +38,12 @@ class BatchRecords:
         """Notes a batch; on disk when this returns."""
         self._records[record.input_file_id] = record
         if path := self._path(record):
-            write_json(path, {"input_file_id": record.input_file_id, "custom_ids": sorted(record.custom_ids)})
+            lists = {"custom_ids": sorted(record.custom_ids), "refused": sorted(record.refused)}
+            write_json(path, {"input_file_id": record.input_file_id, **lists})
 
     def strike(self, record: Record, custom_ids: Iterable[str]) -> None:
         """Takes out requests that are dealt with, and the record with the last of them."""
-        left = Record(record.input_file_id, record.custom_ids - set(custom_ids))
+        left = replace(record, custom_ids=record.custom_ids - set(custom_ids))
         if left.custom_ids:
             if left != record:
                 self.add(left)
@@ -57,12 +59,12 @@ class BatchRecords:
 
 def _read(value: Any, path: Path) -> Record:
     try:
-        file_id, custom_ids = value["input_file_id"], value["custom_ids"]
-        if isinstance(file_id, str) and all(isinstance(text, str) for text in custom_ids):
-            return Record(file_id, frozenset(custom_ids))
+        file_id, custom_ids, refused = value["input_file_id"], value["custom_ids"], value["refused"]
+        if isinstance(file_id, str) and all(isinstance(text, str) for text in (*custom_ids, *refused)):
+            return Record(file_id, frozenset(custom_ids), frozenset(refused))
     except (KeyError, TypeError):
         pass
     raise PacosError(
-        f"{path}: expected the input_file_id and custom_ids of a batch under way; restore the file, or remove it to "
-        "ask (and pay) for its requests again."
+        f"{path}: expected input_file_id, custom_ids and refused of a batch under way; restore the file, or remove "
+        "it to ask (and pay) for its requests again."
     )

@@ -39,6 +39,9 @@ class _Job:
     refusals_in_a_row: int = 0
     waited: float = 0.0
     unseen_usd: float = 0.0
+    # How long its last attempt waited for an answer, twice as long after each time-out of its own.
+    timeout_seconds: float = 0.0
+    timeouts: int = 0
     is_probe: bool = False
     # Under a limit on money: what goes back to the caller when the job is due.
     lost: Failure | None = None
@@ -141,7 +144,8 @@ class HttpEngine:
                 return
             self._pace.sent()
             job.is_probe = self._breaker.sent()
-            in_flight[asyncio.create_task(self._attempt(job.request, stopped))] = job
+            job.timeout_seconds = min(self._timeout_seconds, self._pace.timeout_seconds * 2.0 ** min(job.timeouts, 16))
+            in_flight[asyncio.create_task(self._attempt(job.request, job.timeout_seconds, stopped))] = job
 
     def _next_job(self, source: Iterator[Request], waiting: list[_Job], num_in_flight: int) -> _Job | None:
         """What to send next: what has waited, or what is new; while the server is out of service the other way round.
@@ -178,11 +182,11 @@ class HttpEngine:
             soonest = min(soonest, send_at)
         return None if math.isinf(soonest) else max(0.0, soonest - now)
 
-    async def _attempt(self, request: Request, stopped: Callable[[], bool]) -> Reply | Trouble:
+    async def _attempt(self, request: Request, seconds: float, stopped: Callable[[], bool]) -> Reply | Trouble:
         while True:
             body = self._connection.body(request, self._refused)
             try:
-                return await self._ask(request, body)
+                return await self._ask(request, body, seconds)
             except ATTEMPT_ERRORS as error:
                 refused = refused_parameter(error, [key for key in body if key in protocol.REFUSABLE])
                 if refused is None:
@@ -195,11 +199,11 @@ class HttpEngine:
                 if body == self._connection.body(request, self._refused):
                     return trouble_of(error)
 
-    async def _ask(self, request: Request, body: dict[str, Any]) -> Reply:
+    async def _ask(self, request: Request, body: dict[str, Any], seconds: float) -> Reply:
         start = time.monotonic()
         client = self._connection.client
         endpoint = client.chat.completions if self._table.api == "chat" else client.completions
-        timeout = httpx2.Timeout(self._pace.timeout_seconds, connect=CONNECT_SECONDS)
+        timeout = httpx2.Timeout(seconds, connect=CONNECT_SECONDS)
         # The client's time-outs are for each piece; who sends a byte now and then would be waited for without end.
         async with asyncio.timeout(self._timeout_seconds):
             # The raw response: whatever a server sends is read here, not by a library that trusts it.
@@ -248,7 +252,8 @@ class HttpEngine:
         breaker = self._breaker
         breaker.trouble(job.request.id, self._connection.masked(trouble.message))
         if trouble.kind == "timeout" and trouble.maybe_billed:
-            self._pace.timed_out()
+            self._pace.timed_out(job.timeout_seconds)
+            job.timeouts += 1
         # While the server is out of service an attempt says nothing about the request.
         job.attempts += not breaker.is_open
         lost_usd = self._connection.prices.worst_case_usd(job.request) if trouble.maybe_billed else 0.0

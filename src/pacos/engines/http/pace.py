@@ -87,9 +87,9 @@ class Pace:
         self._limit = min(self._most, self._limit + 1 / self._limit)
         self._rate *= 1 + RISE_OF_RATE
 
-    def timed_out(self) -> None:
-        """An answer did not come in time."""
-        self._timeouts_in_a_row += 1
+    def timed_out(self, seconds: float) -> None:
+        """An answer did not come in so long. Of those that were waited for at the same time one counts."""
+        self._timeouts_in_a_row += seconds >= self.timeout_seconds
 
     def refused(self, times: int, wait_seconds: float) -> None:
         """A 429, and for this request the so-many-th in a row; the server asks everyone to wait so long."""

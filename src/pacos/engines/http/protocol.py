@@ -85,7 +85,8 @@ def read_reply(body: dict[str, Any]) -> tuple[str, str | None]:
         text, reason = plain_text(text), choice.get("finish_reason")
     except (KeyError, IndexError, TypeError, AttributeError):
         detail = body.get("error") or f"keys {', '.join(body) or 'none'}"
-        kind = NotOpenAIError if body.get("error") else NoTextError
+        is_answer = "choices" in body and not body.get("error")
+        kind = NoTextError if is_answer else NotOpenAIError
         raise kind(f"not an OpenAI-compatible answer: no choices in it ({_excerpt(detail)})") from None
     # Half a surrogate pair is legal in JSON and in no file.
     return text.encode("utf-8", "replace").decode(), reason
