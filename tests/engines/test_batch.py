@@ -167,6 +167,15 @@ def test_a_batch_under_way_is_not_asked_for_again_outside_of_it(tmp_path: Path) 
     assert "batch=true" in str(caught.value)
 
 
+def test_a_batch_is_not_forgotten_for_an_address_that_is_another(tmp_path: Path) -> None:
+    with BatchServer(0.03, text_of=echo) as server, OpenAIServer(text_of=echo) as other:
+        stop_when_begun(server, tmp_path, 40)
+        with pytest.raises(PacosError, match="set it back"):
+            open_engine(table(other), folder=tmp_path)
+        [path] = tmp_path.iterdir()
+        assert json.loads(path.read_text())["server"] == server.base_url
+
+
 def test_only_servers_have_a_batch_api() -> None:
     with pytest.raises(PacosError, match="batch=false"):
         open_engine(EngineTable(batch=True))

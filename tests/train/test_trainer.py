@@ -53,6 +53,18 @@ def test_trainer_goes_on_from_its_own_checkpoint(short_recipe: MakeRecipe, tmp_p
     assert [json.loads(line)["step"] for line in lines] == list(range(1, 11))
 
 
+@pytest.mark.parametrize("name", ["optimizer.pt", "model.safetensors", "trainer_state.json"])
+def test_a_damaged_checkpoint_of_trainers_is_one_line(short_recipe: MakeRecipe, tmp_path: Path, name: str) -> None:
+    recipe = short_recipe(engine="trainer", checkpoint_every=4, max_examples=16, num_epochs=4)
+    train(recipe, tmp_path / "run")
+    (tmp_path / "run/train/done.json").unlink()
+    newest = max((tmp_path / "run/train/checkpoints").glob("checkpoint-*"), key=lambda path: path.stat().st_mtime)
+    whole = (newest / name).read_bytes()
+    (newest / name).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(PacosError, match=r"damaged.*remove it"):
+        train(recipe, tmp_path / "run")
+
+
 def test_a_batch_larger_than_the_data_is_all_of_it(short_recipe: MakeRecipe, tmp_path: Path) -> None:
     for engine in ("pacos", "trainer"):
         recipe = short_recipe(engine=engine, batch_size=64, mode="alpaca-2023", max_examples=23, learning_rate=1e-3)

@@ -32,9 +32,9 @@ def doctor(recipe: Recipe | None) -> None:
     if recipe is None:
         print("Give a recipe to see whether its training fits: pacos doctor RECIPE")
         return
-    _check_files(recipe)
     _tell_engines(recipe)
     _tell_training(recipe, device)
+    _check_files(recipe)
 
 
 def _check_files(recipe: Recipe) -> None:

@@ -2,10 +2,11 @@
 
 import importlib
 import os
+import signal
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from typer.exceptions import TyperException
@@ -37,9 +38,11 @@ RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, such
 
 @app.command("run")
 def run_all(recipe: RecipePath, overrides: Overrides = None, run: RunOption = None) -> None:
-    """Run every stage in turn and write the report."""
+    """Run every stage in turn and write the report; with train.dataset, all but generate."""
     with _open(recipe, overrides, run) as folder:
-        fresh = [_run_stage(stage, folder) for stage in STAGES]
+        # Nobody pays for data that is not trained on.
+        stages = [stage for stage in STAGES if stage != "generate" or not folder.recipe.train.dataset]
+        fresh = [_run_stage(stage, folder) for stage in stages]
         if any(fresh) or not (folder.path / "report.html").exists():
             write_report(folder.path)
         print(f"All is done. Report: {folder.path / 'report.html'}   Next: pacos serve {folder.path}")
@@ -230,6 +233,8 @@ def main() -> None:
         error.show()  # type: ignore[attr-defined]
         sys.exit(2)
     except Exception as error:
+        if _interrupted(error):
+            _end_stopped()
         line = str(error) if isinstance(error, PacosError) else one_line(error)
         if line is None:
             raise
@@ -237,10 +242,23 @@ def main() -> None:
         sys.exit(2)
     # typer turns Ctrl-C into the shell's code for it, and a verb's own end into None.
     if code == INTERRUPTED:
-        # CPython remembers an interrupt that fell into code run from a string, as the import of a dataclass is, and
-        # would end this process by the signal although it was handled; running another string makes it forget.
-        exec("")
-        if os.environ.get("RANK", "0") == "0":
-            print("stopped; the same command goes on from here", file=sys.stderr)
-        sys.exit(2)
+        _end_stopped()
     sys.exit(code or 0)
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether a library made another error of a Ctrl-C."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
+def _end_stopped() -> NoReturn:
+    # Another Ctrl-C from here on would end the process by the signal.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # CPython remembers an interrupt that fell into code run from a string, as the import of a dataclass is, and
+    # would end this process by the signal although it was handled; running another string makes it forget.
+    exec("")
+    if os.environ.get("RANK", "0") == "0":
+        print("stopped; the same command goes on from here", file=sys.stderr)
+    sys.exit(2)

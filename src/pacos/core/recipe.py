@@ -379,7 +379,9 @@ def explain(name: str) -> str:
     cls = ALL_TABLES[table]
     _check_name("explain", key, _field_names(cls), "key", f"{table}.")
     spec = next(f for f in fields(cls) if f.name == key)
-    default = "unset" if spec.default in (None, MISSING) else repr(spec.default)
+    # As a recipe spells it.
+    shown = str(spec.default).lower() if isinstance(spec.default, bool) else repr(spec.default)
+    default = "unset" if spec.default in (None, MISSING) else shown
     if spec.default in ("", ()):
         default = "empty"
     unit = f"\n  unit: {spec.metadata['unit']}" if spec.metadata["unit"] else ""

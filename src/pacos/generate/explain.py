@@ -42,7 +42,11 @@ def explain(folder: Path, recipe: Recipe, id: str) -> str:
     A text that the teacher wrote more than once has one id and several stories. `folder` is the generate/ of a run.
     Raises PacosError where there is no such record, or `id` begins the ids of more than one.
     """
-    return "\n\n".join(_story(folder, recipe, record) for record in _find(folder, id))
+    records = _find(folder, id)
+    stories = [_story(folder, recipe, record) for record in records]
+    if len(stories) > 1:
+        stories.insert(0, f"{len(stories)} records have this text; their stories follow one after the other.")
+    return "\n\n".join(stories)
 
 
 def _story(folder: Path, recipe: Recipe, record: dict[str, Any]) -> str:
@@ -56,7 +60,8 @@ def _story(folder: Path, recipe: Recipe, record: dict[str, Any]) -> str:
         *_section(f"reply (finish reason: {finish_reason})", reply),
     ]
     if "instruction" not in record:
-        return "\n".join([*lines, *_section("block", record["text"])])
+        why = Verdict(record["rule"], False, MEANINGS[record["rule"]])
+        return "\n".join([*lines, *_section("block", record["text"]), *_section("verdicts", why.line)])
     mode = MODES[recipe.generate.mode]
     inputs = read_inputs(recipe, mode)
     example = Example(record["instruction"], record["input"], record["output"])

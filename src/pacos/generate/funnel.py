@@ -82,8 +82,8 @@ class Funnel:
         if not self._forecast_told and (forecast := self.forecast()):
             self._forecast_told = True
             print(
-                f"generate: forecast after {self._pool.num_replies} replies: {forecast.replies:,} in all, "
-                f"${forecast.usd:,.2f}, {_duration(forecast.seconds_left)} from now",
+                f"generate: forecast after {self._pool.num_replies} replies: at least {forecast.replies:,} in all, "
+                f"${forecast.usd:,.2f}, {_duration(forecast.seconds_left)} from now; more as new ones get rarer",
                 file=sys.stderr,
                 flush=True,
             )

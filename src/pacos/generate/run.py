@@ -158,7 +158,7 @@ def _write(recipe: Recipe, stage: Stage, pool: Pool, report: GenerateReport, tot
 def _print(report: GenerateReport, folder: Path) -> None:
     rejected = ", ".join(f"{rule} {count:,}" for rule, count in report.rejected.items()) or "none"
     print(
-        f"generate: {report.asked:,} tasks asked for, {report.parsed:,} read, {report.kept:,} kept; "
+        f"generate: {report.asked:,} tasks asked for, {report.parsed:,} examples read, {report.kept:,} kept; "
         f"rejected: {rejected}\ngenerate: ${report.usd:.4f} and {report.seconds:,.1f} s, that is "
         f"${report.usd_per_example:.6f} and {report.seconds_per_example:.3f} s an example kept\n"
         f"{folder / 'dataset.json'}"

@@ -55,6 +55,10 @@ def load_base(table: TrainTable, weights: bool = True) -> Base:
                 raise ValueError(f"its files lack {min(info['missing_keys'])}, which would be random numbers")
             if not packs and _sees_ahead(model):
                 raise ValueError("it sees the tokens that it is to predict, so it would learn to copy them")
+            embedded = cast(torch.nn.Embedding, model.get_input_embeddings()).weight
+            if not embedded.sum().isfinite():
+                # Of all weights only rows of these may meet no example, and so show in no loss.
+                raise ValueError("its embeddings hold what is no number")
             # What could not be saved after training is refused before it.
             model.generation_config.validate(strict=True)
         else:

@@ -17,7 +17,7 @@ from torch.distributed.checkpoint.state_dict_saver import save
 from transformers import PreTrainedModel
 
 from pacos.core.errors import PacosError
-from pacos.core.files import write_error, write_json
+from pacos.core.files import read_json, write_error, write_json
 from pacos.train.machine import PEER_GONE, Team, out_of_memory
 from pacos.train.optimizer import AdamW
 
@@ -27,11 +27,27 @@ KEPT = 2
 LIBRARIES = ("torch", "transformers", "pacos")
 
 
-class Checkpoints:
-    """The checkpoints of one run; `origin` (hashes of base and dataset) must be the same at every resume."""
+def check_origin(folder: Path, origin: dict[str, str]) -> None:
+    """Notes the hashes of base and dataset beside the checkpoints; PacosError where others are noted there.
 
-    def __init__(self, folder: Path, team: Team, origin: dict[str, str]) -> None:
-        self.folder, self.team, self.origin = folder, team, origin
+    The run folder compares small inputs by itself; a base of many gigabytes is compared here alone.
+    """
+    path = folder / "origin.json"
+    was = read_json(path, "hashes of what is trained from") if path.exists() else origin
+    if was != origin:
+        changed = [name for name, now in origin.items() if not isinstance(was, dict) or was.get(name) != now]
+        raise PacosError(
+            f"{path}: made with another {' and '.join(changed)} than the one there now; "
+            "put it back as it was, or begin anew with --run another folder."
+        )
+    write_json(path, origin)
+
+
+class Checkpoints:
+    """The checkpoints of one run."""
+
+    def __init__(self, folder: Path, team: Team) -> None:
+        self.folder, self.team = folder, team
 
     def save(self, model: PreTrainedModel, optimizer: AdamW, step: int, loss_before: float | None) -> None:
         """Writes the state after `step`, whole or not at all, and removes all but the last two."""
@@ -45,7 +61,7 @@ class Checkpoints:
             save(_state(model, optimizer), checkpoint_id=partial, no_dist=not self.team.mesh)
             if self.team.rank == 0:
                 versions = {name: version(name) for name in LIBRARIES}
-                record = {"heldout_loss_before": loss_before, "versions": versions, "origin": self.origin}
+                record = {"heldout_loss_before": loss_before, "versions": versions}
                 write_json(partial / "progress.json", record)
                 os.replace(partial, path)
                 for old in self._paths()[:-KEPT]:
@@ -71,7 +87,6 @@ class Checkpoints:
         path = paths[-1]
         try:
             record = json.loads((path / "progress.json").read_text(encoding="utf-8"))
-            self._check_origin(path, record["origin"])
             for name, was in record["versions"].items():
                 if self.team.rank == 0 and (now := version(name)) != was:
                     said = f"train: {path} was made with {name} {was}, this is {now}: not the same to the bit"
@@ -80,8 +95,6 @@ class Checkpoints:
             logging.disable(logging.CRITICAL)
             load(_state(model, optimizer), checkpoint_id=path, no_dist=not self.team.mesh)
             return int(path.name.removeprefix("step-")), record["heldout_loss_before"]
-        except PacosError:
-            raise
         except (Exception, CheckpointException) as error:
             inner = _inner(error)
             if _is_not_of_the_disk(inner):
@@ -93,15 +106,6 @@ class Checkpoints:
             ) from None
         finally:
             logging.disable(logging.NOTSET)
-
-    def _check_origin(self, path: Path, was: dict[str, str]) -> None:
-        # The run folder compares small inputs by itself; a base of many gigabytes is compared here alone.
-        changed = [name for name, now in self.origin.items() if was[name] != now]
-        if changed:
-            raise PacosError(
-                f"{path}: made with another {' and '.join(changed)} than the one there now; "
-                "put it back as it was, or begin anew with --run another folder."
-            )
 
     def _paths(self) -> list[Path]:
         return sorted(path for path in self.folder.glob("step-*") if re.fullmatch(r"step-\d+", path.name))

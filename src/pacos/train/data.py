@@ -63,6 +63,7 @@ def report_lines(counts: dict[str, Any]) -> Iterator[str]:
     bars = {name: "█" * math.ceil(30 * n / max(histogram.values())) for name, n in histogram.items()}
     for name, note in (NOTES | bars).items():
         count = (counts | histogram)[name]
+        note = note.replace("train.max_length", f"train.max_length, {counts['max_length']}")
         yield f"  {name.replace('_', ' '):<22}{count:>12,}  {note if count else ''}".rstrip()
 
 
@@ -100,6 +101,7 @@ def load_data(path: Path, table: TrainTable, tokenizer: PreTrainedTokenizerBase)
         "tokens": sum(lengths),
         "supervised_tokens": sum(document.num_labels for document in documents),
         "longest_tokens": max(lengths),
+        "max_length": table.max_length,
         "histogram": _histogram(lengths),
         "planned_steps": steps_per_epoch(len(documents), table) * table.num_epochs,
     }

@@ -17,7 +17,7 @@ from pacos.core.errors import PacosError
 from pacos.core.recipe import TrainTable
 from pacos.train.data import PUBLISHED, Document, TrainingData
 from pacos.train.loop import Follow, OnStep
-from pacos.train.machine import Team
+from pacos.train.machine import Team, out_of_memory
 from pacos.train.memory import MemoryEstimate
 from pacos.train.optimizer import BETAS, EPSILON, scheduled_rate
 from pacos.train.packing import PUBLISHED_MICRO_BATCH, collate, step_documents
@@ -112,6 +112,16 @@ def train(
     ordered = [each for step in range(steps) for each in step_documents(data.documents, step, table)]
     with follow(int(last.rpartition("-")[2]) + 1 if last else 1) as on_step:
         trainer = Trainer(table, ordered, on_step, model=model, args=arguments)
-        trainer.train(resume_from_checkpoint=last)
+        began = trainer.began
+        try:
+            trainer.train(resume_from_checkpoint=last)
+        except Exception as error:
+            if last is None or trainer.began != began or out_of_memory(error):
+                raise
+            # No step was taken yet, so it is the reading that failed.
+            raise PacosError(
+                f"{last}: this checkpoint is damaged ({' '.join(str(error).split())[:120]}); "
+                "remove it, and the same command goes on from the one before, or from the start where there is none."
+            ) from None
     # The model computes as it did before accelerate wrapped it.
     trainer.accelerator.unwrap_model(trainer.model_wrapped, keep_fp32_wrapper=False)

@@ -16,7 +16,7 @@ from pacos.core.models import resolve_model, weights_sha256
 from pacos.core.recipe import Recipe, TrainTable
 from pacos.core.run_folder import RunFolder
 from pacos.train.base import Base, has_dropout, load_base, split_weights
-from pacos.train.checkpoint import Checkpoints
+from pacos.train.checkpoint import Checkpoints, check_origin
 from pacos.train.data import TrainingData, load_data, report_lines, shared_prefixes
 from pacos.train.loop import Follow, Loop, OnStep
 from pacos.train.machine import (
@@ -34,7 +34,7 @@ from pacos.train.packing import PUBLISHED_MICRO_BATCH, Packer, row_fill
 from pacos.train.student import check_student, probe, save_student
 from pacos.train.tracking import logged_steps, tracker
 
-FINAL_STEPS = 10
+MOST_FINAL_STEPS = 10
 # What transformers reads of a checkpoint's folder.
 READ_OF_A_BASE = re.compile(
     r"(config|generation_config|special_tokens_map|added_tokens|tokenizer.*|vocab.*|merges|chat_template.*|model.*)"
@@ -44,7 +44,8 @@ READ_OF_A_BASE = re.compile(
 
 @dataclass(frozen=True)
 class TrainReport:
-    """train/report.json. Losses are token means in nats; `final_loss` is the mean of the last ten steps'."""
+    """train/report.json. Losses are token means in nats; `final_loss` is the mean of the last tenth of the
+    steps, ten at most."""
 
     steps: int
     examples: int
@@ -105,6 +106,7 @@ def _train(table: TrainTable, dataset: Path, run: RunFolder, team: Team) -> Trai
             _tell(table, data.report, base, packer, estimate, team)
             run.log("train", "train", device=team.device.type, processes=team.size, precision=estimate.precision)
             origin = {"base": weights_sha256(base.folder), "dataset": sha256_file(dataset)}
+            check_origin(folder / "checkpoints", origin)
             follow = partial(tracker, folder, table, data.report["planned_steps"])
         if table.engine == "trainer":
             # It takes two seconds to import, and few need it.
@@ -112,7 +114,7 @@ def _train(table: TrainTable, dataset: Path, run: RunFolder, team: Team) -> Trai
             trainer.train(base.model, data, table, folder / "checkpoints", estimate, team, follow)
             trained: Trained = {}, None, None
         else:
-            checkpoints = Checkpoints(folder / "checkpoints", team, origin)
+            checkpoints = Checkpoints(folder / "checkpoints", team)
             trained = _by_loop(table, base, data, packer, estimate, checkpoints, follow)
         remainders, before, after = trained
         expected = probe(base.model, team.device)
@@ -123,7 +125,7 @@ def _train(table: TrainTable, dataset: Path, run: RunFolder, team: Team) -> Trai
     check_student(folder / "model", expected, estimate.precision)
     told = logged_steps(folder)
     real_tokens, seconds = (sum(step[key] for step in told) for key in ("real_tokens", "seconds"))
-    last = [step["loss"] for step in told[-FINAL_STEPS:]]
+    last = [step["loss"] for step in told[-min(MOST_FINAL_STEPS, -(-len(told) // 10)) :]]
     return TrainReport(
         steps=len(told),
         examples=data.report["examples"],

@@ -42,7 +42,7 @@ class BatchEngine:
         self.name = self._connection.name
         self._table = table
         self._api = BatchApi(self._connection)
-        self._records = BatchRecords(folder)
+        self._records = BatchRecords(folder, self._connection.shown_url)
         self._poll_seconds = poll_seconds
         self._refused: set[str] = set()
         # Records whose batches are over and read to the end; what is left of them goes when the engine closes.
@@ -127,7 +127,7 @@ class BatchEngine:
             for request in jobs.values():
                 yield self._given_up(request, error)
             return
-        record = Record(file_id, frozenset(jobs), frozenset(self._refused))
+        record = Record(self._connection.shown_url, file_id, frozenset(jobs), frozenset(self._refused))
         self._records.add(record)
         async with aclosing(self._batch_answers(record, jobs, again, True, stopped)) as answers:  # type: ignore[type-var]
             async for answer in answers:

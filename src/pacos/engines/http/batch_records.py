@@ -14,19 +14,28 @@ from pacos.core.files import read_json, write_json
 class Record:
     """An uploaded input file, the requests in it whose answers nobody has taken yet, and what was left out of them."""
 
+    server: str
     input_file_id: str
     custom_ids: frozenset[str]
     refused: frozenset[str]
 
 
 class BatchRecords:
-    """Records in a folder, or in memory where there is none: then a killed process's batches are lost."""
+    """Records in a folder, or in memory where there is none: then a killed process's batches are lost.
 
-    def __init__(self, folder: Path | None) -> None:
+    PacosError where one is damaged, or of another server than this one.
+    """
+
+    def __init__(self, folder: Path | None, server: str) -> None:
         self._folder = folder
         self._records: dict[str, Record] = {}
         for path in sorted(folder.glob("batch-*.json")) if folder else []:
             record = _read(read_json(path, "a batch under way"), path)
+            if record.server != server:
+                raise PacosError(
+                    f"{path}: a batch of this run is at {record.server}, and billed, but base_url is {server}; set it "
+                    "back to take its answers, or remove the file to give them up."
+                )
             self._records[record.input_file_id] = record
 
     def holding(self, custom_ids: Iterable[str]) -> list[Record]:
@@ -39,7 +48,7 @@ class BatchRecords:
         self._records[record.input_file_id] = record
         if path := self._path(record):
             lists = {"custom_ids": sorted(record.custom_ids), "refused": sorted(record.refused)}
-            write_json(path, {"input_file_id": record.input_file_id, **lists})
+            write_json(path, {"server": record.server, "input_file_id": record.input_file_id, **lists})
 
     def strike(self, record: Record, custom_ids: Iterable[str]) -> None:
         """Takes out requests that are dealt with, and the record with the last of them."""
@@ -59,12 +68,13 @@ class BatchRecords:
 
 def _read(value: Any, path: Path) -> Record:
     try:
-        file_id, custom_ids, refused = value["input_file_id"], value["custom_ids"], value["refused"]
-        if isinstance(file_id, str) and all(isinstance(text, str) for text in (*custom_ids, *refused)):
-            return Record(file_id, frozenset(custom_ids), frozenset(refused))
+        server, file_id = value["server"], value["input_file_id"]
+        custom_ids, refused = value["custom_ids"], value["refused"]
+        if all(isinstance(text, str) for text in (server, file_id, *custom_ids, *refused)):
+            return Record(server, file_id, frozenset(custom_ids), frozenset(refused))
     except (KeyError, TypeError):
         pass
     raise PacosError(
-        f"{path}: expected input_file_id, custom_ids and refused of a batch under way; restore the file, or remove "
-        "it to ask (and pay) for its requests again."
+        f"{path}: expected server, input_file_id, custom_ids and refused of a batch under way; restore the file, or "
+        "remove it to ask (and pay) for its requests again."
     )

@@ -84,10 +84,12 @@ def read_reply(body: dict[str, Any]) -> tuple[str, str | None]:
         text = choice["message"].get("content") if "message" in choice else choice["text"]
         text, reason = plain_text(text), choice.get("finish_reason")
     except (KeyError, IndexError, TypeError, AttributeError):
-        detail = body.get("error") or f"keys {', '.join(body) or 'none'}"
-        is_answer = "choices" in body and not body.get("error")
-        kind = NoTextError if is_answer else NotOpenAIError
-        raise kind(f"not an OpenAI-compatible answer: no choices in it ({_excerpt(detail)})") from None
+        if body.get("error"):
+            raise NotOpenAIError(f"the server answers with an error ({_excerpt(body['error'])})") from None
+        if "choices" in body:
+            raise NoTextError(f"no message in the answer's choices ({_excerpt(body['choices'])})") from None
+        keys = ", ".join(body) or "none"
+        raise NotOpenAIError(f"not an OpenAI-compatible answer: no choices in it (keys {keys})") from None
     # Half a surrogate pair is legal in JSON and in no file.
     return text.encode("utf-8", "replace").decode(), reason
 

@@ -96,7 +96,7 @@ def _numbers(files: RunFiles, comparison: Compared | None, spent: Cost) -> list[
         note = f"{count(train['real_tokens'])} in {count(train['steps'])} steps"
         numbers.append(KeyNumber("speed", "tokens trained on a second", speed, count(speed), note))
         before, after = train.get("heldout_loss_before"), train.get("heldout_loss_after")
-        note = f"held out: {before:.2f} before, {after:.2f} after" if before and after else "mean of the last ten steps"
+        note = f"held out: {before:.2f} before, {after:.2f} after" if before and after else "mean of the last steps"
         numbers.append(
             KeyNumber("final-loss", "training loss", train["final_loss"], f"{train['final_loss']:.2f}", note)
         )

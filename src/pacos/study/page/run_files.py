@@ -49,8 +49,9 @@ class RunFiles:
 
     @property
     def missing(self) -> list[str]:
-        """The stages that are not finished."""
-        return [stage.name for stage in self.stages.values() if not stage.done]
+        """The stages that are not finished; of data that was given, none has to be generated."""
+        needed = [stage for stage in self.stages.values() if stage.name != "generate" or not self.given_dataset]
+        return [stage.name for stage in needed if not stage.done]
 
     @property
     def given_dataset(self) -> str:
