@@ -35,7 +35,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,9 +117,9 @@ class WatchedEngine(HttpEngine):
         super().__init__(table, *timeouts)
         self.attempts: list[Attempt] = []
 
-    async def _attempt(self, request: Request, stopped: Callable[[], bool]) -> Reply | Trouble:
+    async def _attempt(self, request: Request, *more: Any) -> Reply | Trouble:
         start = time.monotonic()
-        outcome = await super()._attempt(request, stopped)
+        outcome = await super()._attempt(request, *more)
         self.attempts.append(Attempt(start, time.monotonic(), outcome))
         return outcome
 
