@@ -9,6 +9,7 @@ from sqlalchemy import Column, Integer, MetaData, Table
 from pacos.core.errors import PacosError
 from pacos.web.database import open_database, sqlite_url
 from pacos.web.server import address_of, bind
+from tests.conftest import missing_part
 
 
 def line_of(error: pytest.ExceptionInfo[PacosError]) -> str:
@@ -31,8 +32,9 @@ def test_open_host_is_shown_as_an_address_to_click() -> None:
         assert address_of(bound).startswith("http://127.0.0.1:")
 
 
-@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
 def test_ipv6_address_is_bracketed() -> None:
+    if not socket.has_dualstack_ipv6():
+        missing_part("this machine has no IPv6")
     with bind("::1", 0) as bound:
         assert address_of(bound).startswith("http://[::1]:")
 

@@ -70,7 +70,7 @@ class Checkpoints:
         except (OSError, RuntimeError, CheckpointException) as error:
             shutil.rmtree(partial, ignore_errors=True)
             inner = _inner(error)
-            if _is_not_of_the_disk(inner):
+            if is_not_of_the_disk(inner):
                 raise inner from None
             # The full disk is reported as an error of torch's own, without the system's number.
             reason = inner.strerror if isinstance(inner, OSError) else "no space left, or the disk failed"
@@ -97,13 +97,9 @@ class Checkpoints:
             return int(path.name.removeprefix("step-")), record["heldout_loss_before"]
         except (Exception, CheckpointException) as error:
             inner = _inner(error)
-            if _is_not_of_the_disk(inner):
+            if is_not_of_the_disk(inner):
                 raise inner from None
-            reason = " ".join(str(inner).split()) or type(inner).__name__
-            raise PacosError(
-                f"{path}: this checkpoint is damaged ({reason[:120]}); "
-                "remove it, and the same command goes on from the one before, or from the start where there is none."
-            ) from None
+            raise damaged(path, inner) from None
         finally:
             logging.disable(logging.NOTSET)
 
@@ -116,7 +112,16 @@ def _inner(error: BaseException) -> BaseException:
     return next(iter(error.failures.values()))[0] if isinstance(error, CheckpointException) else error
 
 
-def _is_not_of_the_disk(error: BaseException) -> bool:
+def damaged(path: Path | str, error: BaseException) -> PacosError:
+    """The line for a checkpoint that cannot be read."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return PacosError(
+        f"{path}: this checkpoint is damaged ({reason[:120]}); "
+        "remove it, and the same command goes on from the one before, or from the start where there is none."
+    )
+
+
+def is_not_of_the_disk(error: BaseException) -> bool:
     """Whether a checkpoint is as it was, and something else went wrong beside it."""
     return out_of_memory(error) or bool(PEER_GONE.search(str(error)) or "CUDA" in str(error) or "NCCL" in str(error))
 

@@ -15,9 +15,10 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from pacos.core.errors import PacosError
 from pacos.core.recipe import TrainTable
+from pacos.train.checkpoint import damaged, is_not_of_the_disk
 from pacos.train.data import PUBLISHED, Document, TrainingData
 from pacos.train.loop import Follow, OnStep
-from pacos.train.machine import Team, out_of_memory
+from pacos.train.machine import Team
 from pacos.train.memory import MemoryEstimate
 from pacos.train.optimizer import BETAS, EPSILON, scheduled_rate
 from pacos.train.packing import PUBLISHED_MICRO_BATCH, collate, step_documents
@@ -29,8 +30,14 @@ class Trainer(transformers.Trainer):
     def __init__(self, table: TrainTable, documents: list[Document], on_step: OnStep, **options: Any) -> None:
         super().__init__(train_dataset=documents, data_collator=collate, **options)
         self.table, self.documents, self.on_step, self.began = table, documents, on_step, time.perf_counter()
+        # Until the first step, whatever fails is the checkpoint.
+        self.is_reading = True
         # Where the model takes no number of labels, Trainer takes the mean over micro-batches, as in 2023.
         self.model_accepts_loss_kwargs = table.mode != PUBLISHED
+
+    def training_step(self, *args: Any, **options: Any) -> torch.Tensor:
+        self.is_reading = False
+        return super().training_step(*args, **options)
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         if self.table.mode == PUBLISHED:
@@ -112,16 +119,11 @@ def train(
     ordered = [each for step in range(steps) for each in step_documents(data.documents, step, table)]
     with follow(int(last.rpartition("-")[2]) + 1 if last else 1) as on_step:
         trainer = Trainer(table, ordered, on_step, model=model, args=arguments)
-        began = trainer.began
         try:
             trainer.train(resume_from_checkpoint=last)
         except Exception as error:
-            if last is None or trainer.began != began or out_of_memory(error):
+            if last is None or not trainer.is_reading or is_not_of_the_disk(error):
                 raise
-            # No step was taken yet, so it is the reading that failed.
-            raise PacosError(
-                f"{last}: this checkpoint is damaged ({' '.join(str(error).split())[:120]}); "
-                "remove it, and the same command goes on from the one before, or from the start where there is none."
-            ) from None
+            raise damaged(last, error) from None
     # The model computes as it did before accelerate wrapped it.
     trainer.accelerator.unwrap_model(trainer.model_wrapped, keep_fp32_wrapper=False)
