@@ -42,7 +42,7 @@ from typing import Any
 from pacos.core.recipe import EngineTable
 from pacos.engines import Failure, Reply, Request, Sampling
 from pacos.engines.http import HttpEngine
-from pacos.engines.http.errors import Trouble
+from pacos.engines.http.troubles import Trouble
 from tests.servers.openai_server import CUT, Handler, OpenAIServer, TokenBucket, no_faults, seeded_faults
 
 CONCURRENCY = 16
@@ -117,9 +117,9 @@ class WatchedEngine(HttpEngine):
         super().__init__(table, *timeouts)
         self.attempts: list[Attempt] = []
 
-    async def _attempt(self, request: Request, *more: Any) -> Reply | Trouble:
+    async def _attempt(self, job: Any, *more: Any) -> Reply | Trouble:
         start = time.monotonic()
-        outcome = await super()._attempt(request, *more)
+        outcome = await super()._attempt(job, *more)
         self.attempts.append(Attempt(start, time.monotonic(), outcome))
         return outcome
 

@@ -1,7 +1,6 @@
 """The Batch API against a loopback server that has one: whole, cut short, refused, cancelled and killed."""
 
 import asyncio
-import contextlib
 import json
 import os
 import subprocess
@@ -10,27 +9,19 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 import pytest
 
 from pacos.core.errors import PacosError
 from pacos.core.recipe import EngineTable
-from pacos.engines import Failure, Reply, Request, Sampling, complete_all, open_engine
+from pacos.engines import Failure, Reply, Request, Sampling, open_engine
 from pacos.engines.http import BatchEngine, batch, batch_api
-from pacos.engines.taking import take_answers
+from tests.engines.door import KEY, complete_all, echo
 from tests.servers.batch_server import BatchServer
 from tests.servers.openai_server import OpenAIServer, scripted_faults
 
 POLL = (0.02, 0.1)
-
-
-@pytest.fixture(autouse=True)
-def no_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-
-
-def echo(prompt: str, seed: int | None) -> str:
-    return f"You said: {prompt}"
 
 
 def table(server: OpenAIServer, **keys: object) -> EngineTable:
@@ -181,31 +172,12 @@ def test_only_servers_have_a_batch_api() -> None:
         open_engine(EngineTable(batch=True))
 
 
-def test_a_cancelled_job_cancels_its_batch_and_takes_what_is_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("pacos.engines.taking.SILENT_SECONDS", 0.1)
-    taken: dict[str, Reply | Failure] = {}
-
-    async def go(server: BatchServer) -> None:
-        engine = BatchEngine(table(server), tmp_path, POLL)
-
-        def take(answer: Reply | Failure) -> bool:
-            taken[answer.id] = answer
-            return True
-
-        job = asyncio.create_task(take_answers(engine, requests(40), take))
-        while not any(stored.done > 4 for stored in server.batches.values()):
-            await asyncio.sleep(0.02)
-        job.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await job
-
+def test_a_stop_cancels_the_batch_and_takes_what_is_there(tmp_path: Path) -> None:
     with BatchServer(0.03, text_of=echo) as server:
-        asyncio.run(go(server))
+        taken = stop_when_begun(server, tmp_path, 40)
         assert "POST batches/batch_0/cancel" in server.calls
         there = right(taken)
-        assert 4 < there < 40 == len(taken)
+        assert 2 < there < 40 == len(taken)
         assert sum(server.billed.values()) == there
         # The next run asks for the rest only, whoever cancelled the batch.
         rest = complete_all(BatchEngine(table(server), tmp_path, POLL), requests(40 - there, there))
@@ -215,30 +187,26 @@ def test_a_cancelled_job_cancels_its_batch_and_takes_what_is_there(
 
 
 def stop_when_begun(server: BatchServer, folder: Path, count: int, **sampling: object) -> dict[str, Reply | Failure]:
-    taken: dict[str, Reply | Failure] = {}
+    async def go() -> dict[str, Reply | Failure]:
+        engine, stop = BatchEngine(table(server), folder, POLL), Event()
 
-    def take(answer: Reply | Failure) -> bool:
-        taken[answer.id] = answer
-        return True
+        async def take() -> dict[str, Reply | Failure]:
+            return {answer.id: answer async for answer in engine.complete(requests(count, **sampling), stop)}
 
-    async def go() -> None:
-        engine = BatchEngine(table(server), folder, POLL)
-        job = asyncio.create_task(take_answers(engine, requests(count, **sampling), take))
+        taking = asyncio.create_task(take())
         while not any(stored.done > 2 for stored in server.batches.values()):
             await asyncio.sleep(0.02)
-        job.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await job
+        stop.set()
+        taken = await taking
         await engine.close()
+        return taken
 
-    asyncio.run(go())
-    return taken
+    return asyncio.run(go())
 
 
 def test_a_batch_that_is_still_being_cancelled_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("pacos.engines.taking.SILENT_SECONDS", 0.1)
     monkeypatch.setattr(batch, "CANCEL_SECONDS", 0.1)
     with BatchServer(0.03, cancel_seconds=1.5, text_of=echo) as server:
         assert right(stop_when_begun(server, tmp_path, 40)) == 0
@@ -250,10 +218,8 @@ def test_a_batch_that_is_still_being_cancelled_is_waited_for(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_batch_is_begun_after_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pacos.engines.taking.SILENT_SECONDS", 0.1)
-    # The first batch ends in this time, and what it refused would be asked again.
-    monkeypatch.setattr("pacos.engines.taking.GRACE_SECONDS", 10.0)
+def test_no_batch_is_begun_after_a_stop(tmp_path: Path) -> None:
+    # What the first batch refused would be asked again.
     with BatchServer(0.05, text_of=echo, refused_parameters=("seed",)) as server:
         taken = stop_when_begun(server, tmp_path, 10, seed=1)
         assert server.calls.count("POST files") == server.calls.count("POST batches") == 1
@@ -262,16 +228,21 @@ def test_no_batch_is_begun_after_a_stop(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 JOB = """
-import sys, pathlib, time
+import asyncio, sys, pathlib, time
 from pacos.core.recipe import EngineTable
-from pacos.engines import Request, Sampling, complete_all
+from pacos.engines import Request, Sampling
 from pacos.engines.http import BatchEngine
 url, folder, pause = sys.argv[1:]
 table = EngineTable(engine="http", base_url=url, model="small", batch=True)
 requests = [Request(f"r{n}", f"prompt {n}", Sampling(max_tokens=100)) for n in range(12)]
 engine = BatchEngine(table, pathlib.Path(folder), (0.05, 0.05))
-answers = complete_all(engine, requests, lambda answer: time.sleep(float(pause)))
-print("all", sum(hasattr(answer, "text") for answer in answers.values()), flush=True)
+async def count():
+    replies = 0
+    async for answer in engine.complete(requests):
+        replies += hasattr(answer, "text")
+        time.sleep(float(pause))
+    return replies
+print("all", asyncio.run(count()), flush=True)
 """
 
 
@@ -351,3 +322,42 @@ def test_line_breaks_that_json_allows_do_not_break_a_record(tmp_path: Path) -> N
     with BatchServer(text_of=lambda prompt, seed: text) as server:
         answers = ask(server, 3, tmp_path)
     assert [answer.text for answer in answers.values() if isinstance(answer, Reply)] == [text] * 3
+
+
+def test_a_call_of_a_batch_is_kept_without_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    asked = [Request("r", f"prompt with {KEY}", Sampling(max_tokens=100))]
+    with BatchServer(text_of=echo) as server:
+        reply = complete_all(BatchEngine(table(server, keep_raw=True), tmp_path, POLL), asked)["r"]
+    assert isinstance(reply, Reply)
+    assert reply.text == "You said: prompt with ***"
+    assert reply.raw is not None
+    sent, answer = (json.loads(text) for text in reply.raw)
+    assert sent["messages"] == [{"role": "user", "content": "prompt with ***"}]
+    assert answer["choices"][0]["message"]["content"] == reply.text
+
+
+def test_a_file_whose_name_shows_the_key_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "file-123")
+    with BatchServer(text_of=echo) as server:
+        server.files = {f"file-{n}": "" for n in range(123)}
+        assert right(ask(server, 2, tmp_path)) == 2
+        assert [stored.input_file_id for stored in server.batches.values()] == ["file-124"]
+
+
+@pytest.mark.parametrize("kind", ["builtin", "http", "batch"])
+def test_after_a_stop_no_engine_takes_a_request(kind: str) -> None:
+    stop, taken = Event(), []
+
+    def counted() -> Iterator[Request]:
+        for request in requests(5):
+            taken.append(request.id)
+            yield request
+
+    async def go(server: BatchServer) -> list[Reply | Failure]:
+        keys = EngineTable() if kind == "builtin" else replace(table(server), batch=kind == "batch")
+        return [answer async for answer in open_engine(keys).complete(counted(), stop)]
+
+    stop.set()
+    with BatchServer(text_of=echo) as server:
+        assert asyncio.run(go(server)) == taken == server.bodies == server.calls == []

@@ -6,8 +6,9 @@ from collections import Counter
 
 import pytest
 
-from pacos.engines import Reply, Request, Sampling, complete_all, open_engine
+from pacos.engines import Reply, Request, Sampling, open_engine
 from pacos.engines.builtin.skills import SKILLS
+from tests.engines.door import complete_all
 
 PROMPT = "List of 20 tasks:\n\n###\n1. Instruction: {n}\n###\n4. Instruction:"
 

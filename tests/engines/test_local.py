@@ -21,9 +21,10 @@ from transformers import (
 
 from pacos.core.errors import PacosError
 from pacos.core.prompts import render_prompt
-from pacos.engines import Delta, Failure, Message, Reply, Request, Sampling, complete_all, open_engine
+from pacos.engines import Delta, Failure, Message, Reply, Request, Sampling, open_engine
 from pacos.engines.local.engine import LocalEngine
 from pacos.engines.local.text import ReplyText
+from tests.engines.door import complete_all
 
 PROMPTS = [
     "the quick",

@@ -8,14 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pacos.asking.budget import Budget
 from pacos.core.errors import PacosError
 from pacos.core.recipe import EngineTable
-from pacos.engines import Engine, Failure, Reply, Request, Sampling, complete_all
-from pacos.engines.budget import Budget
+from pacos.engines import Engine, Failure, Reply, Request, Sampling
 from pacos.engines.http import HttpEngine
 from pacos.engines.prices import Prices
-from pacos.engines.taking import take_answers
-from tests.engines.door import PRICED, ask, echo, requests, table
+from tests.engines.door import PRICED, ask, complete_all, echo, requests, table, take_until
 from tests.servers.openai_server import (
     OpenAIServer,
     scripted_faults,
@@ -161,7 +160,7 @@ def spend(engine_: Engine, budget: Budget, count: int) -> tuple[int, PacosError 
         nonlocal stop
         while again and stop is None:
             before = len(again)
-            await take_answers(engine_, affordable(), take)
+            await take_until(engine_, affordable(), take)
             if again and len(again) == before and not budget.reserve(again[0]):
                 stop = budget.exhausted(again[0])
 

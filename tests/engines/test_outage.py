@@ -8,10 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from pacos.engines import Failure, Reply, Request, Sampling, complete_all
-from pacos.engines.http import HttpEngine, breaker, engine
-from pacos.engines.taking import take_answers
-from tests.engines.door import PRICED, ask, echo, requests, table
+from pacos.engines import Failure, Reply, Request, Sampling
+from pacos.engines.http import HttpEngine, breaker, http_engine
+from tests.engines.door import PRICED, ask, complete_all, echo, requests, table, take_until
 from tests.servers.openai_server import (
     Faults,
     OpenAIServer,
@@ -123,7 +122,7 @@ def test_an_outage_without_end_is_one_fatal_line(monkeypatch: pytest.MonkeyPatch
 
 
 def test_requests_that_the_server_cannot_digest_are_given_up_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "ATTEMPTS", 4)
+    monkeypatch.setattr(http_engine, "ATTEMPTS", 4)
     monkeypatch.setattr(breaker, "LONGEST_PROBE_SECONDS", 0.2)
 
     def fault(number: int) -> str | None:
@@ -141,7 +140,7 @@ def test_requests_that_the_server_cannot_digest_are_given_up_alone(monkeypatch: 
 def test_one_request_at_a_time_outlives_an_outage(
     kind: str, keys: dict[str, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "ATTEMPTS", 4)
+    monkeypatch.setattr(http_engine, "ATTEMPTS", 4)
     monkeypatch.setattr(breaker, "LONGEST_PROBE_SECONDS", 0.1)
     with OpenAIServer(during(0.1, 2.5, kind), echo, latency_seconds=lambda n: 0.02) as server:
         answers = ask(server, 20, concurrency=1, **keys)
@@ -154,7 +153,7 @@ def test_one_request_at_a_time_outlives_an_outage(
 def test_one_request_at_a_time_does_not_wait_for_ever(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(engine, "ATTEMPTS", 4)
+    monkeypatch.setattr(http_engine, "ATTEMPTS", 4)
     monkeypatch.setattr(breaker, "PATIENCE_SECONDS", 1.5)
     monkeypatch.setattr(breaker, "LONGEST_PROBE_SECONDS", 0.1)
     taken: list[Reply | Failure] = []
@@ -164,7 +163,7 @@ def test_one_request_at_a_time_does_not_wait_for_ever(
         return isinstance(answer, Reply) or not answer.fatal
 
     with OpenAIServer(lambda n: "503" if n >= 2 else None, echo) as server:
-        asyncio.run(take_answers(HttpEngine(table(server, concurrency=1)), requests(50), take))
+        asyncio.run(take_until(HttpEngine(table(server, concurrency=1)), requests(50), take))
     failures = [answer for answer in taken if isinstance(answer, Failure)]
     assert failures[0].fatal
     # The rest is what was left waiting; nothing was given up before.
@@ -173,7 +172,7 @@ def test_one_request_at_a_time_does_not_wait_for_ever(
 
 
 def test_two_that_cannot_be_digested_do_not_hold_up_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "ATTEMPTS", 4)
+    monkeypatch.setattr(http_engine, "ATTEMPTS", 4)
     monkeypatch.setattr(breaker, "LONGEST_PROBE_SECONDS", 0.2)
 
     def fault(number: int) -> str | None:
@@ -212,7 +211,7 @@ def test_what_was_lost_comes_back_no_sooner_than_it_may_be_asked_again() -> None
             replies_between[-1] += isinstance(answer, Reply)
             return len(lost_at) < 5
 
-        asyncio.run(take_answers(http, all_of_them(), take))
+        asyncio.run(take_until(http, all_of_them(), take))
         sent_at = [at for at, body in zip(server.arrivals, server.bodies, strict=True) if "prompt 3'" in str(body)]
     shortest = [0.5 * 0.05 * 2**n for n in range(5)]
     assert len(lost_at) == 5
@@ -234,7 +233,7 @@ def test_nothing_is_sent_after_a_stop(kind: str, keys: dict[str, float]) -> None
 
     # Three of four fail at first, so that many wait for another attempt when the stop comes.
     with OpenAIServer(lambda n: kind if n % 4 else None, echo, latency_seconds=lambda n: 0.05) as server:
-        asyncio.run(take_answers(HttpEngine(table(server, concurrency=8, **keys)), requests(100), take))
+        asyncio.run(take_until(HttpEngine(table(server, concurrency=8, **keys)), requests(100), take))
         # What was on its way to the server at the stop may still have arrived.
         assert num_sent[0] <= len(server.bodies) <= num_sent[0] + 8
         prompts = {body["messages"][0]["content"].removeprefix("prompt ") for body in server.bodies}

@@ -3,17 +3,21 @@
 import asyncio
 import base64
 import contextlib
+import html
+import json
 import logging
 import socket
 import threading
+from collections.abc import Callable
+from urllib.parse import quote
 
 import pytest
 
 from pacos.core.errors import PacosError
 from pacos.core.recipe import EngineTable
-from pacos.engines import Failure, Reply, Request, Sampling, complete_all
-from pacos.engines.http import HttpEngine, engine
-from tests.engines.door import KEY, PRICED, ask, echo, requests, table
+from pacos.engines import Failure, Reply, Request, Sampling
+from pacos.engines.http import HttpEngine, http_engine
+from tests.engines.door import KEY, PRICED, ask, complete_all, echo, requests, table
 from tests.servers.openai_server import OpenAIServer, always, scripted_faults
 
 
@@ -37,6 +41,7 @@ def test_hopeless_answers_are_fatal_and_said_in_one_line(fault: str, kind: str) 
         failure = ask(server)["r0"]
     assert isinstance(failure, Failure)
     assert (failure.kind, failure.fatal) == (kind, True)
+    assert failure.attempts == len(server.bodies) == (3 if kind == "server" or fault == "html-404" else 1)
     assert "\n" not in failure.message
     assert server.base_url in failure.message
 
@@ -46,7 +51,7 @@ def test_hopeless_answers_are_fatal_and_said_in_one_line(fault: str, kind: str) 
 def test_an_answer_without_end_is_not_read_to_the_end(
     fault: str, num_good: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "ATTEMPTS", 3)
+    monkeypatch.setattr(http_engine, "ATTEMPTS", 3)
     with OpenAIServer(lambda n: None if n < num_good else fault, echo) as server:
         keys = table(server, concurrency=1, max_usd=900.0, **PRICED)
         answers = complete_all(HttpEngine(keys), requests(num_good + 1))
@@ -174,6 +179,54 @@ def test_no_answer_of_a_server_shows_a_key(address: str, fault: str, monkeypatch
     for form in (KEY, KEY[:12], base64.b64encode(f"user:{KEY}".encode()).decode()):
         assert form not in failure.message + engine.name
     assert "\n" not in failure.message
+
+
+# Each of its characters that some way of writing changes.
+ODD_KEY = "sk-o\"d\\d/k'e&y%+0123456789"
+WRITTEN: dict[str, Callable[[str], str]] = {
+    "plain": str,
+    "JSON": lambda key: json.dumps(key)[1:-1],
+    "JSON with slashes": lambda key: json.dumps(key)[1:-1].replace("/", "\\/"),
+    "query": lambda key: quote(key, safe=""),
+    "path": quote,
+    "repr": lambda key: repr(key)[1:-1],
+    "HTML": html.escape,
+    "basic": lambda key: base64.b64encode(f"user:{KEY}".encode()).decode(),
+}
+
+
+@pytest.mark.parametrize("form", WRITTEN)
+def test_no_limit_on_length_leaves_half_a_key(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error's line is cut, and the key stands wherever the cut may be: whole, it would be known; half, no more."""
+    monkeypatch.setenv("OPENAI_API_KEY", ODD_KEY)
+    written = WRITTEN[form](ODD_KEY)
+    with OpenAIServer(lambda n: f"400 {'x' * (120 + n)}{written}", echo) as server:
+        keys = EngineTable(engine="http", base_url=server.base_url.replace("//", f"//user:{KEY}@"), model="small")
+        failures = complete_all(HttpEngine(keys), requests(100)).values()
+    assert len(failures) == 100
+    assert any("***" in failure.message for failure in failures if isinstance(failure, Failure))
+    # The longest line was cut before the key.
+    assert any(failure.message.count("x") > 190 for failure in failures if isinstance(failure, Failure))
+    assert [failure for failure in failures if written[:4] in repr(failure)] == []
+
+
+@pytest.mark.parametrize("form", WRITTEN)
+def test_no_reply_shows_a_key(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", ODD_KEY)
+    written = WRITTEN[form](ODD_KEY)
+
+    def rewrite(answer: dict) -> None:
+        said = answer["choices"][0]["message"]["content"]
+        answer["choices"][0]["message"]["content"] = [{"text": said[:15]}, {"text": said[15:]}]
+
+    # A stop string must not cut the key either.
+    asked = [Request("r", f"{written} and on", Sampling(max_tokens=100, stop=(written[5:8],)))]
+    for more in ({}, {"rewrite": rewrite}):
+        with OpenAIServer(text_of=echo, refused_parameters=("stop",), **more) as server:  # type: ignore[arg-type]
+            keys = EngineTable(engine="http", base_url=server.base_url.replace("//", f"//user:{KEY}@"), model="small")
+            reply = complete_all(HttpEngine(keys), asked)["r"]
+        assert isinstance(reply, Reply)
+        assert reply.text == "You said: *** and on"
 
 
 def test_no_key_where_one_is_wanted_is_said_so() -> None:

@@ -5,13 +5,14 @@ import re
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 
 import pytest
 
-from pacos.core.recipe import Recipe, load
+from pacos.core.recipe import EngineTable, Recipe, load
 from pacos.core.run_folder import RunFolder
 from pacos.engines import Delta, Failure, Reply, Request, Usage
-from pacos.evaluate.run import EvaluateReport
+from pacos.evaluate.report import EvaluateReport, Pairwise
 from pacos.evaluate.run import run as evaluate
 
 Script = Callable[[str], "str | Failure | BaseException"]
@@ -30,7 +31,7 @@ class ScriptedEngine:
     asked: list[Request] = field(default_factory=list)
     closed: bool = False
 
-    async def complete(self, requests: Iterable[Request]) -> AsyncIterator[Reply | Failure]:
+    async def complete(self, requests: Iterable[Request], stop: Event | None = None) -> AsyncIterator[Reply | Failure]:
         for request in requests:
             self.asked.append(request)
             text = self.script(prompt_text(request))
@@ -57,8 +58,10 @@ class Engines:
     judge: Script
     opened: list[tuple[str, ScriptedEngine]] = field(default_factory=list)
 
-    def open(self, spec: object, *, role: str = "teacher", seed: int = 0, folder: Path | None = None) -> ScriptedEngine:
-        kind = "judge" if role == "judge" else "student" if "train/model" in str(spec) else "base"
+    def open(
+        self, table: EngineTable, *, role: str = "teacher", seed: int = 0, folder: Path | None = None
+    ) -> ScriptedEngine:
+        kind = "judge" if role == "judge" else "student" if "train/model" in table.path else "base"
         engine = ScriptedEngine(getattr(self, kind))
         self.opened.append((kind, engine))
         return engine
@@ -68,8 +71,13 @@ class Engines:
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> "Engines":
         monkeypatch.setattr("pacos.evaluate.answers.open_engine", self.open)
-        monkeypatch.setattr("pacos.evaluate.judges.open_engine", self.open)
+        monkeypatch.setattr("pacos.evaluate.voting.open_engine", self.open)
         return self
+
+
+def counts(pairwise: Pairwise) -> list[int]:
+    """Wins, losses, ties and unparsable items."""
+    return [pairwise.wins, pairwise.losses, pairwise.ties, pairwise.unparsable]
 
 
 def block(prompt: str, tag: str) -> str:

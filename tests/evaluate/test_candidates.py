@@ -36,7 +36,7 @@ def test_a_checkpoint_folder_is_a_candidate(
     assert report.candidates[0] == "student"
     assert str(tiny_model).strip("/").replace("/", "-") == report.candidates[1]
     assert set(report.comparisons) == set(report.candidates)
-    assert report.comparisons[report.candidates[1]]["main"]["ties"] == report.items
+    assert report.comparisons[report.candidates[1]].main.ties == report.items
 
 
 def test_real_engines_end_to_end(recipe_for: Any, evaluate_in: Any, tmp_path: Path) -> None:
@@ -45,8 +45,8 @@ def test_real_engines_end_to_end(recipe_for: Any, evaluate_in: Any, tmp_path: Pa
     path.write_text(json.dumps([{"instruction": f"Say {n}.", "input": "", "output": f"{n}"} for n in range(4)]))
     report = evaluate_in(recipe_for(f"evaluate.instructions={path}"))
     assert report.exact_match["student"] == report.exact_match["base"]
-    assert report.pairwise["ties"] == report.items
-    assert report.pairwise["conflicts"] == 0
+    assert report.pairwise.ties == report.items
+    assert report.pairwise.conflicts == 0
     assert report.judges == ["builtin:judge"]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pacos.core.errors import PacosError
+from tests.evaluate.conftest import counts
 from tests.servers.openai_server import OpenAIServer
 
 
@@ -43,17 +44,18 @@ def server_judge(fair_judge: Any) -> Callable[[str, int | None], str]:
 
 
 def votes(run: Path) -> list[float]:
-    with closing(sqlite3.connect(run / "evaluate" / "ballots.sqlite")) as box:
-        return [usd for (usd,) in box.execute("select usd from votes")]
+    """What each reply to the judge's calls cost."""
+    with closing(sqlite3.connect(run / "evaluate" / "ledger.sqlite")) as ledger:
+        return [usd for (usd,) in ledger.execute("select usd from replies where role like 'judge %'")]
 
 
 def test_an_http_judge_counts_wins_in_both_orders(judged_by: Any, evaluate_in: Any, server_judge: Any) -> None:
     with OpenAIServer(text_of=server_judge) as server:
         report = evaluate_in(judged_by(server))
         assert len(server.bodies) == 16
-    assert [report.pairwise[key] for key in ("wins", "losses", "ties", "unparsable")] == [3, 1, 4, 0]
+    assert counts(report.pairwise) == [3, 1, 4, 0]
     effect = report.slot_effect["http:judge"]
-    assert (effect["votes"], effect["first_shown_win_rate"]) == (8, 0.5)
+    assert (effect.votes, effect.first_shown_win_rate) == (8, 0.5)
 
 
 def test_a_refused_key_stops_at_once_and_is_not_shown(
@@ -67,7 +69,7 @@ def test_a_refused_key_stops_at_once_and_is_not_shown(
         assert "\n" not in str(caught.value)
         assert "sk-wrong" not in str(caught.value)
         monkeypatch.setenv("OPENAI_API_KEY", "sk-right")
-        assert evaluate_in(judged_by(server)).pairwise["wins"] == 3
+        assert evaluate_in(judged_by(server)).pairwise.wins == 3
 
 
 def test_an_empty_quota_keeps_every_vote_that_arrived(
@@ -79,7 +81,7 @@ def test_an_empty_quota_keeps_every_vote_that_arrived(
             evaluate_in(judged_by(server))
         assert len(server.bodies) < 16
         assert len(votes(trained)) == len(server.bodies) - 1
-        assert evaluate_in(judged_by(server)).pairwise["wins"] == 3
+        assert evaluate_in(judged_by(server)).pairwise.wins == 3
         assert len(server.bodies) == 17
 
 
@@ -88,7 +90,7 @@ def test_an_answer_lost_on_the_way_is_asked_for_again_under_a_limit_too(
 ) -> None:
     prices = {"input_usd_per_mtok": 1, "output_usd_per_mtok": 10, "max_tokens": 100, "max_usd": 1}
     with OpenAIServer(lambda number: "reset" if number == 5 else None, server_judge) as server:
-        assert evaluate_in(judged_by(server, **prices)).pairwise["wins"] == 3
+        assert evaluate_in(judged_by(server, **prices)).pairwise.wins == 3
         assert len(server.bodies) == 17
 
 
@@ -101,5 +103,18 @@ def test_a_judges_money_is_never_overshot_and_a_raised_limit_goes_on(
             evaluate_in(judged_by(server, max_usd=0.004, **prices))
         assert 0 < len(votes(trained)) == len(server.bodies) < 16
         assert sum(votes(trained)) <= 0.004
-        assert evaluate_in(judged_by(server, max_usd=1, **prices)).pairwise["wins"] == 3
+        assert evaluate_in(judged_by(server, max_usd=1, **prices)).pairwise.wins == 3
         assert len(server.bodies) == 16
+
+
+def test_what_lost_answers_may_have_cost_counts_in_every_process(
+    judged_by: Any, evaluate_in: Any, server_judge: Any
+) -> None:
+    """A server that cuts every answer after the first: no number of starts spends more than the limit."""
+    prices = {"input_usd_per_mtok": 0, "output_usd_per_mtok": 10, "max_tokens": 100, "concurrency": 1}
+    with OpenAIServer(lambda number: "truncated" if number else None, server_judge) as server:
+        for _ in range(4):
+            with pytest.raises(PacosError, match=r"max_usd is 0\.004"):
+                evaluate_in(judged_by(server, max_usd=0.004, **prices))
+        # Each request may cost 0.001; the first one's real cost leaves room for three that were cut.
+        assert 2 <= len(server.bodies) <= 4

@@ -1,8 +1,10 @@
 """The stage through its door, on scripted engines: what it asks, what it counts, what it survives."""
 
 import json
+import shutil
 import sqlite3
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,10 @@ import pytest
 from pacos.core.errors import PacosError
 from pacos.core.files import sha256_file
 from pacos.core.prompts import render_prompt
-from pacos.engines import Failure
+from pacos.engines import Failure, open_engine
 from pacos.engines.builtin.skills import SKILLS
+from tests.evaluate.conftest import block, counts
+from tests.servers.openai_server import OpenAIServer
 
 SMALL = "evaluate.items_per_skill=2"
 
@@ -42,12 +46,12 @@ def test_wins_losses_and_ties(
     assert (report.items, report.items_harder) == (8, 0)
     assert report.exact_match == {"base": 0.25, "student": 0.625}
     pairwise = report.pairwise
-    assert [pairwise[key] for key in ("wins", "losses", "ties", "unparsable")] == [4, 1, 3, 0]
-    assert pairwise["win_rate"] == pytest.approx(5.5 / 8)
-    assert pairwise["interval"][0] < 5.5 / 8 < pairwise["interval"][1]
+    assert counts(pairwise) == [4, 1, 3, 0]
+    assert pairwise.win_rate == pytest.approx(5.5 / 8)
+    assert pairwise.interval[0] < 5.5 / 8 < pairwise.interval[1]
     # Every item in both orders, so the fair judge's winner stands first exactly half of the time.
     assert len(scripted.asked("judge")) == 16
-    assert report.slot_effect["builtin:judge"]["first_shown_win_rate"] == 0.5
+    assert report.slot_effect["builtin:judge"].first_shown_win_rate == 0.5
     assert report.usd == pytest.approx(0.016)
     written = json.loads((trained / "evaluate" / "report.json").read_text())
     assert written["pairwise"]["wins"] == 4
@@ -71,10 +75,10 @@ def test_a_judge_of_places_decides_nothing(
 ) -> None:
     engines(knows(1), knows(2), lambda prompt: "Verdict: A").install(monkeypatch)
     report = evaluate_in(recipe_for(f"evaluate.instructions={items_file}"))
-    assert [report.pairwise[key] for key in ("wins", "losses", "ties", "conflicts")] == [0, 0, 8, 8]
+    assert [*counts(report.pairwise), report.pairwise.conflicts] == [0, 0, 8, 0, 8]
     effect = report.slot_effect["builtin:judge"]
-    assert effect["first_shown_win_rate"] == 1.0
-    assert effect["interval"][0] < 1.0
+    assert effect.first_shown_win_rate == 1.0
+    assert effect.interval[0] < 1.0
 
 
 def test_an_unclear_reply_is_no_verdict(
@@ -85,7 +89,7 @@ def test_an_unclear_reply_is_no_verdict(
 
     engines(knows(0, 1), knows(), judge).install(monkeypatch)
     report = evaluate_in(recipe_for(f"evaluate.instructions={items_file}"))
-    assert [report.pairwise[key] for key in ("wins", "losses", "ties", "unparsable")] == [1, 0, 6, 1]
+    assert counts(report.pairwise) == [1, 0, 6, 1]
     outcomes = [row["outcome"] for row in rows(trained / "evaluate" / "verdicts.jsonl")]
     assert sorted(outcomes) == ["decided", *["tie"] * 6, "unparsable"]
 
@@ -96,7 +100,7 @@ def test_several_judges_vote_by_majority(
     engines(knows(0, 1, 2), knows(3), fair_judge).install(monkeypatch)
     judges = 'evaluate.judges=["builtin:judge", "http:http://127.0.0.1:1/v1", "local:there"]'
     report = evaluate_in(recipe_for(f"evaluate.instructions={items_file}", judges))
-    assert [report.pairwise[key] for key in ("wins", "losses", "ties")] == [3, 1, 4]
+    assert counts(report.pairwise)[:3] == [3, 1, 4]
     assert len(report.judges) == 3
     assert report.judge_agreement == 1.0
 
@@ -116,13 +120,13 @@ def test_ballots_and_verdicts_are_blind(
     assert "base" not in shown
     assert sorted(model for _, model in key) == ["base"] * 8 + ["student"] * 8
     # Both orders of every pair, and which of them goes out first is not always the same.
-    pairs = [(ballot[3], ballot[4]) for ballot in ballots]
+    pairs = [(ballot[2], ballot[3]) for ballot in ballots]
     assert {(b, a) for a, b in pairs} == set(pairs)
     models = dict(key)
     first_shown = {}
     for request in scripted.asked("judge"):
         ballot = next(ballot for ballot in ballots if ballot[0] == request.id)
-        first_shown.setdefault(ballot[1], models[ballot[3]])
+        first_shown.setdefault(ballot[1], models[ballot[2]])
     assert set(first_shown.values()) == {"base", "student"}
 
 
@@ -149,13 +153,9 @@ def test_killed_anywhere_it_goes_on(
     killed = engines(**{**scripts, kind: dies}).install(monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         evaluate_in(recipe)
-    half = trained / "evaluate" / "answers" / f"{kind}.jsonl"
-    if half.exists():  # what a kill in the middle of a write leaves
-        with open(half, "a") as file:
-            file.write('{"item": "cut o')
     again = engines(**scripts).install(monkeypatch)
     report = evaluate_in(recipe)
-    assert [report.pairwise[key] for key in ("wins", "losses", "ties")] == [3, 1, 4]
+    assert counts(report.pairwise)[:3] == [3, 1, 4]
     for role, total in (("student", 8), ("base", 8), ("judge", 16)):
         # The request in flight when it died was asked twice; nothing that was answered was.
         assert len(killed.asked(role)) + len(again.asked(role)) == total + (role == kind)
@@ -169,12 +169,12 @@ def test_failed_requests_are_asked_again_and_only_they(
 
     recipe = recipe_for(f"evaluate.instructions={items_file}")
     engines(knows(0), knows(), down).install(monkeypatch)
-    with pytest.raises(PacosError, match=r"2 of 16 requests failed \(server: status 500\)") as caught:
+    with pytest.raises(PacosError, match=r"judge: 2 requests failed: status 500") as caught:
         evaluate_in(recipe)
     assert "\n" not in str(caught.value)
     assert not (trained / "evaluate" / "done.json").exists()
     again = engines(knows(0), knows(), fair_judge).install(monkeypatch)
-    assert evaluate_in(recipe).pairwise["wins"] == 1
+    assert evaluate_in(recipe).pairwise.wins == 1
     assert len(again.asked("judge")) == 2
     assert not again.asked("student")
 
@@ -182,14 +182,62 @@ def test_failed_requests_are_asked_again_and_only_they(
 def test_answers_of_other_weights_are_not_used(
     items_file: Path, engines: Any, recipe_for: Any, evaluate_in: Any, trained: Path, fair_judge: Any, monkeypatch: Any
 ) -> None:
-    answers = trained / "evaluate" / "answers" / "student.jsonl"
-    answers.parent.mkdir(parents=True)
-    stale = {"item": "", "model_sha256": "0" * 64, "text": "stale", "finish_reason": "stop"}
-    answers.write_text(json.dumps({**stale, "completion_tokens": 1, "seconds": 0.0}) + "\n")
-    scripted = engines(knows(0), knows(), fair_judge).install(monkeypatch)
-    evaluate_in(recipe_for(f"evaluate.instructions={items_file}"))
-    assert len(scripted.asked("student")) == 8
-    assert len(rows(answers)) == 9
+    recipe, model = recipe_for(f"evaluate.instructions={items_file}"), trained / "train" / "model"
+    engines(knows(0), knows(), lambda prompt: Failure("", "auth", "no key", fatal=True)).install(monkeypatch)
+    with pytest.raises(PacosError, match="no key"):
+        evaluate_in(recipe)
+    other = shutil.copytree(model, trained / "other")
+    with open(other / "model.safetensors", "ab") as weights:
+        weights.write(b" ")
+    model.unlink()
+    other.rename(model)
+    again = engines(knows(0, 1), knows(), fair_judge).install(monkeypatch)
+    assert evaluate_in(recipe).exact_match == {"base": 0.0, "student": 0.25}
+    assert (len(again.asked("student")), len(again.asked("base"))) == (8, 0)
+
+
+def test_a_win_in_one_order_and_a_tie_in_the_other_is_a_conflict(
+    items_file: Path, engines: Any, recipe_for: Any, evaluate_in: Any, trained: Path, monkeypatch: Any
+) -> None:
+    def judge(prompt: str) -> str:
+        return "Verdict: A" if block(prompt, "answer_a") == "1." else "Verdict: tie"
+
+    engines(lambda prompt: "1.", lambda prompt: "2.", judge).install(monkeypatch)
+    report = evaluate_in(recipe_for(f"evaluate.instructions={items_file}"))
+    assert [*counts(report.pairwise), report.pairwise.conflicts] == [0, 0, 8, 0, 8]
+    assert {row["outcome"] for row in rows(trained / "evaluate" / "verdicts.jsonl")} == {"conflict"}
+
+
+def test_a_judge_and_a_candidate_of_the_recipe_have_their_own_tables(
+    items_file: Path, engines: Any, recipe_for: Any, evaluate_in: Any, trained: Path, fair_judge: Any, monkeypatch: Any
+) -> None:
+    with (
+        OpenAIServer(text_of=lambda prompt, seed: fair_judge(prompt)) as judge,
+        OpenAIServer(text_of=lambda prompt, seed: knows(0, 1)(prompt)) as rival,
+    ):
+        tables = [
+            *("engines.fair.engine=http", f"engines.fair.base_url={judge.base_url}", "engines.fair.max_usd=0.0001"),
+            *("engines.fair.output_usd_per_mtok=10", "engines.fair.max_tokens=100", "engines.fair.temperature=0.5"),
+            *("engines.rival.engine=http", f"engines.rival.base_url={rival.base_url}", "engines.rival.max_tokens=77"),
+            *('evaluate.judges=["fair"]', 'evaluate.candidates=["rival"]', f"evaluate.instructions={items_file}"),
+        ]
+        scripted = engines(knows(), knows(3), fair_judge)
+        monkeypatch.setattr(
+            "pacos.evaluate.answers.open_engine",
+            lambda table, **more: (
+                scripted.open(table, **more) if table.engine == "local" else open_engine(table, **more)
+            ),
+        )
+        with pytest.raises(PacosError, match=r"engines\.fair\.max_usd is 0\.0001"):
+            evaluate_in(recipe_for(*tables))
+        assert not judge.bodies
+        report = evaluate_in(recipe_for(*tables, "engines.fair.max_usd=1"))
+        assert {(body["temperature"], body["max_tokens"]) for body in judge.bodies} == {(0.5, 100)}
+        assert {(body["temperature"], body["max_tokens"]) for body in rival.bodies} == {(0.0, 77)}
+        assert {body["messages"][0]["content"] for body in rival.bodies} == {f"Say number {n}." for n in range(8)}
+    assert (report.judges, report.candidates) == (["fair"], ["rival"])
+    assert counts(report.pairwise)[:2] == [2, 1]
+    assert report.usd > 0
 
 
 def test_a_finished_stage_asks_nothing(
@@ -212,10 +260,10 @@ def test_a_finished_stage_asks_nothing(
     assert evaluate_in(recipe).exact_match == report.exact_match
     assert not again.opened
     written = trained / "evaluate" / "report.json"
-    written.write_text(json.dumps({key: value for key, value in vars(report).items() if key != "usd"}))
+    written.write_text(json.dumps({key: value for key, value in asdict(report).items() if key != "usd"}))
     done["outputs"]["report.json"] = sha256_file(written)
     (trained / "evaluate" / "done.json").write_text(json.dumps(done))
-    with pytest.raises(PacosError, match=r"report\.json: not an evaluate report of this version"):
+    with pytest.raises(PacosError, match=r"report\.json: .*not a report of this version"):
         evaluate_in(recipe)
 
 
@@ -264,16 +312,16 @@ def test_builtin_items_end_to_end(
 
     engines(student, lambda prompt: "no idea", fair_judge).install(monkeypatch)
     report = evaluate_in(recipe_for(SMALL))
-    by_skill = {row["skill"]: row for row in report.per_skill}
+    by_skill = {row.skill: row for row in report.per_skill}
     assert set(by_skill) == set(SKILLS)
-    assert {skill for skill, row in by_skill.items() if row["exact_match"]["student"] == 1} == set(known)
+    assert {skill for skill, row in by_skill.items() if row.exact_match["student"] == 1} == set(known)
     assert report.items == 2 * len(SKILLS)
     for skill, row in by_skill.items():
-        assert row["chance"] == SKILLS[skill].chance
-        if row["chance"] == 0.5:
-            assert row["chance_corrected"]["base"] == -1
-    assert report.pairwise["wins"] == 2 * len(known)
-    assert report.pairwise_harder["ties"] + report.pairwise_harder["wins"] == report.items_harder
+        assert row.chance == SKILLS[skill].chance
+        if row.chance == 0.5:
+            assert row.chance_corrected["base"] == -1
+    assert report.pairwise.wins == 2 * len(known)
+    assert report.pairwise_harder.ties + report.pairwise_harder.wins == report.items_harder
     assert len(report.examples) == 5
     assert {example["right"] for example in report.examples} == {True, False}
     assert len({example["skill"] for example in report.examples}) == 5

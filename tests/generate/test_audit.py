@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -127,8 +128,8 @@ def test_known_defects_of_the_released_data(released: list[Example], flagged: di
     assert len(flagged["no_input_spelling"]) > 650
     assert not any(flagged[rule.name] for rule in PUBLISHED_RULES)
     stop = stop_at_20(released)
-    assert stop["records_with"] == {"18.": 113, "19.": 157, "20.": 0, "21.": 83, "22.": 41}
-    assert "120" in stop["evidence"]
+    assert stop.records_with == {"18.": 113, "19.": 157, "20.": 0, "21.": 83, "22.": 41}
+    assert "120" in stop.evidence
 
 
 def test_checks_find_what_was_found_by_eye(flagged: dict[str, dict[int, str]]) -> None:
@@ -169,9 +170,9 @@ def test_audit_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         (7, "too_short"),
     ]
     assert {f["id"] for f in findings(tmp_path / "out") if f["record"] == 4} == {GOOD.id}
-    assert (report.records, report.flagged, report.checks["empty_output"]) == (7, 6, 1)
+    assert (report.records, report.flagged, report.checks["empty_output"].count) == (7, 6, 1)
     summary = json.loads((tmp_path / "out" / "audit.json").read_text())
-    assert {name: check["count"] for name, check in summary["checks"].items()} == report.checks
+    assert summary["checks"] == {name: asdict(check) for name, check in report.checks.items()}
     assert summary["with_input"] == 2
     assert summary["lengths"]["input"] == [[2, 2]]
     assert sum(summary["similarities"]["nearest"]) == 7
@@ -185,7 +186,7 @@ def test_evaluation_questions_are_looked_for(tmp_path: Path) -> None:
     write_examples(tmp_path / "data.json", [GOOD, changed("Say what the sea is like in winter.")])
     write_examples(tmp_path / "eval.json", [changed("Tell me what the sea is like in winter.")])
     report = audit(tmp_path / "data.json", tmp_path / "out", (tmp_path / "eval.json",))
-    assert report.checks["contamination"] == 1
+    assert report.checks["contamination"].count == 1
     (found,) = findings(tmp_path / "out")
     assert found["record"] == 2
     assert str(tmp_path / "eval.json") in found["evidence"]
@@ -193,9 +194,9 @@ def test_evaluation_questions_are_looked_for(tmp_path: Path) -> None:
 
 def test_a_file_without_20_is_told_only_where_it_should_be_there() -> None:
     many = [changed(output=f"It was in 20{year}.") for year in (19, 21) for _ in range(12)]
-    assert stop_at_20(many)["evidence"]
-    assert not stop_at_20(many[:10])["evidence"]
-    assert not stop_at_20([*many, changed(output="It was in 2020.")])["evidence"]
+    assert stop_at_20(many).evidence
+    assert not stop_at_20(many[:10]).evidence
+    assert not stop_at_20([*many, changed(output="It was in 2020.")]).evidence
 
 
 def test_the_verb_writes_findings_and_page(tmp_path: Path) -> None:

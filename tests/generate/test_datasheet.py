@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from pacos.asking import Call, Totals
 from pacos.core.recipe import load
 from pacos.core.records import read_seed_tasks
 from pacos.engines import Reply, Request, Sampling
 from pacos.generate.datasheet import FILL_IN, UNKNOWN, write_datasheet
 from pacos.generate.filters import MEANINGS
 from pacos.generate.inputs import OWN_SEED_TASKS
-from pacos.generate.ledger import Call, Totals
 from pacos.generate.modes import MODES
 from pacos.generate.pool import Pool
 from pacos.text import Contamination

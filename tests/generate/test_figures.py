@@ -4,6 +4,7 @@ import pytest
 
 from pacos.core.records import Example
 from pacos.generate.figures import EDGES, diversity, histogram, verb_and_object, yield_over_time
+from pacos.generate.report import ObjectCount
 
 
 @pytest.mark.parametrize(
@@ -32,20 +33,20 @@ def test_verb_and_object(instruction: str, pair: tuple[str, str] | None) -> None
 def test_diversity_counts_every_instruction_once() -> None:
     texts = ["Write a poem.", "Write a poem now.", "Write an essay.", "Explain gravity.", "Why is it so?"]
     figures = diversity([Example(text, "", "x") for text in texts])
-    assert figures["instructions"] == 5
-    assert figures["questions"] == 1
-    assert figures["with_verb_and_object"] == 4
-    assert diversity([Example("We are curious. What is rain?", "", "x")])["questions"] == 1
-    assert figures["verbs"][0]["verb"] == "write"
-    assert figures["verbs"][0]["objects"] == [{"object": "poem", "count": 2}, {"object": "essay", "count": 1}]
+    assert figures.instructions == 5
+    assert figures.questions == 1
+    assert figures.with_verb_and_object == 4
+    assert diversity([Example("We are curious. What is rain?", "", "x")]).questions == 1
+    assert figures.verbs[0].verb == "write"
+    assert figures.verbs[0].objects == [ObjectCount("poem", 2), ObjectCount("essay", 1)]
 
 
 def test_yield_ends_with_the_last_reply() -> None:
     assert yield_over_time([]) == []
-    assert yield_over_time([3, 5])[-1] == [2, 5]
+    assert yield_over_time([3, 5])[-1] == (2, 5)
     points = yield_over_time(list(range(1, 1001)))
     assert len(points) == 100
-    assert points[-1] == [1000, 1000]
+    assert points[-1] == (1000, 1000)
 
 
 def test_a_score_on_an_edge_counts_above_it() -> None:

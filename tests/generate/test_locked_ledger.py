@@ -4,12 +4,13 @@ import contextlib
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from pacos.core.errors import PacosError
-from pacos.generate import ledger
+from pacos.store.database import Database
 from tests.generate.stage import generate, overrides, process, stored, wait_for_replies
 from tests.servers.openai_server import OpenAIServer
 
@@ -59,7 +60,7 @@ def test_a_lock_without_end_is_one_line_and_the_run_goes_on_later(
         with pytest.raises(PacosError, match="no quota"):
             generate(recipe_path, folder, settings)
     assert stored(folder) == 3
-    monkeypatch.setattr(ledger, "PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr("pacos.asking.ledger.Database", partial(Database, patience_seconds=1.0))
     with OpenAIServer() as server:
         settings = overrides(server, teacher__concurrency=1, generate__num_examples=120)
         with locked(folder, 120), pytest.raises(PacosError, match="Another process has it open") as caught:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from pacos.asking import Ledger
 from pacos.core.errors import PacosError
 from pacos.core.files import sha256_file
 from tests.generate.stage import generate, lines, overrides, process, stored, wait_for_replies
@@ -161,7 +162,7 @@ def test_a_report_of_another_version_is_one_line(recipe_path: Path, tmp_path: Pa
         record = json.loads(done.read_text())
         record["outputs"]["report.json"] = sha256_file(report)
         done.write_text(json.dumps(record))
-        with pytest.raises(PacosError, match=r"report\.json: not a generate report of this version"):
+        with pytest.raises(PacosError, match=r"report\.json: .*not a report of this version"):
             generate(recipe_path, tmp_path / "run", overrides(server))
 
 
@@ -243,7 +244,7 @@ def test_a_full_disk_is_one_line_and_keeps_every_reply(recipe_path: Path, tmp_pa
     try:
         with OpenAIServer() as server:
             settings = overrides(server, generate__num_examples=500)
-            with pytest.raises(PacosError, match="goes on from here") as caught:
+            with pytest.raises(PacosError, match="repeat the same command") as caught:
                 generate(recipe_path, disk / "run", settings)
             assert "\n" not in str(caught.value)
             before, asked = stored(disk / "run"), len(server.bodies)
@@ -367,6 +368,49 @@ def test_what_a_stop_leaves_under_way_counts_against_the_budget(recipe_path: Pat
     with closing(sqlite3.connect(tmp_path / "run" / "generate" / "ledger.sqlite")) as ledger:
         unseen = ledger.execute("select count(*), sum(unseen_usd) from failures").fetchone()
     assert unseen == (4, pytest.approx(4 * 0.01))
+
+
+def test_what_lost_answers_may_have_cost_counts_in_every_process(recipe_path: Path, tmp_path: Path) -> None:
+    prices = {"teacher__output_usd_per_mtok": 10, "teacher__max_tokens": 1000, "teacher__concurrency": 1}
+    with OpenAIServer(lambda number: "truncated" if number else None) as server:
+        settings = overrides(server, teacher__max_usd=0.04, generate__num_examples=500, **prices)
+        for _ in range(4):
+            with pytest.raises(PacosError, match=r"max_usd is 0\.04"):
+                generate(recipe_path, tmp_path / "run", settings)
+        assert 2 <= len(server.bodies) <= 4
+
+
+def test_a_reply_stored_out_of_order_is_not_paid_for_twice(recipe_path: Path, tmp_path: Path) -> None:
+    """What a kill leaves when a later request was answered first: found again when its turn comes."""
+    run = tmp_path / "run"
+    with OpenAIServer(lambda number: "quota" if number == 6 else None) as server:
+        settings = overrides(server, teacher__concurrency=1, generate__num_examples=120)
+        with pytest.raises(PacosError, match="no quota"):
+            generate(recipe_path, run, settings)
+        with closing(sqlite3.connect(run / "generate" / "ledger.sqlite")) as ledger:
+            ledger.execute("delete from replies where number in (0, 3)")
+            ledger.commit()
+        report = generate(recipe_path, run, settings)
+        # Six answered and one refused, then the two that are missing and all after the sixth.
+        assert len(server.bodies) == 7 + 2 + report.requests - 6
+
+
+def test_raw_calls_are_kept_where_the_recipe_asks_for_it(
+    recipe_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-raw-0123456789")
+    echoes = lambda answer: answer.update(echo="sk-raw-0123456789")  # noqa: E731
+    with OpenAIServer(rewrite=echoes) as server:
+        generate(recipe_path, tmp_path / "run", overrides(server, teacher__keep_raw="true"))
+    line = lines(tmp_path / "run" / "generate" / "dataset.jsonl")[0]
+    with closing(Ledger(tmp_path / "run" / "generate" / "ledger.sqlite", "teacher")) as ledger:
+        stored_reply = ledger.read(line["ledger_key"])
+    assert stored_reply is not None
+    assert stored_reply.raw is not None
+    sent, received = map(json.loads, stored_reply.raw)
+    assert sent["messages"][0]["content"] == stored_reply.prompt
+    assert received["choices"][0]["message"]["content"] == stored_reply.text
+    assert received["echo"] == "***"
 
 
 def test_a_run_that_dries_up_can_be_finished_with_what_it_kept(recipe_path: Path, tmp_path: Path) -> None:

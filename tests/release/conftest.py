@@ -12,6 +12,7 @@ from pacos.core.files import sha256_file
 from pacos.core.recipe import load
 from pacos.core.run_folder import RunFolder
 from pacos.release.run import run as release
+from tests.study import made_run
 
 Tensors = dict[str, torch.Tensor]
 SaveCheckpoint = Callable[..., Path]
@@ -61,12 +62,11 @@ def make_release(tmp_path: Path) -> Callable[..., Path]:
         }
         if evaluated:
             reports["evaluate"] = evaluated
-        for stage, report in reports.items():
-            (run / stage).mkdir(parents=True)
-            (run / stage / "report.json").write_text(json.dumps(report))
-            (run / stage / "done.json").write_text("{}")
+        for stage, values in reports.items():
+            getattr(made_run, f"make_{stage}")(run / stage)
+            whole = json.loads((run / stage / "report.json").read_text())
+            made_run.finish(run / stage, whole | values)
         (run / "generate" / "dataset.json").write_text("[]")
-        (run / "generate" / "dataset.jsonl").write_text("")
         (run / "generate" / "datasheet.md").write_text("# Datasheet\n")
         (run / "train" / "model").symlink_to(student)
         path = tmp_path / "tiny.toml"

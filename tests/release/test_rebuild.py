@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from pacos.cli.main import main
 from pacos.core.errors import PacosError
 from pacos.release.rebuild import rebuild
 
@@ -118,6 +119,52 @@ def test_one_flipped_bit_is_caught(save_checkpoint: Callable, make_release: Call
             assert not list(tmp_path.glob("*rebuilt*"))
         path.write_bytes(whole)
     rebuild(made, str(base), tmp_path / "rebuilt")
+
+
+def without_a_line(lines: list[str]) -> list[str]:
+    return [line for line in lines if not line.endswith("  model/config.json")]
+
+
+def with_a_line_for_a_file_that_is_not_there(lines: list[str]) -> list[str]:
+    return [*lines, f"{'ab' * 32}  model/more.safetensors"]
+
+
+def with_a_second_line(lines: list[str]) -> list[str]:
+    return [f"{'ab' * 32}  model/config.json", *lines]
+
+
+def with_another_hash(lines: list[str]) -> list[str]:
+    return [f"{'ab' * 32}  model/config.json" if line.endswith("  model/config.json") else line for line in lines]
+
+
+@pytest.mark.parametrize("has_model", [True, False], ids=["beside model", "of the difference alone"])
+@pytest.mark.parametrize(
+    "change",
+    [without_a_line, with_a_line_for_a_file_that_is_not_there, with_a_second_line, with_another_hash],
+)
+def test_the_checksums_of_the_model_are_exactly_those_of_what_is_rebuilt(
+    change: Callable[[list[str]], list[str]],
+    has_model: bool,
+    save_checkpoint: Callable,
+    make_release: Callable,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    base = save_checkpoint("base", weights(F32))
+    made = make_release(base, save_checkpoint("student", tuned(weights(F32), F32)))
+    if not has_model:
+        shutil.rmtree(made / "model")
+    sums = made / "SHA256SUMS"
+    sums.write_text("\n".join(change(sums.read_text().splitlines())) + "\n")
+    command = ["pacos", "rebuild", made, "--base", base, "--out", tmp_path / "rebuilt"]
+    monkeypatch.setattr("sys.argv", [str(word) for word in command])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "model/" in line or "SHA256SUMS" in line
+    assert not list(tmp_path.glob("*rebuilt*"))
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import json
 import subprocess
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -33,8 +34,12 @@ EVALUATED = {
                 "losses": 3,
                 "ties": 36,
                 "unparsable": 0,
+                "conflicts": 5,
                 "win_rate": 0.956,
                 "interval": [0.93, 0.97],
+                "decisive_win_rate": 0.993,
+                "decisive_interval": [0.98, 0.998],
+                "sign_test_p": 1e-50,
             },
             "harder": None,
         }
@@ -111,4 +116,4 @@ def test_a_finished_release_is_only_read(tiny_model: Path, tmp_path: Path, make_
         report = release(recipe, folder)
     assert before == {path: path.stat().st_mtime_ns for path in made.rglob("*")}
     assert report.files == len((made / "SHA256SUMS").read_text().splitlines())
-    assert json.loads((made / "report.json").read_text())["weights_diff_bytes"] == report.weights_diff_bytes
+    assert json.loads((made / "report.json").read_text()) == asdict(report)

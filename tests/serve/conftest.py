@@ -1,10 +1,11 @@
 """A real server on a real socket, in front of an engine that says what a test tells it to."""
 
 import asyncio
+import sqlite3
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,13 +13,16 @@ import pytest
 
 from pacos.engines import Delta, Failure, Reply, Request, Usage
 from pacos.guard import ModerationResult, Moderator, moderator
-from pacos.serve.answers import Answers
-from pacos.serve.app import Parts, make_app
+from pacos.serve.answering import Answers
+from pacos.serve.app import make_app
 from pacos.serve.model import Prompt, ServedModel
-from pacos.serve.store import Store
-from pacos.serve.terms import load_terms
-from pacos.web.database import sqlite_url
+from pacos.serve.reports import ReportBox
+from pacos.serve.run import OWN_TERMS
+from pacos.web.people import People, load_terms
 from pacos.web.server import address_of, bind, make_server
+from tests.servers.postgres import database_url, postgres
+
+__all__ = ["database_url", "postgres"]
 
 
 class ScriptedEngine:
@@ -78,8 +82,14 @@ class WordModerator:
 class Served:
     url: str
     engine: ScriptedEngine
-    store: Store
     model: ServedModel
+    database: Path
+
+    def reports(self) -> list[dict[str, object]]:
+        """The rows of serve_reports, oldest first."""
+        with closing(sqlite3.connect(self.database)) as connection:
+            connection.row_factory = sqlite3.Row
+            return [dict(row) for row in connection.execute("SELECT * FROM serve_reports ORDER BY id")]
 
 
 @contextmanager
@@ -109,17 +119,19 @@ class Starter:
         self,
         engine: ScriptedEngine | None = None,
         moderating: Moderator | None = None,
-        terms: str = "",
+        terms: Path = OWN_TERMS,
+        database_url: str = "",
         has_template: bool = False,
         takes_conversation: bool = False,
     ) -> Served:
         engine = engine or ScriptedEngine()
-        store = Store(sqlite_url(self.folder / "store.sqlite"))
-        self.stack.callback(store.close)
+        database = self.folder / "store.sqlite"
+        people = self.stack.enter_context(closing(People(database_url or database, load_terms(terms))))
+        reports = self.stack.enter_context(closing(ReportBox(database_url or database)))
         model = ServedModel("tiny", "nowhere", "ab" * 32, 400, has_template, takes_conversation, 1)
         answers = Answers(engine, model, moderating or moderator("off"), moderating is not None, count_words)
-        app = make_app(Parts(answers, model, store, load_terms(terms), watermark=True))
-        return Served(self.stack.enter_context(running(app)), engine, store, model)
+        app = make_app(answers, people, reports, watermark=True)
+        return Served(self.stack.enter_context(running(app)), engine, model, database)
 
 
 @pytest.fixture(scope="module")

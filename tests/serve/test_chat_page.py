@@ -4,6 +4,7 @@ import http.client
 import json
 import sqlite3
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -80,29 +81,33 @@ def test_acceptance_opens_the_chat_and_the_cookie_is_shut_to_scripts(served: Ser
 def test_changed_terms_are_asked_again(start: Callable[..., Served], tmp_path: Path) -> None:
     terms = tmp_path / "terms.md"
     terms.write_text("# Ours\n\nBe kind.")
-    visitor = Visitor(start(terms=str(terms)))
+    visitor = Visitor(start(terms=terms))
     assert "Be kind." in visitor.send("GET", "/")[1]
     visitor.accept()
     terms.write_text("# Ours\n\nBe kinder.")
-    visitor.served = start(terms=str(terms))
+    visitor.served = start(terms=terms)
     assert visitor.ask()[0] == 403
     cookie = visitor.cookie
     visitor.accept()
     assert visitor.cookie == cookie
     assert visitor.ask()[0] == 200
     with sqlite3.connect(tmp_path / "store.sqlite") as database:
-        texts = {text for (text,) in database.execute("SELECT text FROM serve_terms")}
+        texts = {text for (text,) in database.execute("SELECT text FROM people_terms")}
         assert texts == {"# Ours\n\nBe kind.", "# Ours\n\nBe kinder."}
-        assert database.execute("SELECT count(*) FROM serve_acceptances").fetchone() == (2,)
+        assert database.execute("SELECT count(*) FROM people_acceptances").fetchone() == (2,)
 
 
 def test_api_asks_a_browser_for_the_terms_but_not_a_program(served: Served) -> None:
     visitor = Visitor(served)
     body = {"model": "tiny", **QUESTION}
     assert visitor.send("POST", "/v1/chat/completions", body)[0] == 200
-    assert visitor.send("POST", "/v1/chat/completions", body, Origin=served.url)[0] == 403
+    # A browser is known by either header: old ones send no Sec-Fetch-Site, and a script may ask without an Origin.
+    for headers in ({"Origin": served.url}, {"Sec_Fetch_Site": "same-origin"}, {"Sec_Fetch_Site": "none"}):
+        status, error = visitor.send("POST", "/v1/chat/completions", body, **headers)
+        assert (status, json.loads(error)["error"]["code"]) == (403, "terms_not_accepted")
     visitor.accept()
-    assert visitor.send("POST", "/v1/chat/completions", body, Origin=served.url)[0] == 200
+    for headers in ({"Origin": served.url}, {"Sec_Fetch_Site": "same-origin"}):
+        assert visitor.send("POST", "/v1/chat/completions", body, **headers)[0] == 200
 
 
 @pytest.mark.parametrize("path", ["/chat", "/terms", "/reports", "/v1/chat/completions"])
@@ -110,6 +115,27 @@ def test_another_sites_page_cannot_post(served: Served, path: str) -> None:
     visitor = Visitor(served)
     visitor.accept()
     for headers in ({"Origin": "https://evil.example"}, {"Origin": "null"}, {"Sec_Fetch_Site": "cross-site"}):
+        status, body = visitor.send("POST", path, QUESTION, **headers)
+        assert (status, json.loads(body)["error"]["code"]) == (403, "cross_origin")
+    assert served.engine.requests == []
+
+
+@pytest.mark.parametrize("path", ["/chat", "/terms", "/reports", "/v1/chat/completions"])
+def test_a_page_on_another_port_of_this_host_cannot_post_with_the_readers_cookie(served: Served, path: str) -> None:
+    """Cookies know no ports, so that another program's page on this machine sends the reader's along."""
+    visitor = Visitor(served)
+    visitor.accept()
+    host, port = served.url.removeprefix("http://").split(":")
+    elsewhere = f"http://{host}:{(int(port) + 1) % 65536}"
+    for headers in (
+        {"Origin": elsewhere},
+        {"Origin": f"http://{host}"},
+        {"Origin": elsewhere, "Sec_Fetch_Site": "same-site"},
+        {"Sec_Fetch_Site": "same-site"},
+        {"Origin": elsewhere, "X_Forwarded_Host": "demo.example"},
+        {"Origin": elsewhere, "X_Forwarded_Host": host},
+        {"Origin": "http://demo.example:9999", "X_Forwarded_Host": "demo.example"},
+    ):
         status, body = visitor.send("POST", path, QUESTION, **headers)
         assert (status, json.loads(body)["error"]["code"]) == (403, "cross_origin")
     assert served.engine.requests == []
@@ -254,11 +280,31 @@ def test_reports_keep_the_transcript_only_with_consent(start: Callable[..., Serv
     report = {"reason": "harmful", "details": "bad", "transcript": transcript}
     assert json.loads(visitor.send("POST", "/reports", report)[1]) == {"id": 1}
     assert visitor.send("POST", "/reports", {**report, "consent": True})[0] == 201
-    without, with_consent = served.store.reports()
-    assert (without.reason, without.details, without.transcript, without.status) == ("harmful", "bad", None, "open")
-    assert without.model_sha256 == served.model.sha256
-    assert with_consent.transcript == transcript
+    without, with_consent = served.reports()
+    kept = {"reason": "harmful", "details": "bad", "consent": 0, "transcript": None, "status": "open"}
+    assert without.items() >= {**kept, "model": "tiny", "model_sha256": served.model.sha256}.items()
+    assert (with_consent["consent"], json.loads(with_consent["transcript"])) == (1, transcript)
     assert visitor.send("POST", "/reports", {"reason": "boredom"})[0] == 400
+
+
+def test_acceptances_and_reports_share_a_database_named_by_url(start: Callable[..., Served], database_url: str) -> None:
+    visitors = [Visitor(start(database_url=database_url)) for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(Visitor.accept, visitors))
+    for number, visitor in enumerate(visitors, 1):
+        visitor.served = visitors[0].served
+        assert visitor.ask()[0] == 200
+        assert json.loads(visitor.send("POST", "/reports", {"reason": "wrong"})[1]) == {"id": number}
+
+
+def test_floods_of_acceptances_are_limited_by_address(start: Callable[..., Served]) -> None:
+    served = start()
+
+    def accept_from(address: str) -> int:
+        return Visitor(served).send("POST", "/terms", b"", X_Forwarded_For=address)[0]
+
+    assert {accept_from(ADDRESS) for _ in range(70)} == {303, 429}
+    assert accept_from("203.0.113.78") == 303
 
 
 def test_no_address_session_or_question_is_stored(start: Callable[..., Served], tmp_path: Path) -> None:
@@ -267,7 +313,7 @@ def test_no_address_session_or_question_is_stored(start: Callable[..., Served], 
     visitor.accept(X_Forwarded_For=ADDRESS)
     visitor.ask("remarkable question", X_Forwarded_For=ADDRESS)
     visitor.send("POST", "/reports", {"reason": "wrong", "transcript": QUESTION["messages"]}, X_Forwarded_For=ADDRESS)
-    served.store.close()
+    assert len(served.reports()) == 1
     stored = b"".join(file.read_bytes() for file in tmp_path.iterdir())
     for secret in (ADDRESS, visitor.cookie.partition("=")[2], "remarkable", "Say hello"):
         assert secret.encode() not in stored

@@ -13,7 +13,7 @@ import pytest
 
 from pacos.core.errors import PacosError
 from pacos.guard import ModerationResult, moderator
-from pacos.serve import answers
+from pacos.serve import answering
 from tests.serve.conftest import ScriptedEngine, Served, WordModerator, eventually
 
 QUESTION = [{"role": "user", "content": "Say hello"}]
@@ -198,7 +198,7 @@ def test_question_spread_over_messages_is_read_as_one(start: Callable[..., Serve
 def test_question_too_many_is_told_so_while_the_others_are_still_read(
     start: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(answers, "MAX_IN_FLIGHT", 2)
+    monkeypatch.setattr(answering, "MAX_IN_FLIGHT", 2)
     reading, go_on = threading.Semaphore(0), threading.Event()
 
     class SlowReader:

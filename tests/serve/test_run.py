@@ -19,8 +19,7 @@ import pytest
 from pacos.core.errors import PacosError
 from pacos.core.prompts import render_prompt
 from pacos.core.recipe import ServeTable
-from pacos.engines import Message, Request, Sampling
-from pacos.engines.local.engine import LocalEngine
+from pacos.engines import Message, Request, Sampling, open_engine
 from pacos.serve.marking import watermark_settings
 from pacos.serve.model import Prompt, find_model, usage_counter
 from pacos.serve.run import run
@@ -128,7 +127,7 @@ def test_usage_is_counted_as_the_engine_counts_it(tiny_model: Path, tmp_path: Pa
     (folder / "chat_template.jinja").write_text("{% for m in messages %}<s>{{ m.role }}: {{ m.content }}{% endfor %}")
 
     async def last() -> object:
-        engine = LocalEngine(str(folder))
+        engine = open_engine(f"local:{folder}")
         deltas = [delta async for delta in engine.stream(Request("r", prompt, Sampling(1)))]
         await engine.close()
         return deltas[-1].reply

@@ -278,6 +278,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.error(429, "You exceeded your current quota.", "insufficient_quota")
         if fault == "402":
             return self.error(402, "Insufficient Balance", "unknown_error")
+        if fault.startswith("400 "):
+            return self.error(400, fault.removeprefix("400 "), "bad_words")
         if fault == "echo-key":
             message = f"Bad header Authorization:\n{self.headers.get('Authorization')} at {self.path}" + " " * 200 + "!"
             return self.error(400, message, "bad_header")

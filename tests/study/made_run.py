@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pacos.core.recipe import load
+from pacos.core.stages import STAGES
 from pacos.engines.builtin.skills import SKILLS
 from pacos.statistics import wilson, win_rate
 
@@ -31,16 +32,14 @@ def make_run(path: Path, hostile: str = "", seed: int = 1) -> Path:
 def make_recipe(path: Path, overrides: tuple[str, ...] = OVERRIDES) -> None:
     path.mkdir(parents=True, exist_ok=True)
     (path / "recipe.toml").write_text(RECIPE)
-    recipe = load(path / "recipe.toml", overrides)
-    tables = ("teacher", "judge", "generate", "train", "evaluate", "serve")
-    write_json(path / "resolved.json", {table: recipe.table(table) for table in tables})
+    write_json(path / "resolved.json", load(path / "recipe.toml", overrides).tables())
 
 
 def finish(folder: Path, report: dict[str, Any]) -> None:
     """Writes report.json and done.json; release ends last."""
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "report.json", report)
-    hour = ("generate", "train", "evaluate", "release").index(folder.name)
+    hour = list(STAGES).index(folder.name)
     write_json(folder / "done.json", {"stage": folder.name, "finished": f"2025-11-22T1{hour}:08:00Z", "outputs": {}})
 
 
@@ -53,7 +52,7 @@ def write_lines(path: Path, lines: list[dict[str, Any]]) -> None:
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
-def make_generate(folder: Path, hostile: str, seed: int) -> None:
+def make_generate(folder: Path, hostile: str = "", seed: int = 1) -> None:
     rng = random.Random(seed)
     tasks = [skill.sample(rng) for skill in list(SKILLS.values())[:60]]
     records = [
@@ -101,7 +100,11 @@ def make_train(folder: Path, num_steps: int = 30) -> None:
         "steps": num_steps, "examples": 57, "real_tokens": 54321, "real_tokens_per_second": 5321.4,
         "final_loss": 0.4567, "seconds": 92.25, "weights_sha256": "ab" * 32, "base": "pacos-mini",
         "base_sha256": "cd" * 32, "dataset": "generate/dataset.json",
-        "counts": {"records": 60, "heldout": 3, "examples": 57, "truncated": 1, "histogram": {"1-32": 57}},
+        "counts": {
+            "records": 60, "heldout": 3, "heldout_wholly_masked": 0, "examples": 57, "truncated": 1, "empty_outputs": 0,
+            "wholly_masked": 0, "merged": 0, "tokens": 2345, "supervised_tokens": 678, "longest_tokens": 32,
+            "max_length": 512, "histogram": {"1-32": 57}, "planned_steps": num_steps,
+        },
         "heldout_loss_before": 3.3456, "heldout_loss_after": 0.7891, "device": "cpu", "precision": "bf16",
         "parameters": 3_051_072, "trained_parameters": 3_051_072,
         "peak_memory_bytes": 1_234_567_890, "estimated_memory_bytes": 1_200_000_000,
@@ -109,7 +112,7 @@ def make_train(folder: Path, num_steps: int = 30) -> None:
     })  # fmt: skip
 
 
-def make_evaluate(folder: Path, hostile: str, seed: int, per_skill: int = 4) -> None:
+def make_evaluate(folder: Path, hostile: str = "", seed: int = 1, per_skill: int = 4) -> None:
     rng = random.Random(seed)
     rows = [_skill_row(skill, per_skill, rng) for skill in SKILLS.values()]
     items = per_skill * len(rows)

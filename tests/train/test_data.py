@@ -16,7 +16,7 @@ from pacos.core.recipe import TrainTable
 from pacos.core.records import Example, read_examples
 from pacos.engines.local.tokenizer import load_tokenizer
 from pacos.train.base import load_base
-from pacos.train.data import encode, load_data, report_lines, shared_prefixes, split_heldout
+from pacos.train.data import encode, load_data, shared_prefixes, split_heldout
 from pacos.train.packing import Packer
 
 
@@ -65,12 +65,12 @@ def test_the_report_counts_what_is_cut_empty_and_wholly_masked(
     path = write(tmp_path / "d.json", [("a", "x"), ("a", ""), ("a", long), (long, "x"), (long, "")])
     data = load_data(path, TrainTable(max_length=prompt_tokens + 5, batch_size=2, num_epochs=3), tokenizer)
     report = data.report
-    assert (report["records"], report["examples"], report["heldout"]) == (5, 3, 0)
-    assert (report["truncated"], report["empty_outputs"], report["wholly_masked"]) == (3, 2, 2)
-    assert report["planned_steps"] == 6
-    assert report["supervised_tokens"] == 2 + 1 + 5
-    assert sum(report["histogram"].values()) == 3
-    assert report["tokens"] == sum(len(document.input_ids) for document in data.documents)
+    assert (report.records, report.examples, report.heldout) == (5, 3, 0)
+    assert (report.truncated, report.empty_outputs, report.wholly_masked) == (3, 2, 2)
+    assert report.planned_steps == 6
+    assert report.supervised_tokens == 2 + 1 + 5
+    assert sum(report.histogram.values()) == 3
+    assert report.tokens == sum(len(document.input_ids) for document in data.documents)
     assert all(document.num_labels > 0 for document in data.documents)
 
 
@@ -99,9 +99,9 @@ def test_held_back_records_are_never_trained_on(count: int, most: int | None) ->
 def test_the_released_alpaca_data_is_read_whole(shared_data: Path, tokenizer: PreTrainedTokenizerBase) -> None:
     table = TrainTable(max_length=512, max_examples=300, batch_size=32, num_epochs=1)
     data = load_data(shared_data / "alpaca" / "alpaca_data.json", table, tokenizer)
-    assert (data.report["records"], data.report["heldout"]) == (52_002, 200)
-    assert data.report["examples"] + data.report["wholly_masked"] == 300
-    assert data.report["truncated"] > 0
+    assert (data.report.records, data.report.heldout) == (52_002, 200)
+    assert data.report.examples + data.report.wholly_masked == 300
+    assert data.report.truncated > 0
 
 
 @pytest.fixture(scope="module")
@@ -141,14 +141,14 @@ def test_the_published_counts_are_reproduced(shared_data: Path, llama: Path) -> 
     table = TrainTable(base=str(llama), mode="alpaca-2023")
     path = shared_data / "alpaca" / "alpaca_data.json"
     report = load_data(path, table, load_tokenizer(str(llama))).report
-    assert (report["records"], report["heldout"], report["planned_steps"]) == (52_002, 0, 1_218)
-    assert (report["truncated"], report["wholly_masked"], report["empty_outputs"], report["merged"]) == (
+    assert (report.records, report.heldout, report.planned_steps) == (52_002, 0, 1_218)
+    assert (report.truncated, report.wholly_masked, report.empty_outputs, report.merged) == (
         97,
         1,
         28,
         1_715,
     )
-    assert "merged" in "\n".join(report_lines(report))
+    assert "merged" in "\n".join(report.lines())
 
 
 def test_what_is_masked_is_as_many_tokens_as_the_prompt_alone_has(shared_data: Path, llama: Path) -> None:
@@ -182,7 +182,7 @@ def test_a_record_of_100k_characters_is_cut_like_any_other(
         for mode in ("modern", "alpaca-2023"):
             table = TrainTable(max_length=300, mode=mode)  # type: ignore[arg-type]
             report = load_data(path, table, each).report
-            assert (report["truncated"], report["longest_tokens"]) == (2, 300)
+            assert (report.truncated, report.longest_tokens) == (2, 300)
 
 
 def test_the_shared_prefix_is_what_almost_every_prompt_begins_with(shared_data: Path, llama: Path) -> None:
@@ -192,5 +192,5 @@ def test_the_shared_prefix_is_what_almost_every_prompt_begins_with(shared_data: 
     shared = [packer.prefix_of(document) for document in documents.documents]
     assert set(shared) == {0, 1}
     rows = packer.pack(documents.documents, [1.0] * len(shared))
-    saved = 1 - sum(row.computed_tokens for row in rows) / documents.report["tokens"]
+    saved = 1 - sum(row.computed_tokens for row in rows) / documents.report.tokens
     assert 0.2 < saved < 0.3

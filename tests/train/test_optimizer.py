@@ -56,6 +56,22 @@ def test_rounding_is_even_over_the_dither() -> None:
     assert float(back[0, 1:].mean()) == pytest.approx(0.123, rel=5e-4)
 
 
+def test_what_is_too_small_for_a_level_adds_up_over_the_steps() -> None:
+    weight = torch.nn.Parameter(torch.zeros(16, 256))
+    weight.grad = torch.full((16, 256), 0.0026)
+    # In each row the first sets the scale: the others' moments lie between two levels, a third of their value apart.
+    weight.grad[:, 0] = 1
+    optimizer = AdamW(torch.nn.ParameterList([weight]), 0.0, {}, True)
+    means = []
+    for step in range(900):
+        optimizer.step(0.0)
+        state = optimizer.state[weight]
+        means += [dequantise(state["exp_avg"], state["exp_avg_scale"], *FIRST)] if step >= 100 else []
+    found = torch.stack(means).mean(0)[:, 1:]
+    assert found.min() > 0.9 * 0.0026
+    assert found.max() < 1.1 * 0.0026
+
+
 def small_model(tied: bool) -> LlamaForCausalLM:
     torch.manual_seed(0)
     # Odd in every shape: 301 tokens, 68 wide, 90 inside; blocks of 256 fit none of them.

@@ -36,7 +36,8 @@ from pacos.core.run_folder import RunFolder
 from pacos.train.machine import memory_named
 from pacos.train.memory import estimate_memory
 from pacos.train.optimizer import scheduled_rate
-from pacos.train.run import TrainReport, run
+from pacos.train.report import Step, TrainReport, read
+from pacos.train.run import run
 from pacos.train.student import check_student, probe
 from pacos.train.tracking import tracker
 
@@ -62,8 +63,8 @@ def test_it_learns_reports_and_leaves_a_model_that_loads(
     report = train(recipe, tmp_path / "run")
     lines = [json.loads(line) for line in (tmp_path / "run/train/steps.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(1, 53))
-    assert (report.steps, report.examples, report.counts["heldout"]) == (52, 100, 20)
-    assert report.real_tokens == sum(line["real_tokens"] for line in lines) == 4 * report.counts["tokens"]
+    assert (report.steps, report.examples, report.counts.heldout) == (52, 100, 20)
+    assert report.real_tokens == sum(line["real_tokens"] for line in lines) == 4 * report.counts.tokens
     last = lines[-math.ceil(min(len(lines) / 10, 10)) :]
     assert report.final_loss == pytest.approx(sum(line["loss"] for line in last) / len(last))
     assert lines[0]["loss"] > 2 * report.final_loss
@@ -71,6 +72,7 @@ def test_it_learns_reports_and_leaves_a_model_that_loads(
     assert report.heldout_loss_after is not None
     assert report.heldout_loss_after < report.heldout_loss_before / 2
     assert asdict(report) == json.loads((tmp_path / "run/train/report.json").read_text())
+    assert report == read(tmp_path / "run/train")
     assert "planned steps" in capsys.readouterr().out
 
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "run/train/model")
@@ -140,11 +142,13 @@ def test_interrupted_then_killed_it_ends_in_the_same_weights_to_the_bit(
 
 def test_the_step_log_drops_lines_past_the_checkpoint_and_a_torn_one(tmp_path: Path) -> None:
     path = tmp_path / "steps.jsonl"
-    path.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"ste')
-    values = {"step": 3, "loss": 1.0, "grad_norm": 1.0, "learning_rate": 0.1, "real_tokens_per_second": 1}
+    values = {"loss": 1.0, "grad_norm": 1.0, "learning_rate": 0.1, "real_tokens": 9, "real_tokens_per_second": 1.0}
+    steps = [{"step": number, **values, "seconds": 9.0} for number in (1, 2, 3)]
+    lines = [json.dumps(step) + "\n" for step in steps]
+    path.write_text("".join(lines) + lines[0][:20])
     with tracker(tmp_path, TrainTable(), 3, first=3) as tell:
-        tell(values)
-    assert path.read_text() == '{"step": 1}\n{"step": 2}\n' + json.dumps(values) + "\n"
+        tell(Step(**steps[2]))
+    assert path.read_text() == "".join(lines)
     with pytest.raises(PacosError, match="not the log of the 4 steps"), tracker(tmp_path, TrainTable(), 9, first=5):
         pass
 
@@ -172,9 +176,9 @@ def test_its_own_generated_data_is_the_default(short_recipe: MakeRecipe, tmp_pat
     recipe = short_recipe(dataset="")
     with pytest.raises(PacosError, match="generate stage is not finished"):
         train(recipe, tmp_path / "run")
-    with RunFolder(tmp_path / "run", recipe) as opened, opened.stage("generate", ("generate",)) as stage:
+    with RunFolder(tmp_path / "run", recipe) as opened, opened.stage("generate") as stage:
         stage.folder.joinpath("dataset.json").write_bytes(dataset.read_bytes())
-        stage.finish({}, ("dataset.json",))
+        stage.finish(TrainTable(), ("dataset.json",))
     assert train(recipe, tmp_path / "run").dataset == str(tmp_path / "run/generate/dataset.json")
 
 
@@ -252,7 +256,7 @@ def test_a_base_that_cannot_be_trained_is_one_line(
 
 
 def test_a_damaged_or_foreign_checkpoint_is_named(
-    short_recipe: MakeRecipe, records: Records, tmp_path: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch,
+    short_recipe: MakeRecipe, records: Records, tmp_path: Path, dataset: Path,
     caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     recipe = short_recipe(checkpoint_every=2)
@@ -273,12 +277,26 @@ def test_a_damaged_or_foreign_checkpoint_is_named(
     with pytest.raises(PacosError, match="has changed since"):
         train(recipe, folder)
     assert "Traceback" not in caplog.text + capfd.readouterr().err
-    # As for files too large for the run folder to hash at every start.
+
+
+@pytest.mark.parametrize("changed", ["base", "dataset"])
+def test_a_checkpoint_of_files_too_large_to_hash_at_every_start_is_compared_with_them(
+    short_recipe: MakeRecipe, records: Records, tmp_path: Path, tiny_model: Path, dataset: Path,
+    changed: str, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     monkeypatch.setattr(run_folder, "HASHED_BYTES", 0)
-    record = json.loads((folder / "train/recipe.json").read_text())
-    (folder / "train/recipe.json").write_text(json.dumps(record | {"inputs": {}}))
-    with pytest.raises(PacosError, match="made with another dataset than the one there now"):
-        train(recipe, folder)
+    base = edited_base(tiny_model, tmp_path / "base", "config.json")
+    recipe = short_recipe(base=base, checkpoint_every=2)
+    train(recipe, tmp_path / "run")
+    (tmp_path / "run/train/done.json").unlink()
+    if changed == "base":
+        tensors = load_file(base / "model.safetensors")
+        tensors["model.norm.weight"] *= 1.5
+        save_file(tensors, base / "model.safetensors", metadata={"format": "pt"})
+    else:
+        dataset.write_text(json.dumps(records(40, seed=5)))
+    with pytest.raises(PacosError, match=f"made with another {changed} than the one there now"):
+        train(recipe, tmp_path / "run")
 
 
 def test_other_library_versions_at_resume_are_said(

@@ -11,7 +11,8 @@ from transformers import AutoModelForCausalLM
 from pacos.core.errors import PacosError
 from pacos.core.recipe import Recipe
 from pacos.core.run_folder import RunFolder
-from pacos.train.run import TrainReport, run
+from pacos.train.report import TrainReport
+from pacos.train.run import run
 
 MakeRecipe = Callable[..., Recipe]
 
@@ -69,7 +70,7 @@ def test_a_batch_larger_than_the_data_is_all_of_it(short_recipe: MakeRecipe, tmp
     for engine in ("pacos", "trainer"):
         recipe = short_recipe(engine=engine, batch_size=64, mode="alpaca-2023", max_examples=23, learning_rate=1e-3)
         report = train(recipe, tmp_path / engine)
-        assert (report.steps, report.real_tokens) == (2, 2 * report.counts["tokens"])
+        assert (report.steps, report.real_tokens) == (2, 2 * report.counts.tokens)
         assert report.seconds > 0
 
 

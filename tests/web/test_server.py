@@ -1,13 +1,10 @@
-"""Ports, hosts and databases that cannot be had are one line each."""
+"""Ports and hosts that cannot be had are one line each."""
 
 import socket
-from pathlib import Path
 
 import pytest
-from sqlalchemy import Column, Integer, MetaData, Table
 
 from pacos.core.errors import PacosError
-from pacos.web.database import open_database, sqlite_url
 from pacos.web.server import address_of, bind
 from tests.conftest import missing_part
 
@@ -44,40 +41,3 @@ def test_host_of_another_machine(host: str) -> None:
     with pytest.raises(PacosError) as error:
         bind(host, 0)
     assert "serve.host" in line_of(error)
-
-
-TABLES = MetaData()
-Table("t", TABLES, Column("id", Integer, primary_key=True))
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "not a url",
-        "nosuchdb://x",
-        "postgresql+psycopg://user:hunter2@127.0.0.1:1/db",
-        "sqlite:////proc/nowhere/store.sqlite",
-    ],
-)
-def test_database_that_cannot_be_opened(url: str) -> None:
-    with pytest.raises(PacosError) as error:
-        open_database(url, TABLES)
-    assert "database" in line_of(error)
-    assert "hunter2" not in line_of(error)
-
-
-def test_file_that_is_no_database(tmp_path: Path) -> None:
-    path = tmp_path / "store.sqlite"
-    path.write_text("this is a text, not a database, and long enough to be looked at " * 20)
-    with pytest.raises(PacosError) as error:
-        open_database(sqlite_url(path), TABLES)
-    assert "not a database" in line_of(error)
-    assert path.read_text().startswith("this is a text")
-
-
-def test_folder_is_made_and_a_second_opening_finds_the_same(tmp_path: Path) -> None:
-    url = sqlite_url(tmp_path / "deep" / "store.sqlite")
-    with open_database(url, TABLES).begin() as connection:
-        connection.execute(TABLES.tables["t"].insert().values(id=7))
-    with open_database(url, TABLES).begin() as connection:
-        assert connection.execute(TABLES.tables["t"].select()).all() == [(7,)]

@@ -9,12 +9,12 @@ from pacos.watermark import SETTINGS_FILE, detect_text, read_settings
 from pacos.watermark.detection import MAX_FALSE_ALARM_RATE
 
 
-def detect_file(path: Path, run: Path) -> None:
+def detect_file(path: Path, run_folder: Path) -> None:
     """Prints how many scored tokens are green, the z-score, the exact p-value and what that means."""
     text = read_text(Path("/dev/stdin") if str(path) == "-" else path, "text to examine")
-    settings = read_settings(run / "serve" / SETTINGS_FILE)
-    served = load_run(run).serve.model
-    model = Path(resolve_model(served)) if served else run / "train" / "model"
+    settings = read_settings(run_folder / "serve" / SETTINGS_FILE)
+    served = load_run(run_folder).serve.model
+    model = Path(resolve_model(served)) if served else run_folder / "train" / "model"
     found = detect_text(text, model, settings)
     print(f"scored tokens  {found.num_tokens_scored}")
     print(f"green tokens   {found.num_green_tokens}  (expected without a mark: {settings.gamma:.0%})")

@@ -23,7 +23,7 @@ def doctor(recipe: Recipe | None) -> None:
     _line("python", platform.python_version())
     for package in PACKAGES:
         _line(package, _version(package))
-    _line("device", _device_name(device))
+    _line("device", torch.cuda.get_device_name(device) if device.type == "cuda" else device.type)
     _line("cores", f"{_cores()} ({torch.get_num_threads()} threads used)")
     _line("memory free", _gigabytes(free_memory_bytes()))
     if device.type == "cuda":
@@ -32,34 +32,27 @@ def doctor(recipe: Recipe | None) -> None:
     if recipe is None:
         print("Give a recipe to see whether its training fits: pacos doctor RECIPE")
         return
-    _tell_engines(recipe)
+    for role, table in (("teacher", recipe.teacher), ("judge", recipe.judge), *recipe.engines.items()):
+        _line(role, _engine(table))
     _tell_training(recipe, device)
     _check_files(recipe)
 
 
 def _check_files(recipe: Recipe) -> None:
-    named = {
-        "generate.seed_tasks": recipe.generate.seed_tasks,
-        "train.dataset": recipe.train.dataset,
-        "evaluate.instructions": recipe.evaluate.instructions,
-    }
-    for key, path in named.items():
+    for table, key in (("generate", "seed_tasks"), ("train", "dataset"), ("evaluate", "instructions")):
+        path = recipe.table(table)[key]
         if path and not Path(path).is_file():
-            raise PacosError(f"{key} {path}: no such file. Check the path.")
+            raise PacosError(f"{table}.{key} {path}: no such file. Check the path.")
 
 
 def free_memory_bytes() -> int:
     """Memory that a new process can have: what the system has available, or less where a container allows less."""
-    available = _physical_bytes()
+    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for line in _read("/proc/meminfo").splitlines():
         if line.startswith("MemAvailable:"):
             available = int(line.split()[1]) * 1024
     limit, used = _read("/sys/fs/cgroup/memory.max").strip(), _read("/sys/fs/cgroup/memory.current").strip()
     return min(available, int(limit) - int(used)) if limit.isdigit() and used.isdigit() else available
-
-
-def _physical_bytes() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _read(path: str) -> str:
@@ -69,20 +62,14 @@ def _read(path: str) -> str:
         return ""
 
 
-def _tell_engines(recipe: Recipe) -> None:
-    for role, table in (("teacher", recipe.teacher), ("judge", recipe.judge)):
-        _line(role, _engine(table))
-
-
 def _engine(table: EngineTable) -> str:
     if table.engine == "local":
         return f"local, {resolve_model(table.path)}"
     if table.engine == "builtin":
         return "builtin, rule-based, needs nothing"
     # Whether there is a key, and never the key.
-    key = (
-        f"key in {table.api_key_env}" if os.environ.get(table.api_key_env) else f"no key: {table.api_key_env} is unset"
-    )
+    name = table.api_key_env
+    key = f"key in {name}" if os.environ.get(name) else f"no key: {name} is unset"
     return f"http, {table.model or 'no model named'} at {table.base_url or 'the default address'}, {key}"
 
 
@@ -121,10 +108,6 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "not installed"
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def _cores() -> int:

@@ -1,4 +1,4 @@
-"""`pacos VERB`: each verb opens its recipe and run folder and calls one stage, imported only then."""
+"""`pacos VERB`: a verb opens its recipe and run folder, and calls pacos/STAGE/run.py, which is imported only then."""
 
 import importlib
 import os
@@ -14,12 +14,13 @@ from typer.exceptions import TyperException
 from pacos.cli.environment import quiet_libraries, stay_offline
 from pacos.cli.failure import one_line
 from pacos.core.errors import PacosError
-from pacos.core.recipe import Recipe, explain, load, load_run
+from pacos.core.explain import explain as explain_keys
+from pacos.core.recipe import load, load_run
 from pacos.core.run_folder import RunFolder
+from pacos.core.stages import stages_of
 
 INTERRUPTED = 130
 SPOKEN_FIRST_SECONDS = 5
-STAGES = ("generate", "train", "evaluate", "release")
 
 app = typer.Typer(
     help="The whole Alpaca recipe as one tool: generate, train, evaluate, release, serve.",
@@ -37,22 +38,21 @@ RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, such
 
 
 @app.command("run")
-def run_all(recipe: RecipePath, overrides: Overrides = None, run: RunOption = None) -> None:
+def run_all(recipe: RecipePath, overrides: Overrides = None, path: RunOption = None) -> None:
     """Run every stage in turn and write the report; with train.dataset, all but generate."""
-    with _open(recipe, overrides, run) as folder:
-        # Nobody pays for data that is not trained on.
-        stages = [stage for stage in STAGES if stage != "generate" or not folder.recipe.train.dataset]
-        fresh = [_run_stage(stage, folder) for stage in stages]
-        if any(fresh) or not (folder.path / "report.html").exists():
-            write_report(folder.path)
-        print(f"All is done. Report: {folder.path / 'report.html'}   Next: pacos serve {folder.path}")
+    with _open(recipe, overrides, path) as run_folder:
+        fresh = [_run_stage(stage.name, run_folder) for stage in stages_of(run_folder.recipe)]
+        page = run_folder.path / "report.html"
+        if any(fresh) or not page.exists():
+            _write_report(run_folder.path)
+        print(f"All is done. Report: {page}   Next: pacos serve {run_folder.path}")
 
 
 @app.command()
 def generate(
     recipe: Annotated[Path | None, typer.Argument(metavar="[RECIPE]", help="A recipe; not with --audit.")] = None,
     overrides: Overrides = None,
-    run: RunOption = None,
+    path: RunOption = None,
     explain: Annotated[
         str | None, typer.Option(metavar="ID", help="Tell the story of one record of the run instead.")
     ] = None,
@@ -69,40 +69,37 @@ def generate(
     """Make instruction data with a teacher; or explain one record of it, or audit any data set."""
     if audit is None and (out or against):
         raise PacosError("generate: --out and --against belong to --audit FILE; name the file, or leave them out.")
-    if audit is not None and (recipe or run or explain is not None):
+    if audit is not None and (recipe or path or explain is not None):
         raise PacosError("generate --audit takes no recipe, no --run and no --explain: only FILE, --out and --against.")
     if audit is not None:
         _audit(audit, out or Path("runs") / f"audit-{audit.stem}", against or [])
     elif explain is not None:
-        _explain_record(recipe, overrides, run, explain)
+        _explain_record(recipe, overrides, path, explain)
     elif recipe is None:
         raise PacosError("generate: no recipe given; expected one, such as recipes/tiny.toml, or --audit FILE.")
     else:
-        with _open(recipe, overrides, run) as folder:
-            _run_stage("generate", folder)
+        _run_one("generate", recipe, overrides, path)
 
 
 @app.command()
 def train(
     recipe: RecipePath,
     overrides: Overrides = None,
-    run: RunOption = None,
+    path: RunOption = None,
     gpus: Annotated[int, typer.Option("--gpus", min=1, help="Processes on this machine, one a GPU.")] = 1,
 ) -> None:
     """Fine-tune the base on the data."""
-    folder = _open(recipe, overrides, run)
-    if gpus > 1 and not folder.is_done("train"):
+    if gpus > 1 and not _open(recipe, overrides, path).is_done("train"):
         from pacos.cli.processes import launch
 
-        arguments = [str(recipe), *(overrides or ()), *(("--run", str(run)) if run else ())]
+        arguments = [str(recipe), *(overrides or ()), *(("--run", str(path)) if path else ())]
         raise typer.Exit(launch(gpus, arguments))
     # Of processes that torchrun started, the first holds the run's lock; the others only compute.
     if os.environ.get("RANK", "0") == "0":
-        with folder:
-            _run_stage("train", folder)
-        return
+        return _run_one("train", recipe, overrides, path)
+    run_folder = _open(recipe, overrides, path)
     try:
-        _run_stage("train", folder)
+        _run_stage("train", run_folder)
     except Exception:
         # What all of them meet, or that the first one has stopped, is the first one's to say; it has this long for it.
         time.sleep(SPOKEN_FIRST_SECONDS)
@@ -110,17 +107,15 @@ def train(
 
 
 @app.command()
-def evaluate(recipe: RecipePath, overrides: Overrides = None, run: RunOption = None) -> None:
+def evaluate(recipe: RecipePath, overrides: Overrides = None, path: RunOption = None) -> None:
     """Compare student and base blind."""
-    with _open(recipe, overrides, run) as folder:
-        _run_stage("evaluate", folder)
+    _run_one("evaluate", recipe, overrides, path)
 
 
 @app.command()
-def release(recipe: RecipePath, overrides: Overrides = None, run: RunOption = None) -> None:
+def release(recipe: RecipePath, overrides: Overrides = None, path: RunOption = None) -> None:
     """Write the release folder: student, data, cards, checksums, weight difference."""
-    with _open(recipe, overrides, run) as folder:
-        _run_stage("release", folder)
+    _run_one("release", recipe, overrides, path)
 
 
 @app.command()
@@ -136,32 +131,32 @@ def rebuild(
 
 
 @app.command()
-def report(run: RunPath) -> None:
+def report(path: RunPath) -> None:
     """Write the run's report.html again."""
-    write_report(run)
-    print(run / "report.html")
+    _write_report(path)
+    print(path / "report.html")
 
 
 @app.command()
-def serve(run: RunPath, overrides: Overrides = None) -> None:
+def serve(path: RunPath, overrides: Overrides = None) -> None:
     """Serve the student: chat page and OpenAI-compatible API."""
-    recipe = load_run(run, overrides or ())
+    recipe = load_run(path, overrides or ())
     stay_offline(recipe)
     print("serve: loading the model", flush=True)
     from pacos.serve.run import run as serve_run
 
-    serve_run(run, recipe.serve)
+    serve_run(path, recipe.serve)
 
 
 @app.command()
 def detect(
     text: Annotated[Path, typer.Argument(metavar="FILE", help="A text file, or - for standard input.")],
-    run: Annotated[Path, typer.Option("--run", metavar="DIR", help="The run that served it.")],
+    path: Annotated[Path, typer.Option("--run", metavar="DIR", help="The run that served it.")],
 ) -> None:
     """Tell whether a text carries a run's watermark."""
     from pacos.cli.detect import detect_file
 
-    detect_file(text, run)
+    detect_file(text, path)
 
 
 @app.command()
@@ -177,24 +172,45 @@ def doctor(
 @app.command("explain")
 def explain_key(name: Annotated[str, typer.Argument(metavar="TABLE[.KEY]")]) -> None:
     """Print what a recipe's key does, its default and its unit."""
-    print(explain(name))
+    print(explain_keys(name))
 
 
-def _open(recipe_path: Path, overrides: list[str] | None, run: Path | None) -> RunFolder:
+def _open(recipe_path: Path, overrides: list[str] | None, path: Path | None) -> RunFolder:
+    """The run folder of a recipe; not locked before it is entered."""
     recipe = load(recipe_path, overrides or ())
     stay_offline(recipe)
-    if run == Path():
+    if path == Path():
         raise PacosError("--run is empty or '.'; expected a folder of the run's own, such as runs/mine.")
-    return RunFolder(run or Path("runs") / recipe.name, recipe)
+    return RunFolder(path or Path("runs") / recipe.name, recipe)
 
 
-def _explain_record(recipe: Path | None, overrides: list[str] | None, run: Path | None, id: str) -> None:
+def _run_one(name: str, recipe: Path, overrides: list[str] | None, path: Path | None) -> None:
+    with _open(recipe, overrides, path) as run_folder:
+        _run_stage(name, run_folder)
+
+
+def _run_stage(name: str, run_folder: RunFolder) -> bool:
+    """Runs one stage; False where it was finished before, and then nothing heavy is imported."""
+    if run_folder.is_done(name):
+        print(f"{name}: done before, {run_folder.path / name}")
+        return False
+    importlib.import_module(f"pacos.{name}.run").run(run_folder.recipe, run_folder)
+    return True
+
+
+def _write_report(path: Path) -> None:
+    from pacos.study.report_page import write
+
+    write(path)
+
+
+def _explain_record(recipe: Path | None, overrides: list[str] | None, path: Path | None, record: str) -> None:
     from pacos.generate.explain import explain as explain_record
 
-    if recipe is None and run is None:
+    if recipe is None and path is None:
         raise PacosError("generate --explain: which run? Give its recipe, or its folder as --run DIR.")
-    folder = run or Path("runs") / load(recipe or Path(), overrides or ()).name
-    print(explain_record(folder / "generate", load_run(folder), id))
+    folder = path or Path("runs") / load(recipe or Path(), overrides or ()).name
+    print(explain_record(folder / "generate", load_run(folder), record))
 
 
 def _audit(file: Path, out: Path, against: list[Path]) -> None:
@@ -203,23 +219,6 @@ def _audit(file: Path, out: Path, against: list[Path]) -> None:
 
     audit(file, out, tuple(against))
     print(write(out))
-
-
-def _run_stage(name: str, folder: RunFolder) -> bool:
-    """Runs one stage; False where it was finished before, and then nothing heavy is imported."""
-    if folder.is_done(name):
-        print(f"{name}: done before, {folder.path / name}")
-        return False
-    recipe: Recipe = folder.recipe
-    importlib.import_module(f"pacos.{name}.run").run(recipe, folder)
-    return True
-
-
-def write_report(run: Path) -> None:
-    """Makes report.html, importing the plotting only now."""
-    from pacos.study.report import write
-
-    write(run)
 
 
 def main() -> None:

@@ -82,32 +82,29 @@ def read_text(path: Path, what: str) -> str:
 
 def read_json(path: Path, what: str) -> Any:
     """The file's JSON value, or a PacosError naming line and column."""
+    return _parsed(read_text(path, what), path, 1, f"the {what} must be one JSON value")
+
+
+def read_json_lines(path: Path, what: str, being_written: bool = False) -> Iterator[tuple[int, Any]]:
+    """Yields (line number from 1, JSON value) for each line that is not blank.
+
+    Of a file `being_written`, what follows the last newline is left out: a kill may have cut it.
+    """
+    expected = f"the {what} must hold one JSON object a line. Mend or remove that line"
+    lines = read_text(path, what).split("\n")
+    for number, line in enumerate(lines[:-1] if being_written else lines, start=1):
+        if line.strip():
+            yield number, _parsed(line, path, number, expected)
+
+
+def _parsed(text: str, path: Path, first_line: int, expected: str) -> Any:
     try:
-        return json.loads(read_text(path, what))
+        return json.loads(text)
     except json.JSONDecodeError as error:
-        raise PacosError(
-            f"{path}:{error.lineno}: column {error.colno} is not JSON ({error.msg}); the {what} must be one JSON value."
-        ) from None
+        where = f"{path}:{first_line + error.lineno - 1}: column {error.colno}"
+        raise PacosError(f"{where} is not JSON ({error.msg}); {expected}.") from None
     except (RecursionError, ValueError):
-        raise PacosError(f"{path}: nested too deep, or a number too long, for a {what}; mend that value.") from None
-
-
-def read_json_lines(path: Path, what: str) -> Iterator[tuple[int, Any]]:
-    """Yields (line number from 1, JSON value) for each line that is not blank."""
-    for number, line in enumerate(read_text(path, what).split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            yield number, json.loads(line)
-        except json.JSONDecodeError as error:
-            raise PacosError(
-                f"{path}:{number}: not JSON ({error.msg} at column {error.colno}); "
-                f"the {what} must hold one JSON object a line. Mend or remove that line."
-            ) from None
-        except (RecursionError, ValueError):
-            raise PacosError(
-                f"{path}:{number}: nested too deep, or a number too long, for {what}; mend or remove that line."
-            ) from None
+        raise PacosError(f"{path}:{first_line}: nested too deep, or a number too long; {expected}.") from None
 
 
 def sha256_file(path: Path) -> str:

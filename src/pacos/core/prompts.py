@@ -12,14 +12,14 @@ WITHOUT_INPUT = (
 )
 
 
-def render_prompt(instruction: str, input: str = "") -> str:
-    """The text the model completes; it ends in "### Response:" with no space or newline after it."""
+def render_prompt(instruction: str, given: str = "") -> str:
+    """The text the model completes, `given` being the input; it ends in "### Response:" and no space or newline."""
     # str.replace, not str.format: braces in user text are text, and the instruction goes in
     # last so that an instruction holding the word "{input}" stays as it was written.
-    if not input:
+    if not given:
         return WITHOUT_INPUT.replace("{instruction}", instruction)
     head, tail = WITH_INPUT.split("{input}")
-    return head.replace("{instruction}", instruction) + input + tail
+    return head.replace("{instruction}", instruction) + given + tail
 
 
 def chat_template(begin: str = "") -> str:

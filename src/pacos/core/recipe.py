@@ -1,25 +1,17 @@
 """Recipes: TOML into frozen dataclasses, one a table, each field with its doc line under it."""
 
-import ast
 import difflib
-import inspect
-import itertools
-import textwrap
+import re
 import tomllib
-import types
-from collections.abc import Iterable
-from dataclasses import MISSING, asdict, dataclass, field, fields, replace
-from functools import cache
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
-from urllib.parse import urlsplit
+from typing import Any, Literal, get_type_hints
 
 from pacos.core.errors import PacosError
 from pacos.core.files import read_json, read_text
-
-
-def _key(default: Any, *, unit: str = "", at_least: float | None = None, at_most: float | None = None) -> Any:
-    return field(default=default, metadata={"unit": unit, "at_least": at_least, "at_most": at_most})
+from pacos.core.keys import check_name, checked, names_of
+from pacos.core.keys import key as _key
 
 
 @dataclass(frozen=True)
@@ -28,13 +20,13 @@ class EngineTable:
 
     engine: Literal["builtin", "http", "local"] = _key("builtin")
     """`builtin` (rule-based, offline), `http` (any OpenAI-compatible server) or `local` (a checkpoint)."""
-    base_url: str = _key("")
+    base_url: str = _key("", free=True)
     """The server's address up to and including its version, such as http://127.0.0.1:8000/v1."""
     model: str = _key("")
     """The model's name as the server knows it."""
     api: Literal["chat", "completions"] = _key("chat")
     """`chat` for today's models, `completions` for the legacy endpoint that text-davinci-003 answered on."""
-    api_key_env: str = _key("OPENAI_API_KEY")
+    api_key_env: str = _key("OPENAI_API_KEY", free=True)
     """The environment variable that holds the key; the key itself never stands in a recipe."""
     path: str = _key("")
     """For `local`: a checkpoint folder or a hub name."""
@@ -44,18 +36,20 @@ class EngineTable:
     """Nucleus sampling: the share of probability kept."""
     max_tokens: int = _key(3072, unit="tokens", at_least=1)
     """The longest reply asked for."""
-    max_usd: float | None = _key(None, unit="US dollars", at_least=0)
+    max_usd: float | None = _key(None, unit="US dollars", at_least=0, free=True)
     """The most that may be spent on this engine in a run; unset means no limit."""
-    input_usd_per_mtok: float | None = _key(None, unit="US dollars per million tokens", at_least=0)
+    input_usd_per_mtok: float | None = _key(None, unit="US dollars per million tokens", at_least=0, free=True)
     """Price of prompt tokens; unset means the published price of a known model, else 0."""
-    cached_input_usd_per_mtok: float | None = _key(None, unit="US dollars per million tokens", at_least=0)
+    cached_input_usd_per_mtok: float | None = _key(None, unit="US dollars per million tokens", at_least=0, free=True)
     """Price of prompt tokens that the server had read before; unset means the price of any prompt token."""
-    output_usd_per_mtok: float | None = _key(None, unit="US dollars per million tokens", at_least=0)
+    output_usd_per_mtok: float | None = _key(None, unit="US dollars per million tokens", at_least=0, free=True)
     """Price of reply tokens; unset means the published price of a known model, else 0."""
-    concurrency: int = _key(8, unit="requests", at_least=1)
+    concurrency: int = _key(8, unit="requests", at_least=1, free=True)
     """The most requests in flight at once."""
-    batch: bool = _key(False)
+    batch: bool = _key(False, free=True)
     """Send requests through the server's Batch API: half the price, answers within a day."""
+    keep_raw: bool = _key(False, free=True)
+    """Keep each call's raw request and response in the ledger, compressed, secrets masked."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +60,7 @@ class GenerateTable:
     """`alpaca`: the published procedure, defects included; `alpaca-fixed`: mended; `self-instruct`: with instances."""
     prompt: str = _key("")
     """A text file to put before the demonstrations, such as Alpaca's prompt.txt; empty means the mode's own."""
-    num_examples: int = _key(1000, unit="examples", at_least=1)
+    num_examples: int = _key(1000, unit="examples", at_least=1, free_until_done=True)
     """How many examples to keep."""
     seed_tasks: str = _key("")
     """A JSON-lines file in Self-Instruct's schema; empty means the 175 that come with pacos."""
@@ -122,7 +116,7 @@ class TrainTable:
     """[train.lora] trains low-rank adapters in place of all weights."""
     share_prefix: bool = _key(True)
     """Computes the prompt's constant preamble once a row, where that is exact."""
-    row_tokens: int | None = _key(None, unit="tokens", at_least=64)
+    row_tokens: int | None = _key(None, unit="tokens", at_least=64, free_until_done=True)
     """The most tokens at once, a longer example aside; unset means 4,096 on a CPU, on a GPU 8,192 or as many as fit."""
     track: Literal["", "wandb", "trackio"] = _key("")
     """Sends each step's figures there too; the package has to be installed."""
@@ -139,13 +133,13 @@ class EvaluateTable:
     """Blind comparison of student and base."""
 
     candidates: tuple[str, ...] = _key(("student",))
-    """Models to compare with the baseline: `student`, `base` or a checkpoint folder."""
+    """Models to compare with the baseline: `student`, `base`, a checkpoint folder or the NAME of an [engines.NAME]."""
     baseline: str = _key("base")
     """The model they are compared with: `base`, `student` or a checkpoint folder."""
     instructions: str = _key("")
     """Items to answer: an Alpaca-format or Self-Instruct file; empty means held-out tasks of the builtin teacher."""
     judges: tuple[str, ...] = _key(())
-    """Engines that judge, such as "builtin:judge"; empty means the [judge] table."""
+    """Engines that judge: the NAME of an [engines.NAME], or "builtin:judge"; empty means the [judge] table."""
     items_per_skill: int = _key(8, unit="items", at_least=1)
     """Held-out items of each builtin skill."""
     seed: int = _key(42, at_least=0, at_most=2**63 - 1)
@@ -172,6 +166,10 @@ class ServeTable:
     """A Markdown file with the terms of use; empty means the ones that come with pacos."""
 
 
+MODEL_NAMES = ("student", "base", "pacos-mini")
+ENGINE_KINDS = ("builtin", "http", "local")
+
+
 @dataclass(frozen=True)
 class Recipe:
     """A whole run, resolved: every key has its value."""
@@ -184,11 +182,19 @@ class Recipe:
     train: TrainTable
     evaluate: EvaluateTable
     serve: ServeTable
+    engines: dict[str, EngineTable]
 
     def table(self, name: str) -> dict[str, Any]:
-        """One table as JSON values."""
+        """One table as JSON values; "engines" has a table a NAME, "engines.NAME" is one of them."""
+        outer, _, engine = name.partition(".")
+        if outer == "engines":
+            return asdict(self.engines[engine]) if engine else {each: asdict(t) for each, t in self.engines.items()}
         values = asdict(getattr(self, name))
         return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+
+    def tables(self) -> dict[str, Any]:
+        """All of them, as resolved.json holds them."""
+        return {name: self.table(name) for name in (*TABLES, "engines")}
 
 
 TABLES: dict[str, type] = {
@@ -199,9 +205,13 @@ TABLES: dict[str, type] = {
     "evaluate": EvaluateTable,
     "serve": ServeTable,
 }
-# Tables that are a key of another one.
-INNER_TABLES: dict[str, type] = {"train.lora": LoraTable}
-ALL_TABLES = {**TABLES, **INNER_TABLES}
+# With those that are a key of another one.
+ALL_TABLES: dict[str, type] = {**TABLES, "train.lora": LoraTable, "engines.NAME": EngineTable}
+
+
+def table_class(name: str) -> type:
+    """The dataclass of a table; KeyError where a recipe has no such table."""
+    return ALL_TABLES["engines.NAME" if name.startswith("engines.") else name]
 
 
 def load(path: Path | str, overrides: Iterable[str] = ()) -> Recipe:
@@ -214,177 +224,104 @@ def load(path: Path | str, overrides: Iterable[str] = ()) -> Recipe:
         raise PacosError(f"{path}: not TOML: {error}. A recipe holds [tables] of key = value lines.") from None
     except (RecursionError, ValueError):
         raise PacosError(f"{path}: nested too deep, or a number too long, for a recipe; mend that value.") from None
-    return _resolve(path, path.stem, text, document, overrides)
+    recipe = _resolve(path, path.stem, text, document, overrides)
+    _check_evaluate_names(path, recipe)
+    return recipe
 
 
-def load_run(run: Path, overrides: Iterable[str] = ()) -> Recipe:
+def load_run(folder: Path, overrides: Iterable[str] = ()) -> Recipe:
     """The recipe a run was made with, its overrides included; PacosError where the folder is no run."""
-    document = read_json(run / "resolved.json", "resolved recipe that every run folder holds")
+    path = folder / "resolved.json"
+    document = read_json(path, "resolved recipe that every run folder holds")
     if not isinstance(document, dict) or not all(isinstance(keys, dict) for keys in document.values()):
-        raise PacosError(
-            f"{run / 'resolved.json'}: not the recipe that pacos wrote there; put the file back as it was."
-        )
-    known = {
-        table: {key: value for key, value in keys.items() if value is not None} for table, keys in document.items()
-    }
-    text = read_text(run / "recipe.toml", "recipe that every run folder holds")
-    return _resolve(run / "resolved.json", run.name, text, known, overrides)
+        raise PacosError(f"{path}: not the recipe that pacos wrote there; put the file back as it was.")
+    text = read_text(folder / "recipe.toml", "recipe that every run folder holds")
+    return _resolve(path, folder.name, text, _without_unset(document), overrides)
+
+
+def _without_unset(table: dict[str, Any]) -> dict[str, Any]:
+    """A table as TOML has it, where a key that is unset is not there."""
+    values = {key: _without_unset(value) if isinstance(value, dict) else value for key, value in table.items()}
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def _resolve(path: Path, name: str, text: str, document: dict[str, Any], overrides: Iterable[str]) -> Recipe:
-    tables: dict[str, dict[str, Any]] = {name: {} for name in TABLES}
+    spelt = [*_written(str(path), document), *map(_parse_override, overrides)]
+    overridden = (table.partition(".")[2] for _, table, _, _ in spelt if table.startswith("engines."))
+    engines = sorted({*document.get("engines", ()), *overridden})
+    tables: dict[str, dict[str, Any]] = {table: {} for table in (*TABLES, *(f"engines.{each}" for each in engines))}
+    for where, table, key, value in spelt:
+        if table in ("teacher", "judge") and key == "engine" and isinstance(value, str):
+            check_name(f"{where}: {table}.engine", value, (*ENGINE_KINDS, *engines), "engine")
+        else:
+            value = checked(where, table_class(table), table, key, value)
+        if table not in tables:
+            # A key of an inner table, such as train.lora.
+            table, _, inner = table.partition(".")
+            key, value = inner, replace(tables[table].get(inner) or LoraTable(), **{key: value})
+        tables[table][key] = value
+    for role in ("teacher", "judge"):
+        # What is spelt beside the name of an engine overrides its table.
+        if (named := tables[role].get("engine")) in engines:
+            del tables[role]["engine"]
+            tables[role] = tables[f"engines.{named}"] | tables[role]
+    return Recipe(
+        name=name,
+        text=text,
+        engines={each: EngineTable(**tables[f"engines.{each}"]) for each in engines},
+        **{table: TABLES[table](**tables[table]) for table in TABLES},
+    )
+
+
+def _written(where: str, document: dict[str, Any]) -> Iterator[tuple[str, str, str, Any]]:
+    """(where, table, key, value) of each key that a recipe spells."""
     for table, values in document.items():
-        _check_name(str(path), table, TABLES, "table")
-        if not isinstance(values, dict):
-            raise PacosError(f"{path}: '{table}' is a value; expected a table, written [{table}].")
-        for key, value in values.items():
-            tables[table][key] = _checked(str(path), table, key, value)
-    for override in overrides:
-        table, key, value = _parse_override(override)
-        checked = _checked(f"override {table}.{key}", table, key, value)
-        outer, _, inner = table.partition(".")
-        if inner:
-            checked = replace(tables[outer].get(inner) or INNER_TABLES[table](), **{key: checked})
-        tables[outer][inner or key] = checked
-    return Recipe(name=name, text=text, **{name: TABLES[name](**values) for name, values in tables.items()})
+        check_name(where, table, (*TABLES, "engines"), "table")
+        tables = {table: values}
+        if table == "engines" and isinstance(values, dict):
+            tables = {f"engines.{name}": keys for name, keys in values.items()}
+        for each, keys in tables.items():
+            if not isinstance(keys, dict):
+                raise PacosError(f"{where}: '{each}' is a value; expected a table, written [{each}].")
+            _check_engine_name(where, each)
+            yield from ((where, each, key, value) for key, value in keys.items())
 
 
-def _parse_override(override: str) -> tuple[str, str, Any]:
+def _parse_override(override: str) -> tuple[str, str, str, Any]:
+    """The same of `table.key=value`."""
     name, equals, raw = override.partition("=")
     table, dot, key = name.rpartition(".")
     if not equals or not dot:
         raise PacosError(f"override {override!r}: expected table.key=value, such as train.num_epochs=1.")
     # The value stays out of every error about a name: it may be a key typed in the wrong place.
     where = f"override {name}"
-    _check_name(where, table, ALL_TABLES, "table")
-    _check_name(where, key, _field_names(ALL_TABLES[table]), "key", f"{table}.")
-    if get_type_hints(ALL_TABLES[table])[key] is str:
-        return table, key, raw
+    if not table.startswith("engines."):
+        check_name(where, table, ALL_TABLES, "table")
+    _check_engine_name(where, table)
+    cls = table_class(table)
+    check_name(where, key, names_of(cls), "key", f"{table}.")
+    if get_type_hints(cls)[key] is str:
+        return where, table, key, raw
     try:
-        return table, key, tomllib.loads(f"value = {raw}")["value"]
+        return where, table, key, tomllib.loads(f"value = {raw}")["value"]
     except (RecursionError, ValueError):
-        return table, key, raw
+        return where, table, key, raw
 
 
-def _field_names(table: type) -> list[str]:
-    return [f.name for f in fields(table)]
-
-
-def _check_name(where: str, name: str, known: Iterable[str], kind: str, prefix: str = "") -> None:
-    if name in known:
-        return
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    hint = f"did you mean '{prefix}{near[0]}'?" if near else f"expected one of: {', '.join(sorted(known))}."
-    raise PacosError(f"{where}: unknown {kind} '{prefix}{name}'; {hint}")
-
-
-def _checked(where: str, table: str, key: str, value: Any) -> Any:
-    cls = ALL_TABLES[table]
-    _check_name(where, key, _field_names(cls), "key", f"{table}.")
-    hint = get_type_hints(cls)[key]
-    spec = next(f for f in fields(cls) if f.name == key)
-    name = f"{table}.{key}"
-    if isinstance(value, list):
-        value = tuple(value)
-    if isinstance(value, dict) and name in INNER_TABLES:
-        value = INNER_TABLES[name](**{inner: _checked(where, name, inner, each) for inner, each in value.items()})
-    if isinstance(value, int) and not isinstance(value, bool) and _accepts(hint, float) and not _accepts(hint, int):
-        value = float(value)
-    if isinstance(value, str):
-        _check_text(where, name, value)
-    if not _fits(hint, value):
-        near = difflib.get_close_matches(str(value), [str(v) for v in get_args(hint)], n=1)
-        nearest = f"; did you mean {near[0]!r}?" if near else "."
-        shown = list(value) if isinstance(value, tuple) else value
-        raise PacosError(f"{where}: {name} is {shown!r}; expected {describe(hint)}{nearest}")
-    low, high = spec.metadata["at_least"], spec.metadata["at_most"]
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        if low is not None and not value >= low:
-            raise PacosError(f"{where}: {name} is {value}; expected at least {low}.")
-        if high is not None and not value <= high:
-            raise PacosError(f"{where}: {name} is {value}; expected at most {high}.")
-    return value
-
-
-def _check_text(where: str, name: str, value: str) -> None:
-    if "\0" in value:
-        raise PacosError(f"{where}: {name} holds a NUL character; remove it.")
-    if name.endswith(".api_key_env") and not value.isidentifier():
+def _check_engine_name(where: str, table: str) -> None:
+    outer, _, name = table.partition(".")
+    if outer == "engines" and (name in (*ENGINE_KINDS, *MODEL_NAMES) or not re.fullmatch(r"[\w-]+", name)):
         raise PacosError(
-            f"{where}: {name} is no variable's name; expected one such as OPENAI_API_KEY, which holds the key."
-        )
-    if "://" not in value:
-        return
-    try:
-        address = urlsplit(value)
-        secret = bool(address.password) or (name.endswith(".base_url") and bool(address.query))
-    except ValueError as error:
-        raise PacosError(
-            f"{where}: {name} is no address ({error}); expected one such as http://host:8000/v1."
-        ) from None
-    if secret:
-        raise PacosError(
-            f"{where}: {name} holds a password or a query, and a recipe is copied into its run; leave it out of the "
-            "address. A key goes into the variable that api_key_env names, PostgreSQL's password into PGPASSWORD."
+            f"{where}: [{table}]: {name!r} cannot name an engine; expected letters, digits, - and _, and none of "
+            f"{', '.join((*ENGINE_KINDS, *MODEL_NAMES))}."
         )
 
 
-def _accepts(hint: Any, kind: type) -> bool:
-    return hint is kind or (get_origin(hint) in (types.UnionType, Union) and kind in get_args(hint))
-
-
-def _fits(hint: Any, value: Any) -> bool:
-    if get_origin(hint) is Literal:
-        return value in get_args(hint) and isinstance(value, str)
-    if get_origin(hint) is tuple:
-        return isinstance(value, tuple) and all(isinstance(v, str) for v in value)
-    if get_origin(hint) in (types.UnionType, Union):
-        return any(_fits(option, value) for option in get_args(hint))
-    return type(value) is hint
-
-
-def describe(hint: Any) -> str:
-    """A type in the words of a recipe's reader."""
-    if get_origin(hint) is Literal:
-        return " or ".join(f'"{value}"' for value in get_args(hint))
-    if get_origin(hint) is tuple:
-        return 'a list of texts, such as ["one", "two"]'
-    if get_origin(hint) in (types.UnionType, Union):
-        return " or ".join(describe(option) for option in get_args(hint) if option is not types.NoneType)
-    if hint in INNER_TABLES.values():
-        return "a table"
-    return {str: "text", int: "a whole number", float: "a number", bool: "true or false"}[hint]
-
-
-@cache
-def doc_lines(table: type) -> dict[str, str]:
-    """Field name -> the doc line under it, read from the source: Python keeps no docstring of a field."""
-    body = ast.parse(textwrap.dedent(inspect.getsource(table))).body[0].body  # type: ignore[attr-defined]
-    lines = {}
-    for statement, following in itertools.pairwise(body):
-        if isinstance(statement, ast.AnnAssign) and isinstance(following, ast.Expr):
-            lines[ast.unparse(statement.target)] = ast.literal_eval(following.value)
-    return lines
-
-
-def explain(name: str) -> str:
-    """A key's doc line, type, default and unit; a table's name explains all of its keys, a bare key each table's."""
-    if name in TABLES:
-        return "\n\n".join(explain(f"{name}.{f.name}") for f in fields(TABLES[name]))
-    table, _, key = name.rpartition(".")
-    owners = [each for each, cls in ALL_TABLES.items() if key in _field_names(cls)]
-    if owners and not table:
-        return "\n\n".join(explain(f"{owner}.{key}") for owner in owners)
-    _check_name("explain", table or key, ALL_TABLES, "table")
-    cls = ALL_TABLES[table]
-    _check_name("explain", key, _field_names(cls), "key", f"{table}.")
-    spec = next(f for f in fields(cls) if f.name == key)
-    # As a recipe spells it.
-    shown = str(spec.default).lower() if isinstance(spec.default, bool) else repr(spec.default)
-    default = "unset" if spec.default in (None, MISSING) else shown
-    if spec.default in ("", ()):
-        default = "empty"
-    unit = f"\n  unit: {spec.metadata['unit']}" if spec.metadata["unit"] else ""
-    told = f"{name}: {doc_lines(cls)[key]}\n  expects: {describe(get_type_hints(cls)[key])}\n  default: {default}{unit}"
-    inner = [explain(f"{name}.{f.name}") for f in fields(INNER_TABLES[name])] if name in INNER_TABLES else []
-    return "\n\n".join([told, *inner])
+def _check_evaluate_names(path: Path, recipe: Recipe) -> None:
+    """A bare word that is no judge, or nearly a candidate's name, is mistyped; the rest is seen when it is opened."""
+    known = (*recipe.engines, *MODEL_NAMES)
+    for name in filter(re.compile(r"[\w-]+").fullmatch, recipe.evaluate.judges):
+        check_name(f"{path}: evaluate.judges", name, (*recipe.engines, "builtin:judge"), "engine")
+    for name in filter(re.compile(r"[\w-]+").fullmatch, (recipe.evaluate.baseline, *recipe.evaluate.candidates)):
+        if difflib.get_close_matches(name, known, n=1, cutoff=0.75) and not Path(name).is_dir():
+            check_name(f"{path}: evaluate", name, known, "candidate")

@@ -92,19 +92,21 @@ def read_instructions(path: Path) -> list[Example]:
     lines = list(read_json_lines(path, "evaluation instructions"))
     if not lines or not isinstance(lines[0][1], dict) or "instances" not in lines[0][1]:
         return read_examples(path)
-    return [example for number, value in lines for example in _instances(value, f"{path}:{number}")]
+    return [example for number, value in lines for example in _instances(value, f"{path}:{number}", output="")]
 
 
-def _instances(value: Any, where: str) -> list[Example]:
+def _instances(value: Any, where: str, **defaults: str) -> tuple[Example, ...]:
+    """A task's instances as examples; `defaults` stand for keys that an instance may lack."""
     try:
-        examples = [Example(value["instruction"], i["input"], i.get("output", "")) for i in value["instances"]]
+        instances = [defaults | instance for instance in value["instances"]]
+        examples = tuple(Example(value["instruction"], i["input"], i["output"]) for i in instances)
     except (KeyError, TypeError, AttributeError):
-        examples = []
+        examples = ()
     texts = [text for e in examples for text in (e.instruction, e.input, e.output)]
     if not examples or not all(isinstance(text, str) for text in texts):
         raise PacosError(
-            f"{where}: expected an object with a text instruction and instances of input and output, "
-            "as in Self-Instruct's user-oriented set. Mend or remove that line."
+            f"{where}: expected an object with a text instruction and at least one of instances, with text input and "
+            f"output each, as in Self-Instruct's schema, not {json.dumps(value)[:60]}. Mend or remove that line."
         )
     return examples
 
@@ -120,31 +122,12 @@ def read_seed_tasks(path: Path) -> list[SeedTask]:
     """Reads Self-Instruct's schema, one task a line; PacosError names the file and line of a bad one."""
     tasks = []
     for number, value in read_json_lines(path, "seed tasks"):
-        where = f"{path}:{number}"
-        try:
-            examples = tuple(
-                Example(value["instruction"], instance["input"], instance["output"]) for instance in value["instances"]
-            )
-            task = SeedTask(
-                str(value.get("id", f"seed_task_{number - 1}")),
-                str(value.get("name", "")),
-                value["instruction"],
-                examples,
-                bool(value.get("is_classification", False)),
-            )
-        except (KeyError, TypeError, AttributeError) as error:
-            what = f"has no {error}" if isinstance(error, KeyError) else "is not an object of that shape"
-            raise PacosError(
-                f"{where}: this seed task {what}; expected instruction, instances (input, output) "
-                "and is_classification. Mend or remove that line."
-            ) from None
-        texts = [task.instruction, *(text for e in examples for text in (e.input, e.output))]
-        if not examples or not all(isinstance(text, str) for text in texts) or not task.instruction.strip():
-            raise PacosError(
-                f"{where}: this seed task needs a non-empty text instruction and at least one instance "
-                "with text input and output. Mend or remove that line."
-            )
-        tasks.append(task)
+        examples = _instances(value, f"{path}:{number}")
+        instruction = examples[0].instruction
+        if not instruction.strip():
+            raise PacosError(f"{path}:{number}: this seed task's instruction is empty. Mend or remove that line.")
+        identity, name = str(value.get("id", f"seed_task_{number - 1}")), str(value.get("name", ""))
+        tasks.append(SeedTask(identity, name, instruction, examples, bool(value.get("is_classification", False))))
     if len(tasks) < 3:
         raise PacosError(f"{path}: holds {len(tasks)} seed tasks; a prompt shows three, so at least three are needed.")
     return tasks

@@ -3,27 +3,24 @@
 import fcntl
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pacos
 from pacos.core.errors import PacosError
-from pacos.core.files import read_json, sha256_file, write_error, write_json, write_text
-from pacos.core.recipe import TABLES, Recipe
+from pacos.core.files import atomic_open, read_json, sha256_file, write_error, write_json, write_text
+from pacos.core.keys import names_of
+from pacos.core.recipe import Recipe, load_run, table_class
+from pacos.core.stages import STAGES
 
-# Keys that shape nothing of what is asked: a stopped run may go on with other values, at another address too.
-_FREE_KEYS = {
-    *("max_usd", "concurrency", "api_key_env", "base_url", "batch"),
-    *("input_usd_per_mtok", "cached_input_usd_per_mtok", "output_usd_per_mtok"),
-}
-# How much is asked for shapes nothing that was asked before, and how much is computed at once nothing but the order of
-# sums: these may change until the stage is done.
-_FREE_UNTIL_DONE = {"generate.num_examples", "train.row_tokens"}
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 # Larger files are not read again each time a stage is found done: that has to take no time.
 HASHED_BYTES = 64 * 2**20
 # Beside the tables, a stage's recipe.json holds the hashes of what it reads.
@@ -31,7 +28,7 @@ INPUTS = "inputs"
 
 
 class RunFolder:
-    """An open run: `with RunFolder(path, recipe) as run`. Holds the lock until it is closed.
+    """An open run: `with RunFolder(path, recipe) as run_folder`. Holds the lock until it is closed.
 
     Raises PacosError when another process has the run open, or the folder cannot be written.
     """
@@ -62,9 +59,7 @@ class RunFolder:
         self._lock.flush()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._lock.close()
 
     def log(self, stage: str, event: str, **values: Any) -> None:
@@ -95,19 +90,22 @@ class RunFolder:
         return _object(done).get("inputs", {}) if done.exists() else None
 
     @contextmanager
-    def stage(self, name: str, tables: tuple[str, ...], inputs: tuple[Path, ...] = ()) -> Iterator["Stage"]:
+    def stage(self, name: str, inputs: tuple[Path, ...] = ()) -> Iterator["OpenStage"]:
         """Begins or resumes a stage; `stage.done` tells that it was finished before, and then nothing is to be done.
 
-        `tables` are the recipe tables that shape this stage's result: a folder begun with other values is refused.
+        A folder begun with other values of what shapes the stage, or with other inputs, is refused.
         """
         folder = self.path / name
         if self.is_done(name):
-            yield Stage(self, name, folder, True, inputs)
+            yield OpenStage(self, name, folder, True, inputs)
             return
-        self._record_recipe(folder, tables, _hashes(folder, inputs))
+        hashes = _small_hashes(inputs)
+        if _is_begun(folder):
+            _check_inputs(folder, _object(folder / "recipe.json").get(INPUTS, {}), hashes)
+        self._record_recipe(name, folder, hashes)
         self.log(name, "begin")
         try:
-            yield Stage(self, name, folder, False, inputs)
+            yield OpenStage(self, name, folder, False, inputs)
         except KeyboardInterrupt:
             self.log(name, "interrupted")
             raise
@@ -115,67 +113,123 @@ class RunFolder:
     def is_done(self, name: str) -> bool:
         """Whether a stage is finished; PacosError where it was begun, finished or not, with another recipe."""
         folder = self.path / name
-        record, done = folder / "recipe.json", folder / "done.json"
+        done = folder / "done.json"
         # Where nothing was made yet, nothing is made with another recipe: a mistyped path may be mended.
-        if not record.exists() or all(path == record for path in folder.iterdir()):
+        if not _is_begun(folder):
             return done.exists()
-        differences = []
-        for table, was in _object(record).items():
-            if table == INPUTS:
-                continue
-            if table not in TABLES or not isinstance(was, dict):
-                raise PacosError(f"{record}: not the record that pacos wrote ({table}); put it back as it was.")
-            now = self.recipe.table(table)
-            differences += [
-                f"{table}.{key} was {was.get(key)!r}, is now {value!r}"
-                for key, value in now.items()
-                if was.get(key) != value
-                and key not in _FREE_KEYS
-                and (done.exists() or f"{table}.{key}" not in _FREE_UNTIL_DONE)
-            ]
-        if differences:
+        if differences := self._differences(name, folder, done.exists()):
             raise PacosError(
                 f"{folder}: made with another recipe: {'; '.join(differences)}. "
                 "Give the recipe it was made with, or --run another folder."
             )
         if done.exists():
-            _check_outputs(folder, _object(done))
+            _check_outputs(folder, _object(done), HASHED_BYTES)
         return done.exists()
 
-    def _record_recipe(self, folder: Path, tables: tuple[str, ...], inputs: dict[str, str]) -> None:
+    def share(self, name: str, other: Path) -> None:
+        """Takes over a stage that the run `other` has finished; nothing is done where it is finished here.
+
+        Its files are hard-linked, or copied to another file system; done.json says `shared_from`. Raises PacosError
+        where a key that shapes the stage or a file it read is not the same here (naming them), where an output of it
+        was changed, or where it was begun here.
+        """
+        folder, source = self.path / name, other / name
+        if self.is_done(name):
+            return
+        if _is_begun(folder):
+            raise PacosError(f"{folder}: begun in this run; finish it, or remove the folder to share {source}.")
+        if not (source / "done.json").exists():
+            raise PacosError(f"{source}: not finished; only a finished stage can be shared. Run `pacos {name}` there.")
+        done = _object(source / "done.json")
+        inputs = {_moved(Path(path), other, self.path): (Path(path), digest) for path, digest in done["inputs"].items()}
+        differences = self._differences(name, source, True) + self._differences_in_reads(name, other, inputs)
+        if differences:
+            raise PacosError(
+                f"{source}: cannot be shared with {self.path}: {'; '.join(differences)}. "
+                f"Make that the same, or make the stage anew with `pacos {name}`."
+            )
+        _check_outputs(source, done)
+        # Under another name until it is whole.
+        partial = self.path / f".{name}.shared"
+        for leftover in (partial, folder):
+            shutil.rmtree(leftover, ignore_errors=True)
+        shutil.copytree(source, partial, copy_function=_link_or_copy)
+        hashes = {str(path): sha256_file(path) for path in inputs}
+        self._record_recipe(name, partial, hashes)
+        write_json(partial / "done.json", {**done, "inputs": hashes, "shared_from": str(other)})
+        os.replace(partial, folder)
+        self.log(name, "shared", other=str(other))
+
+    def _differences(self, name: str, folder: Path, done: bool) -> list[str]:
+        """The keys that shape a stage and are not as they were when `folder` was begun."""
+        record, now = _object(folder / "recipe.json"), self._shape(name)
+        record.pop(INPUTS, None)
+        if odd := [table for table, was in record.items() if not isinstance(was, dict)]:
+            raise PacosError(f"{folder / 'recipe.json'}: not the record that pacos wrote ({odd[0]}); put it back.")
+        differences = []
+        for table in record.keys() & now.keys():
+            free = names_of(table_class(table), "free", *(() if done else ("free_until_done",)))
+            differences += [
+                f"{table}.{key} was {record[table].get(key)!r}, is now {value!r}"
+                for key, value in now[table].items()
+                if record[table].get(key) != value and key not in free
+            ]
+        engines = sorted(table for table in record.keys() ^ now.keys() if table.startswith("engines."))
+        return sorted(differences) + [f"[{table}] is not named in both" for table in engines]
+
+    def _differences_in_reads(self, name: str, other: Path, inputs: dict[Path, tuple[Path, str]]) -> list[str]:
+        """The files that a stage of `other` has read and this run would not read, or with another content."""
+        differences, theirs = [], load_run(other)
+        for table, key in STAGES[name].reads:
+            was, now = theirs.table(table)[key], self.recipe.table(table)[key]
+            differences += [f"{table}.{key} is {was!r} there, {now!r} here"] * (was != now)
+        for path, (read, digest) in inputs.items():
+            if not path.is_file():
+                differences.append(f"{path} is missing")
+            # Of a stage that was read, what it made counts, and not when.
+            elif sha256_file(path) != digest and not (path.name == "done.json" and _outputs(path) == _outputs(read)):
+                differences.append(f"{path} is not the {read} that was read")
+        return differences
+
+    def _shape(self, name: str) -> dict[str, Any]:
+        return {table: self.recipe.table(table) for table in STAGES[name].shaped_by(self.recipe)}
+
+    def _record_recipe(self, name: str, folder: Path, inputs: dict[str, str]) -> None:
         write_text(self.path / "recipe.toml", self.recipe.text)
-        resolved = {
-            table: self.recipe.table(table) for table in ("teacher", "judge", "generate", "train", "evaluate", "serve")
-        }
-        write_json(self.path / "resolved.json", resolved)
-        write_json(folder / "recipe.json", {table: resolved[table] for table in tables} | {INPUTS: inputs})
+        write_json(self.path / "resolved.json", self.recipe.tables())
+        write_json(folder / "recipe.json", self._shape(name) | {INPUTS: inputs})
 
 
-def _hashes(folder: Path, inputs: tuple[Path, ...]) -> dict[str, str]:
-    """SHA-256 of the small inputs; PacosError where one is not what an unfinished stage began with."""
-    hashes = {str(path): sha256_file(path) for path in inputs if path.is_file() and _is_small(path)}
+def _moved(path: Path, source: Path, target: Path) -> Path:
+    """`path` as it is called under `target` where it lies under `source`; else as it is."""
+    whole, source = path.resolve(), source.resolve()
+    return target / whole.relative_to(source) if whole.is_relative_to(source) else path
+
+
+def _is_begun(folder: Path) -> bool:
+    """Whether a stage has made anything yet."""
     record = folder / "recipe.json"
-    made = record.exists() and any(path != record for path in folder.iterdir())
-    began_with = _object(record).get(INPUTS, {}) if made else {}
+    return record.exists() and any(path != record for path in folder.iterdir())
+
+
+def _small_hashes(inputs: tuple[Path, ...]) -> dict[str, str]:
+    return {str(path): sha256_file(path) for path in inputs if path.is_file() and path.stat().st_size <= HASHED_BYTES}
+
+
+def _check_inputs(folder: Path, began_with: dict[str, str], hashes: dict[str, str]) -> None:
+    """PacosError where the inputs are not what an unfinished stage began with."""
     for name, digest in hashes.items():
         if began_with.get(name, digest) != digest:
             raise PacosError(
-                f"{name}: has changed since {folder} was begun with it; put it back as it was, or give --run another "
-                "folder."
+                f"{name}: has changed since {folder} was begun with it; put it back, or give --run another folder."
             )
     # By content: where a file lies shapes nothing.
-    for names, others, what in ((hashes, began_with, "without"), (began_with, hashes, "with")):
-        odd = [name for name, digest in names.items() if digest not in others.values()] if made else []
-        if odd:
-            raise PacosError(
-                f"{odd[0]}: {folder} was begun {what} this file; give the recipe it was begun with, or --run another "
-                "folder."
-            )
-    return hashes
-
-
-def _is_small(path: Path) -> bool:
-    return path.stat().st_size <= HASHED_BYTES
+    new = [name for name, digest in hashes.items() if digest not in began_with.values()]
+    gone = [name for name, digest in began_with.items() if digest not in hashes.values()]
+    for name, what in [*((name, "without") for name in new), *((name, "with") for name in gone)]:
+        raise PacosError(
+            f"{name}: {folder} was begun {what} this file; give the recipe it was begun with, or --run another folder."
+        )
 
 
 def _object(path: Path) -> dict[str, Any]:
@@ -185,13 +239,17 @@ def _object(path: Path) -> dict[str, Any]:
     return value
 
 
-def _check_outputs(folder: Path, done: dict[str, Any]) -> None:
-    """Refuses a finished stage that is no longer what it made; of the largest files only that they are there."""
+def _outputs(done: Path) -> Any:
+    return _object(done).get("outputs") if done.is_file() else None
+
+
+def _check_outputs(folder: Path, done: dict[str, Any], most_bytes: int | None = None) -> None:
+    """Refuses a finished stage that is no longer what it made; of files over `most_bytes` only that they are there."""
     for name, digest in done.get("outputs", {}).items():
         path = folder / name
         if not path.is_file():
             changed = "is missing"
-        elif _is_small(path) and sha256_file(path) != digest:
+        elif (most_bytes is None or path.stat().st_size <= most_bytes) and sha256_file(path) != digest:
             changed = "has changed"
         else:
             continue
@@ -201,11 +259,22 @@ def _check_outputs(folder: Path, done: dict[str, Any]) -> None:
         )
 
 
+def _link_or_copy(source: str, target: str) -> None:
+    # A database may be written to by whoever opens it, and would be in both runs.
+    if ".sqlite" not in Path(source).name:
+        try:
+            return os.link(source, target)
+        except OSError:
+            pass
+    with open(source, "rb") as theirs, atomic_open(Path(target), "wb") as ours:
+        shutil.copyfileobj(theirs, ours)
+
+
 @dataclass(frozen=True)
-class Stage:
+class OpenStage:
     """One stage's folder while it is being made."""
 
-    run: RunFolder
+    run_folder: RunFolder
     name: str
     folder: Path
     done: bool
@@ -213,19 +282,14 @@ class Stage:
 
     def log(self, event: str, **values: Any) -> None:
         """Appends one line to the run's events.jsonl."""
-        self.run.log(self.name, event, **values)
+        self.run_folder.log(self.name, event, **values)
 
-    def report(self) -> dict[str, Any]:
-        """The finished stage's report.json."""
-        report: dict[str, Any] = read_json(self.folder / "report.json", "stage report")
-        return report
-
-    def finish(self, report: dict[str, Any], outputs: tuple[str, ...]) -> None:
+    def finish(self, report: "DataclassInstance", outputs: tuple[str, ...]) -> None:
         """Writes report.json, then done.json last, with the SHA-256 of every input and output.
 
         `outputs` are paths inside the stage's folder; a folder stands for every file in it.
         """
-        write_json(self.folder / "report.json", report)
+        write_json(self.folder / "report.json", asdict(report))
         files = [self.folder / "report.json"]
         for output in outputs:
             path = self.folder / output

@@ -1,25 +1,32 @@
 """The door to every engine."""
 
-import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Mapping
 from pathlib import Path
 
 from pacos.core.errors import PacosError
 from pacos.core.recipe import EngineTable
-from pacos.engines.types import Engine, Failure, Reply, Request
+from pacos.engines.types import Engine, LogitsHook
 
 
 def open_engine(
-    table: EngineTable | str, *, role: str = "teacher", seed: int = 0, folder: Path | None = None
+    table: EngineTable | str,
+    *,
+    role: str = "teacher",
+    seed: int = 0,
+    folder: Path | None = None,
+    logits_hook: LogitsHook | None = None,
 ) -> Engine:
     """Opens the engine a recipe's table names, or "builtin:teacher", "http:BASE_URL", "local:CHECKPOINT".
 
     `role` and `seed` matter to the builtin engine only: what it plays, and its random choices. `folder` is where an
-    engine keeps what it must find again after a crash: the batches that the http engine has sent.
+    engine keeps what it must find again after a crash: the batches that the http engine has sent. `logits_hook` is
+    the local engine's: (input_ids [B, T], logits [B, V]) -> logits [B, V] at every decoding step.
     Raises PacosError where a key, a checkpoint or an address is missing or cannot be used.
     """
     if isinstance(table, str):
-        table, role = _parse(table, role)
+        table, role = engine_table(table, {}, role)
+    if logits_hook is not None and table.engine != "local":
+        raise PacosError(f"engine is {table.engine!r}, but only a local one gives its logits; set engine to local.")
     if table.batch and table.engine != "http":
         raise PacosError(
             f"batch is true and engine is {table.engine!r}, but only servers have a Batch API; "
@@ -41,34 +48,25 @@ def open_engine(
         return BatchEngine(table, folder) if table.batch else HttpEngine(table)
     from pacos.engines.local.engine import LocalEngine
 
-    return LocalEngine(table.path)
+    return LocalEngine(table.path, logits_hook=logits_hook)
 
 
-def _parse(spec: str, role: str) -> tuple[EngineTable, str]:
-    kind, _, rest = spec.partition(":")
+def engine_table(name: str, engines: Mapping[str, EngineTable], role: str = "teacher") -> tuple[EngineTable, str]:
+    """The table and the role of an engine by its name in the recipe's [engines.NAME], or by a spec as above."""
+    if name in engines:
+        return engines[name], role
+    kind, _, rest = name.partition(":")
     if kind == "builtin":
         return EngineTable(), rest or role
     if kind == "http" and rest:
         # "http:http://host/v1" and "http://host/v1" both name a server.
-        url = spec if rest.startswith("//") else rest
+        url = name if rest.startswith("//") else rest
         return EngineTable(engine="http", base_url=url), role
     if kind == "https":
-        return EngineTable(engine="http", base_url=spec), role
+        return EngineTable(engine="http", base_url=name), role
     if kind == "local" and rest:
         return EngineTable(engine="local", path=rest), role
-    raise PacosError(f"engine {spec!r}: expected builtin:teacher, builtin:judge, http:BASE_URL or local:CHECKPOINT.")
-
-
-def complete_all(
-    engine: Engine, requests: Iterable[Request], on_reply: Callable[[Reply | Failure], None] = lambda reply: None
-) -> dict[str, Reply | Failure]:
-    """Runs `engine.complete` to its end and returns answers by request id; `on_reply` sees each as it arrives."""
-
-    async def collect() -> dict[str, Reply | Failure]:
-        answers = {}
-        async for answer in engine.complete(requests):
-            answers[answer.id] = answer
-            on_reply(answer)
-        return answers
-
-    return asyncio.run(collect())
+    known = f"a name of [engines.NAME] ({', '.join(engines)}), " if engines else ""
+    raise PacosError(
+        f"engine {name!r}: expected {known}builtin:teacher, builtin:judge, http:BASE_URL or local:CHECKPOINT."
+    )

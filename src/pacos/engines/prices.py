@@ -36,32 +36,30 @@ class Prices:
             )
         self._table = table
         self._factor = BATCH_DISCOUNT if table.batch else 1.0
-        self._known = (
+        own = (table.input_usd_per_mtok, table.output_usd_per_mtok)
+        self._is_own = own != (None, None)
+        is_published = (
             table.engine == "http" and not is_loopback(table.base_url) and self._published(1, 0, 0) is not None
         )
-        if self._known and (table.input_usd_per_mtok is None) != (table.output_usd_per_mtok is None):
+        if is_published and self._is_own and None in own:
             raise PacosError(
                 f"one of input_usd_per_mtok and output_usd_per_mtok is set and the other is not; set both, or neither "
                 f"for the published prices of {table.model}."
             )
-
-    @property
-    def known(self) -> bool:
+        self.known = is_published or self._is_own
         """Whether any price is known; without one every cost is 0."""
-        return self._known or self._table.input_usd_per_mtok is not None or self._table.output_usd_per_mtok is not None
 
     def usd(self, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0) -> float:
         """The cost of one reply in US dollars; `cached_tokens` are those of the prompt the server had already read."""
         table = self._table
-        if table.input_usd_per_mtok is not None or table.output_usd_per_mtok is not None:
-            input_usd, output_usd = table.input_usd_per_mtok or 0.0, table.output_usd_per_mtok or 0.0
-            cached_usd = input_usd if table.cached_input_usd_per_mtok is None else table.cached_input_usd_per_mtok
-            cached = min(cached_tokens, prompt_tokens)
-            prompt_usd = (prompt_tokens - cached) * input_usd + cached * cached_usd
-            return self._factor * (prompt_usd + completion_tokens * output_usd) / _MTOK
-        if not self._known:
-            return 0.0
-        return self._factor * (self._published(prompt_tokens, completion_tokens, cached_tokens) or 0.0)
+        if not self._is_own:
+            usd = self._published(prompt_tokens, completion_tokens, cached_tokens) if self.known else None
+            return self._factor * (usd or 0.0)
+        input_usd, output_usd = table.input_usd_per_mtok or 0.0, table.output_usd_per_mtok or 0.0
+        cached_usd = input_usd if table.cached_input_usd_per_mtok is None else table.cached_input_usd_per_mtok
+        cached = min(cached_tokens, prompt_tokens)
+        prompt_usd = (prompt_tokens - cached) * input_usd + cached * cached_usd
+        return self._factor * (prompt_usd + completion_tokens * output_usd) / _MTOK
 
     def worst_case_usd(self, request: Request) -> float:
         """An upper bound of a request's cost: no token is shorter than a byte, no reply longer than its limit."""

@@ -1,14 +1,15 @@
 """One request and one reply for every engine, whoever plays teacher, student or judge."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
+from threading import Event
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     import torch
 
-    LogitsHook = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-    """(input_ids [B, T], logits [B, V]) -> logits [B, V], called at every decoding step."""
+LogitsHook = Callable[["torch.Tensor", "torch.Tensor"], "torch.Tensor"]
+"""(input_ids [B, T], logits [B, V]) -> logits [B, V], called at every decoding step; ids are padded on the left."""
 
 FinishReason = Literal["stop", "length", "content_filter"]
 
@@ -54,7 +55,8 @@ class Reply:
     """What came back: the new text only, without prompt or stop string.
 
     `unseen_usd` is the most that earlier attempts at it, which got no answer, may have cost beside `usd`; `left_out`
-    names sampling parameters that the server did not take, so that its own defaults held.
+    names sampling parameters that the server did not take, so that its own defaults held. `raw` is what was sent and
+    what came, each as JSON text without secrets, where the engine's table asks to keep it.
     """
 
     id: str
@@ -65,6 +67,8 @@ class Reply:
     seconds: float = 0.0
     unseen_usd: float = 0.0
     left_out: tuple[str, ...] = ()
+    attempts: int = 1
+    raw: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +79,12 @@ class Failure:
     """
 
     id: str
-    kind: Literal["auth", "quota", "rate_limit", "timeout", "connection", "bad_request", "server"]
+    kind: Literal["auth", "quota", "rate_limit", "timeout", "connection", "bad_request", "context_length", "server"]
     message: str
     fatal: bool = False
     retry: bool = False
     unseen_usd: float = 0.0
+    attempts: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,31 +95,17 @@ class Delta:
     reply: Reply | None = None
 
 
-class UntilStopped(Iterator[Request]):
-    """Requests that end when `stopped` is set; an engine sends nothing from then on, neither anew nor again."""
-
-    def __init__(self, requests: Iterable[Request]) -> None:
-        self._source = iter(requests)
-        self.stopped = False
-
-    def __next__(self) -> Request:
-        if self.stopped:
-            raise StopIteration
-        return next(self._source)
-
-
-def is_stopped(requests: Iterable[Request]) -> bool:
-    """Whether nothing may be sent any more."""
-    return isinstance(requests, UntilStopped) and requests.stopped
-
-
 class Engine(Protocol):
     """Whatever turns requests into replies."""
 
     name: str
 
-    def complete(self, requests: Iterable[Request]) -> AsyncIterator[Reply | Failure]:
-        """Answers every request once, in the order in which answers arrive."""
+    def complete(self, requests: Iterable[Request], stop: Event | None = None) -> AsyncIterator[Reply | Failure]:
+        """Answers every request once, in the order in which answers arrive.
+
+        Once `stop` is set it takes and sends nothing more, neither anew nor again, and ends when what is under way is
+        in or has been given up; whatever it took and did not answer may come as a Failure or not at all.
+        """
         ...
 
     def stream(self, request: Request) -> AsyncIterator[Delta]:

@@ -1,22 +1,18 @@
-"""Each model's answers to all items: greedy, from the Alpaca prompt, kept line by line as they come."""
+"""Each model's answers to all items, greedy; every reply is in the ledger before it is used."""
 
 import json
-import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO
 
-from pacos.core.errors import PacosError
-from pacos.core.files import read_json_lines, write_error
+from pacos.asking import Call, Ledger, ask_all, call_key
+from pacos.core.files import atomic_open
 from pacos.core.prompts import render_prompt
 from pacos.core.recipe import EngineTable
-from pacos.engines import Failure, Reply, Request, Sampling, open_engine
-from pacos.engines.budget import Budget
+from pacos.engines import Failure, Message, Reply, Request, Sampling, open_engine
 from pacos.engines.local.tokenizer import load_tokenizer
-from pacos.evaluate.asking import ask_all
-from pacos.evaluate.candidates import Candidate, weights_sha256
+from pacos.evaluate.candidates import Candidate
 from pacos.evaluate.items import Item
 
 # Room for an answer twice as long as any right one; open instructions without references get Alpaca's usual 512.
@@ -35,71 +31,48 @@ class Answer:
     seconds: float
 
 
-def answer_items(candidate: Candidate, items: Sequence[Item], path: Path) -> dict[str, Answer]:
-    """The candidate's answer to every item by item id, asking only for those not in `path` yet.
+Answers = Mapping[str, Mapping[str, Answer]]
+"""Model label -> item id -> its answer."""
 
-    Lines of other weights under the same label are left in the file and not used.
+
+def answer_items(candidate: Candidate, items: Sequence[Item], folder: Path) -> dict[str, Answer]:
+    """The candidate's answer to every item by item id, asking only for those that the ledger in `folder` lacks.
+
+    Writes answers/LABEL.jsonl there when all are in. Raises PacosError where the engine fails or its money is spent.
     """
-    weights = weights_sha256(candidate.path)
-    answers = {answer.item: answer for answer in _kept(path) if answer.model_sha256 == weights}
-    missing = [item for item in items if item.id not in answers]
-    if missing:
-        sampling = Sampling(max_tokens=_max_tokens(candidate.path, items), temperature=0.0)
-        requests = [Request(item.id, render_prompt(item.instruction, item.input), sampling) for item in missing]
-        with _appending(path) as file:
-
-            def keep(reply: Reply | Failure) -> None:
-                answer = _answer(reply, weights)
-                file.write(json.dumps(asdict(answer), ensure_ascii=False) + "\n")
-                file.flush()
-                answers[answer.item] = answer
-
-            engine, free = open_engine(f"local:{candidate.path}"), Budget(candidate.label, EngineTable("local"), 0.0)
-            ask_all(engine, requests, keep, f"answers of {candidate.label}", free)
-    return {item.id: answers[item.id] for item in items}
+    table, weights = candidate.table, candidate.weights_sha256
+    sampling = Sampling(_max_tokens(table, items), temperature=0.0)
+    requests = [Request(item.id, _prompt(table, item), sampling) for item in items]
+    calls = [Call(number, call_key(table, each, weights), each) for number, each in enumerate(requests)]
+    engine = open_engine(table, folder=folder)
+    with closing(Ledger(folder / "ledger.sqlite", f"candidate {candidate.label}", engine.name)) as ledger:
+        replies = ask_all(candidate.table_name, f"answers of {candidate.label}", engine, table, calls, ledger)
+    answers = {call.request.id: _answer(call.request.id, replies[call.key], weights) for call in calls}
+    with atomic_open(folder / f"answers/{candidate.label}.jsonl") as file:
+        file.writelines(json.dumps(asdict(answer), ensure_ascii=False) + "\n" for answer in answers.values())
+    return answers
 
 
-def _answer(reply: Reply | Failure, weights: str) -> Answer:
+def _prompt(table: EngineTable, item: Item) -> str | tuple[Message, ...]:
+    """A checkpoint, or a server's legacy completions, gets Alpaca's prompt; a chat gets the bare question."""
+    if table.engine == "http" and table.api == "chat":
+        return (Message("user", f"{item.instruction}\n\n{item.input}".strip()),)
+    return render_prompt(item.instruction, item.input)
+
+
+def _answer(item: str, reply: Reply | Failure, weights: str) -> Answer:
     if isinstance(reply, Failure):
-        return Answer(reply.id, weights, "", f"refused: {reply.message}", 0, 0.0)
+        return Answer(item, weights, "", f"refused: {reply.message}", 0, 0.0)
     tokens = reply.usage.completion_tokens
-    return Answer(reply.id, weights, reply.text, reply.finish_reason, tokens, round(reply.seconds, 4))
+    return Answer(item, weights, reply.text, reply.finish_reason, tokens, round(reply.seconds, 4))
 
 
-def _kept(path: Path) -> Iterable[Answer]:
-    if not path.exists():
-        return
-    _drop_cut_line(path)
-    for number, value in read_json_lines(path, "answers"):
-        try:
-            yield Answer(**value)
-        except TypeError:
-            raise PacosError(
-                f"{path}:{number}: not an answer as pacos writes it. Remove that line to ask again."
-            ) from None
-
-
-def _drop_cut_line(path: Path) -> None:
-    # A process killed while it wrote leaves a last line without its end; that answer is simply asked again.
-    content = path.read_bytes()
-    if content and not content.endswith(b"\n"):
-        os.truncate(path, content.rfind(b"\n") + 1)
-
-
-@contextmanager
-def _appending(path: Path) -> Iterator[IO[str]]:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "a", encoding="utf-8") as file:
-            yield file
-    except OSError as error:
-        raise write_error(path, error) from error
-
-
-def _max_tokens(model: str, items: Sequence[Item]) -> int:
+def _max_tokens(table: EngineTable, items: Sequence[Item]) -> int:
+    if table.engine != "local":
+        return table.max_tokens
     references = [item.reference for item in items if item.reference]
     if not references:
         return TOKENS_WITHOUT_REFERENCES
-    tokenizer = load_tokenizer(model)
+    tokenizer = load_tokenizer(table.path)
     longest = max(len(ids) for ids in tokenizer(references, add_special_tokens=False)["input_ids"])
     return min(MAX_TOKENS, max(MIN_TOKENS, 2 * longest))

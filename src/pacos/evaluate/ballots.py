@@ -1,67 +1,72 @@
-"""Blind ballots: two answers in one order under ids that tell nothing, and the judges' replies to them.
+"""Blind ballots: two answers in one order under ids that tell nothing, and the votes on them.
 
-A ballot is in the database before its judge is asked, so a killed run asks only for what is missing. Which model gave
-which answer stands in the table `blind_labels` alone; nothing that a judge or a reader of ballots sees names a model.
+A ballot is in the database before anyone is asked, and a judge's reply in the ledger before its vote is counted. Which
+model gave which answer stands in the table `blind_labels` alone; nothing that a judge or a reader of ballots sees
+names a model.
 """
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
-from sqlalchemy import ForeignKey, Integer, create_engine, event, select
-from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.exc import DatabaseError
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy import Column, ForeignKey, MetaData, String, Table, select
 
-from pacos.core.errors import PacosError
-from pacos.engines import Failure, Reply
 from pacos.evaluate.answers import Answer
 from pacos.evaluate.items import Item
-from pacos.evaluate.judging import judging_prompt, parse_verdict
+from pacos.judging import Choice
+from pacos.store.database import Database, Schema, insert_missing
+
+_METADATA = MetaData()
+# The key to the blinding: whose answer an answer id stands for.
+_BLIND_LABELS = Table(
+    "blind_labels",
+    _METADATA,
+    Column("answer", String, primary_key=True),
+    Column("item", String, nullable=False),
+    Column("model", String, nullable=False),
+)
+_BALLOTS = Table(
+    "ballots",
+    _METADATA,
+    Column("id", String, primary_key=True),
+    Column("item", String, nullable=False, index=True),
+    Column("answer_a", String, nullable=False),
+    Column("answer_b", String, nullable=False),
+)
+_VOTES = Table(
+    "votes",
+    _METADATA,
+    Column("ballot", ForeignKey("ballots.id"), primary_key=True),
+    Column("voter", String, primary_key=True),
+    Column("choice", String, nullable=False),
+    # Under which the ledger has an engine's reply.
+    Column("ledger_key", String),
+    Column("at", String, nullable=False),
+)
+SCHEMA = Schema("ballots", _METADATA)
 
 
-class Base(DeclarativeBase):
-    """The tables of ballots.sqlite."""
+@dataclass(frozen=True)
+class Ballot:
+    """One item and two answers in one order."""
+
+    id: str
+    item: str
+    answer_a: str
+    answer_b: str
 
 
-class BlindLabel(Base):
-    """The key to the blinding: whose answer an answer id stands for."""
+@dataclass(frozen=True)
+class Vote:
+    """What one voter, a judge or a person, says of one ballot."""
 
-    __tablename__ = "blind_labels"
-    answer: Mapped[str] = mapped_column(primary_key=True)
-    item: Mapped[str]
-    model: Mapped[str]
-
-
-class Ballot(Base):
-    """One item, two answers in one order, one judge, and the prompt that is shown."""
-
-    __tablename__ = "ballots"
-    id: Mapped[str] = mapped_column(primary_key=True)
-    item: Mapped[str] = mapped_column(index=True)
-    judge: Mapped[str]
-    answer_a: Mapped[str]
-    answer_b: Mapped[str]
-    prompt: Mapped[str]
-
-
-class Vote(Base):
-    """A judge's reply to a ballot; `verdict` is A, B, tie or unparsable."""
-
-    __tablename__ = "votes"
-    ballot: Mapped[str] = mapped_column(ForeignKey("ballots.id"), primary_key=True)
-    verdict: Mapped[str]
-    reply: Mapped[str]
-    prompt_tokens: Mapped[int] = mapped_column(Integer)
-    completion_tokens: Mapped[int] = mapped_column(Integer)
-    usd: Mapped[float]
-    seconds: Mapped[float]
-    at: Mapped[str]
+    ballot: str
+    voter: str
+    choice: Choice
+    ledger_key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -82,90 +87,45 @@ def _hash(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
+def ballots_of(pairs: Iterable[Pair], seed: int) -> list[Ballot]:
+    """A ballot for every pair in both orders, sorted by ids, which are hashes: the two of a pair are not neighbours."""
+    ballots = [
+        Ballot(_hash(seed, pair.item.id, a, b), pair.item.id, a, b)
+        for pair in pairs
+        for a, b in ((pair.candidate, pair.baseline), (pair.baseline, pair.candidate))
+    ]
+    return sorted(ballots, key=lambda ballot: ballot.id)
+
+
 class BallotBox:
-    """An open ballots.sqlite: `with BallotBox(path) as box`."""
+    """An open ballots.sqlite: `with closing(BallotBox(path)) as box`. PacosError where it cannot be used."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self._database = Database(path, SCHEMA)
 
-    def __enter__(self) -> Self:
-        self._engine = create_engine(f"sqlite:///{self.path}")
+    def add(self, ballots: Sequence[Ballot], pairs: Sequence[Pair], models: Mapping[str, str]) -> None:
+        """Stores ballots and the key to their blinding; `models` is by answer id."""
+        labels = [
+            {"answer": answer, "item": pair.item.id, "model": models[answer]}
+            for pair in pairs
+            for answer in (pair.candidate, pair.baseline)
+        ]
+        with self._database.transaction() as connection:
+            insert_missing(connection, _BLIND_LABELS, labels)
+            insert_missing(connection, _BALLOTS, [asdict(ballot) for ballot in ballots])
 
-        @event.listens_for(self._engine, "connect")
-        def _(connection, record) -> None:  # type: ignore[no-untyped-def]
-            # Votes are committed one by one; the write-ahead log makes that cheap and survives a killed process.
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=NORMAL")
+    def vote(self, votes: Sequence[Vote]) -> None:
+        """Stores votes; who has voted on a ballot has voted."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        with self._database.transaction() as connection:
+            insert_missing(connection, _VOTES, [asdict(vote) | {"at": now} for vote in votes])
 
-        self._session = Session(self._engine, expire_on_commit=False)
-        try:
-            Base.metadata.create_all(self._engine)
-        except DatabaseError as error:
-            raise self._unusable(error) from error
-        return self
+    def votes(self) -> list[Vote]:
+        """All votes."""
+        columns = [_VOTES.c.ballot, _VOTES.c.voter, _VOTES.c.choice, _VOTES.c.ledger_key]
+        with self._database.reading() as connection:
+            return [Vote(*row) for row in connection.execute(select(*columns))]
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._session.close()
-        self._engine.dispose()
-
-    def _unusable(self, error: DatabaseError) -> PacosError:
-        return PacosError(
-            f"{self.path}: the ballot database cannot be used ({error.orig}); votes already committed are kept. "
-            "Free space or mend the file, then repeat the same command."
-        )
-
-    def add_pairs(
-        self, pairs: Iterable[Pair], judges: Sequence[str], texts: dict[str, str], models: dict[str, str], seed: int
-    ) -> list[Ballot]:
-        """Stores the key and a ballot for every pair, judge and order, and returns those ballots.
-
-        `texts` and `models` are by answer id. The order that comes first is drawn by a hash of seed and answers, and
-        ballots go out in the order of their ids, which are hashes too: the two of an item are not neighbours.
-        """
-        labels, rows = [], []
-        for pair in pairs:
-            item, both = pair.item, (pair.candidate, pair.baseline)
-            labels += [{"answer": answer, "item": item.id, "model": models[answer]} for answer in both]
-            for judge in judges:
-                for a, b in (both, both[::-1]):
-                    prompt = judging_prompt(item, texts[a], texts[b])
-                    row = {"item": item.id, "judge": judge, "answer_a": a, "answer_b": b, "prompt": prompt}
-                    rows.append({"id": _hash(seed, *row.values()), **row})
-        rows.sort(key=lambda row: row["id"])
-        self._insert_missing(BlindLabel, labels)
-        self._insert_missing(Ballot, rows)
-        return [Ballot(**row) for row in rows]
-
-    def _insert_missing(self, table: type[Base], rows: list[dict[str, str]]) -> None:
-        try:
-            for start in range(0, len(rows), 500):
-                self._session.execute(insert(table).on_conflict_do_nothing(), rows[start : start + 500])
-            self._session.commit()
-        except DatabaseError as error:
-            raise self._unusable(error) from error
-
-    def votes(self) -> dict[str, Vote]:
-        """All votes by ballot id."""
-        return {vote.ballot: vote for vote in self._session.scalars(select(Vote))}
-
-    def record(self, answer: Reply | Failure) -> None:
-        """Commits a judge's reply to the ballot whose id it carries; a refused ballot is an unparsable one."""
-        text = answer.message if isinstance(answer, Failure) else answer.text
-        reply = answer if isinstance(answer, Reply) else Reply(answer.id, "", "stop")
-        vote = Vote(
-            ballot=answer.id,
-            verdict=parse_verdict(text) if isinstance(answer, Reply) else "unparsable",
-            reply=text,
-            prompt_tokens=reply.usage.prompt_tokens,
-            completion_tokens=reply.usage.completion_tokens,
-            usd=reply.usd,
-            seconds=reply.seconds,
-            at=datetime.now(UTC).isoformat(timespec="seconds"),
-        )
-        try:
-            self._session.add(vote)
-            self._session.commit()
-        except DatabaseError as error:
-            raise self._unusable(error) from error
+    def close(self) -> None:
+        """Closes the file."""
+        self._database.close()

@@ -5,24 +5,10 @@ from dataclasses import dataclass
 from statistics import mean
 
 from pacos.engines.builtin.skills import SKILLS
-from pacos.evaluate.answers import Answer
+from pacos.evaluate.answers import Answers
 from pacos.evaluate.items import Item
-from pacos.statistics import Interval, chance_corrected, wilson
-
-Answers = Mapping[str, Mapping[str, Answer]]
-"""Model label -> item id -> its answer."""
-
-
-@dataclass(frozen=True)
-class SkillRow:
-    """One skill of the table; `exact_match` and `chance_corrected` are shares by model label."""
-
-    skill: str
-    group: str
-    items: int
-    chance: float
-    exact_match: dict[str, float]
-    chance_corrected: dict[str, float]
+from pacos.evaluate.report import SkillRow
+from pacos.statistics import chance_corrected, wilson
 
 
 @dataclass(frozen=True)
@@ -30,7 +16,7 @@ class ExactMatch:
     """Shares of items answered exactly, by model label; None where no item has a reference."""
 
     rates: dict[str, float | None]
-    intervals: dict[str, Interval | None]
+    intervals: dict[str, tuple[float, float] | None]
     chance_corrected: dict[str, float | None]
     per_skill: list[SkillRow]
 

@@ -3,7 +3,8 @@
 import hashlib
 from collections.abc import Sequence
 
-from pacos.evaluate.exact_match import Answers, is_exact
+from pacos.evaluate.answers import Answers
+from pacos.evaluate.exact_match import is_exact
 from pacos.evaluate.items import Item
 
 NUM_EXAMPLES = 5

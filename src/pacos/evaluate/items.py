@@ -75,13 +75,13 @@ def builtin_items(training: Iterable[Example], items_per_skill: int, seed: int) 
 
 def _draw(
     skill: Skill,
-    set: ItemSet,
+    item_set: ItemSet,
     wanted: int,
     seed: int,
     taken: set[tuple[str, str]],
     is_wanted: Callable[[str], bool],
 ) -> Iterator[Item]:
-    generator = random.Random(f"{seed}/{set}/{skill.name}")
+    generator = random.Random(f"{seed}/{item_set}/{skill.name}")
     found = 0
     for _ in range(DRAWS_PER_ITEM * wanted):
         task = skill.sample(generator)
@@ -89,7 +89,7 @@ def _draw(
         if key in taken or not is_wanted(task.instruction):
             continue
         taken.add(key)
-        yield _item(set, skill.name, task.instruction, task.input, task.output)
+        yield _item(item_set, skill.name, task.instruction, task.input, task.output)
         found += 1
         if found == wanted:
             return
@@ -103,9 +103,9 @@ def _distance_check(instructions: Iterable[str]) -> Callable[[str], bool]:
     return cache(lambda instruction: novelty.nearest(instruction)[0] < NOVELTY_THRESHOLD)
 
 
-def _item(set: ItemSet, skill: str, instruction: str, input: str, reference: str) -> Item:
-    content = json.dumps([instruction, input], ensure_ascii=False)
-    return Item(hashlib.sha256(content.encode()).hexdigest()[:16], set, skill, instruction, input, reference)
+def _item(item_set: ItemSet, skill: str, instruction: str, context: str, reference: str) -> Item:
+    content = json.dumps([instruction, context], ensure_ascii=False)
+    return Item(hashlib.sha256(content.encode()).hexdigest()[:16], item_set, skill, instruction, context, reference)
 
 
 def file_items(path: Path) -> Iterator[Item]:

@@ -7,7 +7,8 @@ from math import isnan
 from typing import Literal
 
 from pacos.evaluate.ballots import Ballot, Pair, Vote
-from pacos.statistics import Interval, krippendorff_alpha, sign_test, wilson, win_rate
+from pacos.evaluate.report import Pairwise, SlotEffect
+from pacos.statistics import krippendorff_alpha, sign_test, wilson, win_rate
 
 Outcome = Literal["decided", "tie", "conflict", "unparsable"]
 
@@ -24,64 +25,45 @@ class Verdict:
     preferred: str | None
 
 
-@dataclass(frozen=True)
-class Pairwise:
-    """A candidate against the baseline; ties count half in `win_rate`, whose 95% interval is Tango's.
-
-    `conflicts` of the ties are items whose two orders disagreed; unparsable items are in none of the other counts.
-    The decisive rate leaves ties out; its interval is Wilson's and its p-value the exact sign test's.
-    """
-
-    wins: int
-    losses: int
-    ties: int
-    unparsable: int
-    conflicts: int
-    win_rate: float
-    interval: Interval
-    decisive_win_rate: float | None
-    decisive_interval: Interval
-    sign_test_p: float
-
-
-@dataclass(frozen=True)
-class SlotEffect:
-    """How often the answer shown first won: the mean over pairs of its share of the pair's decisive votes.
-
-    0.5 is no effect. `votes` counts the decisive votes; the 95% interval is Tango's, over pairs, since a pair's two
-    votes belong together.
-    """
-
-    votes: int
-    first_shown_win_rate: float | None
-    interval: Interval
-
-
-def verdicts_of(ballots: Iterable[Ballot], votes: Mapping[str, Vote]) -> list[Verdict]:
+def verdicts_of(ballots: Iterable[Ballot], votes: Iterable[Vote]) -> list[Verdict]:
     """One verdict a judge and pair: an answer is preferred only where both orders prefer it."""
-    groups: dict[tuple[str, str, tuple[str, ...]], list[Ballot]] = defaultdict(list)
-    for ballot in ballots:
-        groups[ballot.item, ballot.judge, tuple(sorted((ballot.answer_a, ballot.answer_b)))].append(ballot)
-    return [_verdict(both, votes) for _, both in sorted(groups.items(), key=lambda group: group[0])]
+    by_id = {ballot.id: ballot for ballot in ballots}
+    groups: dict[tuple[str, str, tuple[str, ...]], list[Vote]] = defaultdict(list)
+    for vote in sorted(votes, key=lambda vote: vote.ballot):
+        if ballot := by_id.get(vote.ballot):
+            groups[ballot.item, vote.voter, answers_of(ballot)].append(vote)
+    return [_verdict(both, by_id) for _, both in sorted(groups.items(), key=lambda group: group[0])]
 
 
-def _verdict(both: Sequence[Ballot], votes: Mapping[str, Vote]) -> Verdict:
+def answers_of(ballot: Ballot) -> tuple[str, str]:
+    """The two answers in the order of their ids, which is the same for both orders of a pair."""
+    return (min(ballot.answer_a, ballot.answer_b), max(ballot.answer_a, ballot.answer_b))
+
+
+def _verdict(both: Sequence[Vote], by_id: Mapping[str, Ballot]) -> Verdict:
     first, second = both
-    choices = [_choice(ballot, votes[ballot.id]) for ballot in both]
+    preferred = [_preferred(vote, by_id[vote.ballot]) for vote in both]
     outcome: Outcome
-    if "unparsable" in choices:
+    if "unparsable" in preferred:
         outcome = "unparsable"
-    elif choices[0] != choices[1]:
+    elif preferred[0] != preferred[1]:
         outcome = "conflict"
     else:
-        outcome = "tie" if choices[0] == "tie" else "decided"
-    answers = (min(first.answer_a, first.answer_b), max(first.answer_a, first.answer_b))
-    preferred = choices[0] if outcome == "decided" else None
-    return Verdict(first.item, first.judge, answers, (first.id, second.id), outcome, preferred)
+        outcome = "tie" if preferred[0] == "tie" else "decided"
+    ballot = by_id[first.ballot]
+    return Verdict(
+        ballot.item,
+        first.voter,
+        answers_of(ballot),
+        (first.ballot, second.ballot),
+        outcome,
+        preferred[0] if outcome == "decided" else None,
+    )
 
 
-def _choice(ballot: Ballot, vote: Vote) -> str:
-    return {"A": ballot.answer_a, "B": ballot.answer_b}.get(vote.verdict, vote.verdict)
+def _preferred(vote: Vote, ballot: Ballot) -> str:
+    """An answer's id, "tie" or "unparsable"."""
+    return {"A": ballot.answer_a, "B": ballot.answer_b}.get(vote.choice, vote.choice)
 
 
 def pairwise(pairs: Sequence[Pair], verdicts: Iterable[Verdict]) -> Pairwise:
@@ -115,15 +97,16 @@ def pairwise(pairs: Sequence[Pair], verdicts: Iterable[Verdict]) -> Pairwise:
     )
 
 
-def slot_effect(ballots: Iterable[Ballot], votes: Mapping[str, Vote]) -> SlotEffect:
+def slot_effect(ballots: Iterable[Ballot], votes: Iterable[Vote]) -> SlotEffect:
     """The slot effect in one judge's votes on these ballots."""
+    by_id = {ballot.id: ballot for ballot in ballots}
     choices: dict[tuple[str, ...], list[str]] = defaultdict(list)
-    for ballot in ballots:
-        choices[tuple(sorted((ballot.answer_a, ballot.answer_b)))].append(votes[ballot.id].verdict)
+    for vote in votes:
+        choices[answers_of(by_id[vote.ballot])].append(vote.choice)
     balances = [both.count("A") - both.count("B") for both in choices.values() if "A" in both or "B" in both]
     first, second = sum(b > 0 for b in balances), sum(b < 0 for b in balances)
     rate = win_rate(first, second, len(balances) - first - second)
-    num_votes = sum(verdict in ("A", "B") for both in choices.values() for verdict in both)
+    num_votes = sum(choice in ("A", "B") for both in choices.values() for choice in both)
     return SlotEffect(num_votes, rate.rate if balances else None, rate.interval)
 
 

@@ -5,10 +5,9 @@ import math
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from pacos.core.errors import PacosError
 from pacos.core.files import atomic_open, read_json, write_json
@@ -16,6 +15,7 @@ from pacos.core.progress import ProgressBar
 from pacos.core.records import Example, read_examples
 from pacos.generate.defects import CHECKS, cut_short
 from pacos.generate.figures import EDGES, diversity, histogram
+from pacos.generate.report import AuditReport, CheckCount, Finding, NearestBefore, StopAt20
 from pacos.text import Contamination, Novelty, unicode_tokens
 
 THRESHOLD = 0.7
@@ -32,28 +32,6 @@ FILE_MEANING = "“20.” stands nowhere in the file, as if replies were stopped
 CONTAMINATION_MEANING = "gives away a question of an evaluation set"
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What one check found: in record `record`, counted from 1, or, where that is None, in the file as a whole."""
-
-    record: int | None
-    id: str | None
-    check: str
-    evidence: str
-
-
-@dataclass(frozen=True)
-class AuditReport:
-    """How many records of the file each check flags (all checks, in order), and where the findings are."""
-
-    file: str
-    records: int
-    flagged: int
-    checks: Mapping[str, int]
-    findings: Path
-    seconds: float
-
-
 def audit(file: Path, out: Path, against: tuple[Path, ...] = ()) -> AuditReport:
     """Checks every record of an Alpaca-format file; writes `out`/findings.jsonl and `out`/audit.json, prints a table.
 
@@ -67,46 +45,44 @@ def audit(file: Path, out: Path, against: tuple[Path, ...] = ()) -> AuditReport:
     if contamination is not None:
         meanings["contamination"] = CONTAMINATION_MEANING
     meanings["no_20"] = FILE_MEANING
-    pool = _Pool()
+    earlier = _Earlier()
     findings: list[Finding] = []
     with ProgressBar("audit", len(examples), "records") as bar:
         for number, example in enumerate(examples, start=1):
             findings += [
                 Finding(number, example.id, name, evidence)
-                for name, evidence in (*_defects(example), *pool.seen(number, example))
+                for name, evidence in (*_defects(example), *earlier.seen(number, example))
             ]
             if contamination is not None and (match := contamination.find(example)):
                 evidence = f"{match.kind} {match.score:.2f} to {match.file}: {cut_short(match.question)}"
                 findings.append(Finding(number, example.id, "contamination", evidence))
             bar.advance()
     stop = stop_at_20(examples)
-    if stop["evidence"]:
-        findings.append(Finding(None, None, "no_20", str(stop["evidence"])))
-    checks = _counted(findings, meanings)
-    seconds = time.monotonic() - start
+    if stop.evidence:
+        findings.append(Finding(None, None, "no_20", stop.evidence))
+    counts = Counter(finding.check for finding in findings)
+    first = {finding.check: finding for finding in reversed(findings)}
     report = AuditReport(
         file=str(file),
+        against=[str(path) for path in against],
         records=len(examples),
         flagged=len({finding.record for finding in findings if finding.record is not None}),
-        checks={name: check["count"] for name, check in checks.items()},
-        findings=out / "findings.jsonl",
-        seconds=round(seconds, 1),
+        checks={name: CheckCount(counts[name], meaning, first.get(name)) for name, meaning in meanings.items()},
+        stop_at_20=stop,
+        with_input=sum(bool(example.input.strip()) for example in examples),
+        with_link=sum(_LINK.search(example.input) is not None for example in examples),
+        distinct_instructions=len({example.instruction for example in examples}),
+        distinct_outputs=len({example.output for example in examples}),
+        lengths={field: _word_counts(examples, field) for field in ("instruction", "input", "output")},
+        similarities=NearestBefore(EDGES, histogram(earlier.nearest), THRESHOLD),
+        diversity=diversity(examples),
+        seconds=round(time.monotonic() - start, 1),
     )
-    with atomic_open(report.findings) as lines:
+    with atomic_open(out / "findings.jsonl") as lines:
         for finding in findings:
             lines.write(json.dumps(asdict(finding), ensure_ascii=False) + "\n")
-    summary = {
-        "file": report.file,
-        "against": [str(path) for path in against],
-        "records": report.records,
-        "flagged": report.flagged,
-        "checks": checks,
-        "stop_at_20": stop,
-        **_figures(examples, pool.nearest),
-        "seconds": report.seconds,
-    }
-    write_json(out / "audit.json", summary)
-    _print(report, checks, out / "audit.json")
+    write_json(out / "audit.json", asdict(report))
+    _print(report, out)
     return report
 
 
@@ -125,7 +101,7 @@ def _defects(example: Example) -> Iterator[tuple[str, str]]:
             yield check.name, evidence
 
 
-class _Pool:
+class _Earlier:
     """The instructions so far: exact repetitions apart from near ones."""
 
     def __init__(self) -> None:
@@ -154,8 +130,8 @@ class _Pool:
         return [("near_duplicate", f"{score:.2f} to: {cut_short(nearest)}")] if nearest and score > THRESHOLD else []
 
 
-def stop_at_20(examples: Sequence[Example]) -> dict[str, Any]:
-    """How many records hold "18." to "22.", and what their absence at "20." says of how the file was made.
+def stop_at_20(examples: Sequence[Example]) -> StopAt20:
+    """What the numbers around "20." say of how a file was made.
 
     A teacher that was stopped at "20." never wrote it; its neighbours tell how often it should be there.
     """
@@ -174,70 +150,37 @@ def stop_at_20(examples: Sequence[Example]) -> dict[str, Any]:
             f"“20.” is in 0 of {len(examples):,} records; “19.” in {counts[19]:,} and “21.” in {counts[21]:,} lead one "
             f"to expect about {expected:.0f}; that all are missing by chance has a probability of {odds}"
         )
-    return {"records_with": {f"{number}.": count for number, count in counts.items()}, "evidence": evidence}
+    return StopAt20({f"{number}.": count for number, count in counts.items()}, evidence)
 
 
 def _odds(probability: float) -> str:
     return f"{probability:.0e}" if probability > 1e-9 else "less than one in a thousand million"
 
 
-def _counted(findings: Sequence[Finding], meanings: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    counts = Counter(finding.check for finding in findings)
-    samples: dict[str, Finding] = {}
-    for finding in findings:
-        samples.setdefault(finding.check, finding)
-    return {
-        name: {
-            "count": counts[name],
-            "meaning": meaning,
-            "sample": asdict(samples[name]) if name in samples else None,
-        }
-        for name, meaning in meanings.items()
-    }
-
-
-def _figures(examples: Sequence[Example], nearest: Sequence[float]) -> dict[str, Any]:
-    return {
-        "with_input": sum(bool(example.input.strip()) for example in examples),
-        "with_link": sum(_LINK.search(example.input) is not None for example in examples),
-        "distinct_instructions": len({example.instruction for example in examples}),
-        "distinct_outputs": len({example.output for example in examples}),
-        "lengths": {field: _word_counts(examples, field) for field in ("instruction", "input", "output")},
-        "similarities": {
-            "edges": EDGES,
-            "nearest": histogram(nearest),
-            "threshold": THRESHOLD,
-        },
-        "diversity": diversity(examples),
-    }
-
-
-def _word_counts(examples: Sequence[Example], field: str) -> list[list[int]]:
-    """[words, records with so many] in the field; records without any text there are left out."""
+def _word_counts(examples: Sequence[Example], field: str) -> list[tuple[int, int]]:
     counts = Counter(len(getattr(example, field).split()) for example in examples)
-    return [[words, counts[words]] for words in sorted(counts) if words]
+    return [(words, counts[words]) for words in sorted(counts) if words]
 
 
-def _print(report: AuditReport, checks: Mapping[str, Mapping[str, Any]], summary: Path) -> None:
-    width = max(map(len, checks))
+def _print(report: AuditReport, out: Path) -> None:
+    width = max(map(len, report.checks))
     print(f"{'check':<{width}}  records    share  one of them")
-    for name, check in checks.items():
-        sample = check["sample"]
-        whole_file = sample is not None and sample["record"] is None
-        count = "file" if whole_file else f"{check['count']:,}"
-        share = _share(check["count"] / report.records) if check["count"] and not whole_file else ""
-        print(f"{name:<{width}}  {count:>7}  {share:>7}  {_shown(sample)}".rstrip())
+    for name, check in report.checks.items():
+        whole_file = check.sample is not None and check.sample.record is None
+        count = "file" if whole_file else f"{check.count:,}"
+        share = _share(check.count / report.records) if check.count and not whole_file else ""
+        print(f"{name:<{width}}  {count:>7}  {share:>7}  {_shown(check.sample)}".rstrip())
     flagged = report.flagged / report.records
     print(f"\n{report.flagged:,} of {report.records:,} records flagged ({flagged:.2%}), in {report.seconds:.1f} s")
-    print(report.findings, summary, sep="\n")
+    print(out / "findings.jsonl", out / "audit.json", sep="\n")
 
 
 def _share(share: float) -> str:
     return f"{share:.2%}" if share >= 0.0001 else "<0.01%"
 
 
-def _shown(sample: Mapping[str, Any] | None) -> str:
+def _shown(sample: Finding | None) -> str:
     if sample is None:
         return ""
-    text = cut_short("".join(c if c.isprintable() else " " for c in " ".join(sample["evidence"].split())), 70)
-    return text if sample["record"] is None else f"{sample['record']}: {text}"
+    text = cut_short("".join(c if c.isprintable() else " " for c in " ".join(sample.evidence.split())), 70)
+    return text if sample.record is None else f"{sample.record}: {text}"

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from pacos import __version__
+from pacos.asking import Totals
 from pacos.core.recipe import Recipe
 from pacos.core.records import Example
 from pacos.generate.audit import stop_at_20
 from pacos.generate.defects import CHECKS
 from pacos.generate.filters import MEANINGS
 from pacos.generate.inputs import evaluation_sets
-from pacos.generate.ledger import Totals
 from pacos.generate.modes import MODES
 from pacos.generate.pool import CONTAMINATED, Pool
 from pacos.text.contamination import RUN_TOKENS
@@ -163,7 +163,7 @@ def _defects(examples: list[Example]) -> str:
         f"Found nowhere: {none}." if none else "",
         f"{len(examples) - len(questions):,} records repeat the instruction and input of an earlier one; "
         f"{len(examples) - len(outputs):,} have the very output of an earlier one.",
-        stop_at_20(examples)["evidence"],
+        stop_at_20(examples).evidence,
     ]
     return "\n\n".join(line for line in lines if line)
 

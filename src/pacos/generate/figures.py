@@ -3,12 +3,12 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 
 from pacos.core.records import Example
 from pacos.generate.pool import Kept
+from pacos.generate.report import Diversity, ObjectCount, Similarities, VerbCount
 
 NUM_BINS = 20
 EDGES = [edge / NUM_BINS for edge in range(NUM_BINS + 1)]
@@ -78,7 +78,7 @@ def _command(sentence: str) -> tuple[str, str] | None:
     return (words[0], object_) if object_ else None
 
 
-def diversity(examples: Iterable[Example], num_verbs: int = 20, num_objects: int = 4) -> dict[str, Any]:
+def diversity(examples: Iterable[Example], num_verbs: int = 20, num_objects: int = 4) -> Diversity:
     """The most frequent verbs with their most frequent objects, as in figure 2 of Self-Instruct."""
     pairs: Counter[tuple[str, str]] = Counter()
     questions = total = 0
@@ -91,22 +91,14 @@ def diversity(examples: Iterable[Example], num_verbs: int = 20, num_objects: int
     for (verb, _), count in pairs.items():
         verbs[verb] += count
     top = [
-        {"verb": verb, "count": count, "objects": _top_objects(pairs, verb, num_objects)}
-        for verb, count in verbs.most_common(num_verbs)
+        VerbCount(verb, count, _top_objects(pairs, verb, num_objects)) for verb, count in verbs.most_common(num_verbs)
     ]
-    return {
-        "instructions": total,
-        "questions": questions,
-        "with_verb_and_object": pairs.total(),
-        "distinct_verbs": len(verbs),
-        "distinct_pairs": len(pairs),
-        "verbs": top,
-    }
+    return Diversity(total, questions, pairs.total(), len(verbs), len(pairs), top)
 
 
-def _top_objects(pairs: Counter[tuple[str, str]], verb: str, number: int) -> list[dict[str, Any]]:
+def _top_objects(pairs: Counter[tuple[str, str]], verb: str, number: int) -> list[ObjectCount]:
     of_verb = Counter({object_: count for (v, object_), count in pairs.items() if v == verb})
-    return [{"object": object_, "count": count} for object_, count in of_verb.most_common(number)]
+    return [ObjectCount(object_, count) for object_, count in of_verb.most_common(number)]
 
 
 def histogram(scores: Sequence[float]) -> list[int]:
@@ -117,17 +109,14 @@ def histogram(scores: Sequence[float]) -> list[int]:
     return counts
 
 
-def similarities(kept: Sequence[Kept]) -> dict[str, Any]:
+def similarities(kept: Sequence[Kept]) -> Similarities:
     """Histograms over 0 to 1 of ROUGE-L to the nearest text so far, and to the nearest seed task."""
-    values = {"nearest": [k.similarity for k in kept], "nearest_seed": [k.seed_similarity for k in kept]}
-    return {
-        "edges": EDGES,
-        **{name: histogram(scores) for name, scores in values.items()},
-    }
+    nearest, of_seeds = [k.similarity for k in kept], [k.seed_similarity for k in kept]
+    return Similarities(EDGES, histogram(nearest), histogram(of_seeds))
 
 
-def yield_over_time(kept_after_reply: Sequence[int], num_points: int = 100) -> list[list[int]]:
-    """[replies judged, examples kept] at up to `num_points` moments, the last one included."""
+def yield_over_time(kept_after_reply: Sequence[int], num_points: int = 100) -> list[tuple[int, int]]:
+    """(replies judged, examples kept) at up to `num_points` moments, the last one included."""
     total = len(kept_after_reply)
     moments = sorted({round((point + 1) * total / num_points) for point in range(num_points)} - {0}) if total else []
-    return [[moment, kept_after_reply[moment - 1]] for moment in moments]
+    return [(moment, kept_after_reply[moment - 1]) for moment in moments]

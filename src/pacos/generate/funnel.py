@@ -12,9 +12,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from pacos.asking import Budget
 from pacos.core.progress import PLAIN_LINE_EVERY_SECONDS
 from pacos.engines import Reply
-from pacos.engines.budget import Budget
 from pacos.generate.pool import Pool
 
 FORECAST_AFTER_REPLIES = 50

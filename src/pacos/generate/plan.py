@@ -3,10 +3,10 @@
 import random
 from collections.abc import Sequence
 
+from pacos.asking import Call, call_key
 from pacos.core.recipe import EngineTable
 from pacos.core.records import SeedTask
 from pacos.engines import Request, Sampling
-from pacos.generate.ledger import Call, call_key
 from pacos.generate.modes import Mode
 from pacos.generate.pool import Pool
 from pacos.generate.prompts import build_prompt

@@ -5,10 +5,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pacos.asking import Call
 from pacos.core.records import Example, SeedTask
 from pacos.engines import Reply
 from pacos.generate.filters import first_broken
-from pacos.generate.ledger import Call
 from pacos.generate.modes import Mode
 from pacos.generate.parser import Block
 from pacos.text import Contamination, Novelty
@@ -121,10 +121,10 @@ class Pool:
         self.num_replies += 1
         self.replies_since_kept = 0 if len(self.kept) > before else self.replies_since_kept + 1
         self.kept_after_reply.append(len(self.kept))
-        self.skip()
+        self.close_request()
 
-    def skip(self) -> None:
-        """The next request is over; alone, it is one that got no reply."""
+    def close_request(self) -> None:
+        """The next request in order is over: judged, or given up without a reply."""
         self._num_tasks_after.append(len(self._tasks))
 
     def _judge(self, block: Block, origin: Origin) -> None:

@@ -2,70 +2,39 @@
 
 import asyncio
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
+from pacos.asking import Asking, Budget, Ledger, Totals
 from pacos.core.errors import PacosError
 from pacos.core.files import write_text
 from pacos.core.recipe import Recipe
-from pacos.core.run_folder import RunFolder, Stage
+from pacos.core.run_folder import OpenStage, RunFolder
 from pacos.engines import Engine, open_engine
-from pacos.engines.budget import Budget
-from pacos.generate.asking import Asking
 from pacos.generate.datasheet import write_datasheet
 from pacos.generate.figures import diversity, similarities, yield_over_time
+from pacos.generate.filling import Filling
 from pacos.generate.funnel import Funnel
 from pacos.generate.inputs import Inputs, input_paths, read_inputs
-from pacos.generate.ledger import Ledger, Totals
 from pacos.generate.modes import MODES, Mode
 from pacos.generate.outputs import OUTPUTS, write_dataset, write_rejected
 from pacos.generate.plan import Plan
 from pacos.generate.pool import Pool
+from pacos.generate.report import GenerateReport, read
 
 # The Batch API takes no more at once.
 MOST_IN_A_BATCH = 50_000
 
 
-@dataclass(frozen=True)
-class GenerateReport:
-    """What was asked for, what came of it and what it cost.
-
-    `asked` counts tasks, `parsed` the examples found in the replies; parsed = kept + the sum of `rejected`.
-    `unseen_usd` is the most that attempts without an answer may have cost beside `usd`.
-    """
-
-    asked: int
-    parsed: int
-    kept: int
-    rejected: dict[str, int]
-    usd: float
-    unseen_usd: float
-    usd_per_example: float
-    seconds: float
-    seconds_per_example: float
-    requests: int
-    prompt_tokens: int
-    completion_tokens: int
-    teacher: str
-    mode: str
-    seed_tasks: int
-    with_input: int
-    yield_over_time: list[list[int]]
-    similarities: dict[str, Any]
-    diversity: dict[str, Any]
-
-
-def run(recipe: Recipe, run: RunFolder) -> GenerateReport:
+def run(recipe: Recipe, run_folder: RunFolder) -> GenerateReport:
     """Fills `generate/` of the run folder with `generate.num_examples` examples, or goes on where it stopped.
 
     Raises PacosError where an input cannot be read, the teacher fails or gives nothing to keep, or the budget is used
     up; every reply that arrived is in `ledger.sqlite` then, and the same command goes on from there.
     """
     table, mode = recipe.generate, MODES[recipe.generate.mode]
-    with run.stage("generate", ("teacher", "generate"), input_paths(recipe)) as stage:
+    with run_folder.stage("generate", input_paths(recipe)) as stage:
         if stage.done:
-            report = _finished(stage)
+            report = read(stage.folder)
             print(f"generate: all is done: {report.kept:,} examples in {stage.folder / 'dataset.json'}")
             return report
         _refuse_impossible(recipe, mode)
@@ -73,11 +42,11 @@ def run(recipe: Recipe, run: RunFolder) -> GenerateReport:
         pool = Pool(mode, inputs.seed_tasks, table.num_examples, table.similarity_threshold, inputs.contamination)
         plan = Plan(mode, inputs.head, inputs.seed_tasks, recipe.teacher, table.seed, pool)
         teacher = open_engine(recipe.teacher, role="teacher", seed=table.seed, folder=stage.folder)
-        with closing(Ledger(stage.folder / "ledger.sqlite", teacher.name)) as ledger:
+        with closing(Ledger(stage.folder / "ledger.sqlite", "teacher", teacher.name)) as ledger:
             _fill(recipe, stage, teacher, plan, pool, ledger)
-            totals, teachers = ledger.totals(), ledger.teachers()
+            totals, servers = ledger.totals(), ledger.servers()
         report = _report(recipe, inputs, pool, totals)
-        write_dataset(stage.folder, pool.kept, plan, teachers, report.mode)
+        write_dataset(stage.folder, pool.kept, plan, servers, report.mode)
         _write(recipe, stage, pool, report, totals)
         _print(report, stage.folder)
         return report
@@ -91,28 +60,19 @@ def _refuse_impossible(recipe: Recipe, mode: Mode) -> None:
         )
 
 
-def _finished(stage: Stage) -> GenerateReport:
-    try:
-        return GenerateReport(**stage.report())
-    except TypeError:
-        raise PacosError(
-            f"{stage.folder / 'report.json'}: not a generate report of this version of pacos; the data beside it is as "
-            "it was. Give --run another folder, or use the version that made it."
-        ) from None
-
-
-def _fill(recipe: Recipe, stage: Stage, teacher: Engine, plan: Plan, pool: Pool, ledger: Ledger) -> None:
-    spent = ledger.totals()
-    budget = Budget("teacher", recipe.teacher, spent.usd, spent.unseen_usd)
+def _fill(recipe: Recipe, stage: OpenStage, teacher: Engine, plan: Plan, pool: Pool, ledger: Ledger) -> None:
+    table, spent = recipe.teacher, ledger.totals()
+    budget = Budget("teacher", table, spent.usd, spent.unseen_usd)
     # Some wait to be sent again, and leave their places to others.
-    most_in_flight = MOST_IN_A_BATCH if recipe.teacher.batch else 2 * recipe.teacher.concurrency
+    most_in_flight = MOST_IN_A_BATCH if table.batch else 2 * table.concurrency
     with Funnel(pool, recipe.generate.num_examples, budget) as funnel:
-        asking = Asking(teacher, most_in_flight, recipe.teacher.batch, plan, ledger, budget, pool, funnel.update)
+        filling = Filling(plan, pool, funnel.update)
+        asking = Asking("teacher", teacher, table, ledger, budget, filling, most_in_flight)
         try:
             asking.replay()
             funnel.replayed()
             stage.log("asking", replayed=pool.num_replies, kept=len(pool.kept))
-            asyncio.run(asking.fill())
+            asyncio.run(asking.ask())
         except PacosError:
             # Whoever has to find out what is wrong with a teacher needs to see what it wrote; but what went wrong
             # first, such as a full disk, is what is said.
@@ -137,7 +97,7 @@ def _report(recipe: Recipe, inputs: Inputs, pool: Pool, totals: Totals) -> Gener
         requests=totals.replies,
         prompt_tokens=totals.prompt_tokens,
         completion_tokens=totals.completion_tokens,
-        teacher=" and ".join(totals.teachers),
+        teacher=" and ".join(totals.servers),
         mode=recipe.generate.mode,
         seed_tasks=len(inputs.seed_tasks),
         with_input=sum(bool(example.input) for example in examples),
@@ -147,12 +107,12 @@ def _report(recipe: Recipe, inputs: Inputs, pool: Pool, totals: Totals) -> Gener
     )
 
 
-def _write(recipe: Recipe, stage: Stage, pool: Pool, report: GenerateReport, totals: Totals) -> None:
+def _write(recipe: Recipe, stage: OpenStage, pool: Pool, report: GenerateReport, totals: Totals) -> None:
     write_rejected(stage.folder, pool.rejected)
     seeds = recipe.generate.seed_tasks or "pacos's own seed tasks"
     datasheet = write_datasheet(recipe, report.teacher, seeds, report.seed_tasks, pool, totals)
     write_text(stage.folder / "datasheet.md", datasheet)
-    stage.finish(asdict(report), OUTPUTS)
+    stage.finish(report, OUTPUTS)
 
 
 def _print(report: GenerateReport, folder: Path) -> None:

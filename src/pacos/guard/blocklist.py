@@ -5,9 +5,9 @@ import re
 import tomllib
 from pathlib import Path
 
+from pacos.guard.moderation import ModerationResult
 from pacos.guard.normalise import SENTENCE_END, Normaliser
 from pacos.guard.patterns import compile_pattern, pattern_words
-from pacos.guard.types import ModerationResult
 
 BLOCKLIST = Path(__file__).parent / "blocklist.toml"
 

@@ -1,6 +1,5 @@
 """A student that is adapters beside its base becomes one whole model, which is what a release gives away."""
 
-import importlib
 import shutil
 from pathlib import Path
 
@@ -19,8 +18,9 @@ def has_adapters(student: Path) -> bool:
 def merge_adapters(student: Path, target: Path) -> None:
     """Writes base and adapters as one checkpoint in fp32; PacosError without peft or without the base."""
     try:
-        peft = importlib.import_module("peft")
-        model = peft.AutoPeftModelForCausalLM.from_pretrained(str(student)).merge_and_unload()
+        from peft import AutoPeftModelForCausalLM
+
+        model = AutoPeftModelForCausalLM.from_pretrained(str(student)).merge_and_unload()
     except ImportError:
         raise PacosError(f"{student}: merging adapters needs peft; pip install 'pacos[lora]'.") from None
     except (OSError, ValueError) as error:

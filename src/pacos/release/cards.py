@@ -1,12 +1,13 @@
 """The model card and, for data from elsewhere, the datasheet: only what was measured or stands in a file."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pacos.core.recipe import Recipe
+from pacos.evaluate.report import EvaluateReport
+from pacos.generate.report import GenerateReport
+from pacos.train.report import TrainReport
 
 LICENCE_LINE = re.compile(r"^license:\s*['\"]?([^'\"\n]+)", re.MULTILINE | re.IGNORECASE)
 
@@ -16,9 +17,9 @@ class Facts:
     """What the cards are filled from; `generate` and `evaluate` are None where that stage did not run."""
 
     recipe: Recipe
-    generate: Mapping[str, Any] | None
-    train: Mapping[str, Any]
-    evaluate: Mapping[str, Any] | None
+    generate: GenerateReport | None
+    train: TrainReport
+    evaluate: EvaluateReport | None
     dataset_sha256: str
     base_licence: str | None
     has_weights_diff: bool
@@ -88,30 +89,30 @@ def _data(facts: Facts) -> str:
             f"`{facts.recipe.train.dataset}` (SHA-256 `{facts.dataset_sha256}`), not made by this run and not part of "
             "this release. See DATASHEET.md."
         )
-    report, rejected = facts.generate, sum(facts.generate["rejected"].values())
+    report, rejected = facts.generate, sum(facts.generate.rejected.values())
     return (
-        f"{report['kept']:,} examples made by the `{facts.recipe.teacher.engine}` teacher: {report['asked']:,} asked "
-        f"for, {report['parsed']:,} parsed, {rejected:,} rejected. They are in data/; see DATASHEET.md."
+        f"{report.kept:,} examples made by the `{facts.recipe.teacher.engine}` teacher: {report.asked:,} asked "
+        f"for, {report.parsed:,} parsed, {rejected:,} rejected. They are in data/; see DATASHEET.md."
     )
 
 
 def _training(facts: Facts) -> str:
     table, report = facts.recipe.train, facts.train
     rows = {
-        "examples": f"{report['examples']:,}",
+        "examples": f"{report.examples:,}",
         "epochs": table.num_epochs,
-        "optimizer steps": f"{report['steps']:,}",
+        "optimizer steps": f"{report.steps:,}",
         "examples a step": table.batch_size,
         "peak learning rate": f"{table.learning_rate:g}, cosine, {table.warmup_ratio:.0%} warm-up",
         "longest example": f"{table.max_length} tokens",
-        "mode, precision, optimizer": f"{table.mode}, {report['precision']}, {report['optimizer']}",
-        "tokens trained on": f"{report['real_tokens']:,}",
-        "final loss": f"{report['final_loss']:.4f}",
-        "time": f"{report['seconds']:,.0f} s",
+        "mode, precision, optimizer": f"{table.mode}, {report.precision}, {report.optimizer}",
+        "tokens trained on": f"{report.real_tokens:,}",
+        "final loss": f"{report.final_loss:.4f}",
+        "time": f"{report.seconds:,.0f} s",
         "weights' SHA-256": f"`{facts.weights_sha256}`",
     }
     if table.lora:
-        trained = f"{report['trained_parameters']:,} parameters"
+        trained = f"{report.trained_parameters:,} parameters"
         rows["adapters"] = f"LoRA of rank {table.lora.rank}, alpha {table.lora.alpha}: {trained}, merged into the base"
     return "\n".join(f"| {name} | {value} |" for name, value in rows.items())
 
@@ -121,43 +122,44 @@ def _evaluation(facts: Facts) -> str:
     if not report:
         return "Not evaluated."
     lines = [
-        f"On {report['items']:,} held-out items; 95% intervals in brackets.",
+        f"On {report.items:,} held-out items; 95% intervals in brackets.",
         "",
-        "| measure | " + " | ".join(report["exact_match"]) + " |",
-        "|-|" + "-|" * len(report["exact_match"]),
+        "| measure | " + " | ".join(report.exact_match) + " |",
+        "|-|" + "-|" * len(report.exact_match),
     ]
-    for name, key in (("exact match", "exact_match"), ("exact match, harder items", "exact_match_harder")):
-        rates, intervals = report[key], report[f"{key}_intervals"]
-        if all(rate is not None for rate in rates.values()):
-            cells = [_estimate(rate, intervals[label]) for label, rate in rates.items()]
+    for name, rates, intervals in (
+        ("exact match", report.exact_match, report.exact_match_intervals),
+        ("exact match, harder items", report.exact_match_harder, report.exact_match_harder_intervals),
+    ):
+        cells = [
+            _estimate(rate, ends) for label, rate in rates.items() if rate is not None and (ends := intervals[label])
+        ]
+        if cells:
             lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join([*lines, "", *_comparisons(report)])
 
 
-def _comparisons(report: Mapping[str, Any]) -> list[str]:
-    judges = ", ".join(f"`{judge}`" for judge in report["judges"])
-    lines = []
-    for label, sets in report["comparisons"].items():
-        compared = sets["main"]
-        lines.append(
-            f"Blind, in both orders, judged by {judges}: {label} against {report['baseline']} won {compared['wins']}, "
-            f"lost {compared['losses']}, tied {compared['ties']}, {compared['unparsable']} without a readable verdict; "
-            f"win rate, ties as half, {_estimate(compared['win_rate'], compared['interval'])}."
-        )
-    return lines
+def _comparisons(report: EvaluateReport) -> list[str]:
+    judges = ", ".join(f"`{judge}`" for judge in report.judges)
+    return [
+        f"Blind, in both orders, judged by {judges}: {label} against {report.baseline} won {compared.main.wins}, lost "
+        f"{compared.main.losses}, tied {compared.main.ties}, {compared.main.unparsable} without a readable verdict; "
+        f"win rate, ties as half, {_estimate(compared.main.win_rate, compared.main.interval)}."
+        for label, compared in report.comparisons.items()
+    ]
 
 
-def _estimate(rate: float, interval: list[float]) -> str:
+def _estimate(rate: float, interval: tuple[float, float]) -> str:
     return f"{rate:.1%} [{interval[0] * 100:.1f}, {interval[1] * 100:.1f}]"
 
 
 def _limits(facts: Facts) -> str:
     lines = []
     report = facts.evaluate
-    rate = report["exact_match"].get("student") if report else None
+    rate = report.exact_match.get("student") if report else None
     if rate is not None:
         lines.append(f"- It got {1 - rate:.1%} of the held-out items wrong; they are of the kinds it was trained on.")
-    if report and any(judge.startswith("builtin:") for judge in report["judges"]):
+    if report and any(judge.startswith("builtin:") for judge in report.judges):
         lines.append("- The builtin judge is a set of rules, no person and no language model.")
     if facts.generate and facts.recipe.teacher.engine == "builtin":
         lines.append(

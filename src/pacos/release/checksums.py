@@ -36,8 +36,12 @@ def read_sums(folder: Path) -> dict[str, str]:
     sums = {}
     for number, line in enumerate(read_text(path, "release's checksums").splitlines(), start=1):
         match = LINE.fullmatch(line)
-        if not match:
-            raise PacosError(f"{path}:{number}: not a line of SHA256SUMS; the release is damaged. Fetch it again.")
+        # Of two lines for one file, a reader of this dict would see one alone.
+        if not match or match.group(2) in sums:
+            raise PacosError(
+                f"{path}:{number}: not a line of SHA256SUMS, or a second one for its file; the release is damaged. "
+                "Fetch it again."
+            )
         sums[match.group(2)] = match.group(1)
     return sums
 

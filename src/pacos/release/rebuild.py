@@ -11,9 +11,9 @@ from pacos.core.errors import PacosError
 from pacos.core.files import sha256_file, write_error
 from pacos.core.progress import ProgressBar
 from pacos.release.bits import convert, decode
-from pacos.release.checkpoint import Tensor, blocks, local_folder, parse_header, tensors_in
 from pacos.release.checksums import check_sums, copy_file, read_sums
 from pacos.release.manifest import FileDiff, TensorDiff, read_manifest
+from pacos.release.safetensors_files import Tensor, blocks, local_folder, parse_header, tensors_in
 
 
 def rebuild(release_dir: Path, base: str, out: Path) -> None:

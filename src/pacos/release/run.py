@@ -2,56 +2,48 @@
 
 import shutil
 import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
+import pacos.evaluate.report
+import pacos.generate.report
+import pacos.train.report
 from pacos.core.errors import PacosError
-from pacos.core.files import read_json, sha256_file, write_text
+from pacos.core.files import sha256_file, write_text
 from pacos.core.models import weights_sha256
 from pacos.core.recipe import Recipe
 from pacos.core.run_folder import RunFolder
+from pacos.core.stages import STAGES
 from pacos.release.adapters import has_adapters, merge_adapters
 from pacos.release.cards import Facts, datasheet_of_given_data, licence_of, model_card
-from pacos.release.checkpoint import local_folder, weight_files
 from pacos.release.checksums import copy_file, read_sums, write_sums
+from pacos.release.report import ReleaseReport, read
+from pacos.release.safetensors_files import local_folder, weight_files
 from pacos.release.weights_diff import write_weights_diff
 
 PARTS = ("model", "data", "weights_diff", "DATASHEET.md", "MODEL_CARD.md")
 
 
-@dataclass(frozen=True)
-class ReleaseReport:
-    """What was made; sizes in bytes, `weights_diff_bytes` None where the base has no safetensors to compare with."""
-
-    files: int
-    bytes: int
-    weights_bytes: int
-    weights_diff_bytes: int | None
-    seconds: float
-
-
-def run(recipe: Recipe, run: RunFolder) -> ReleaseReport:
+def run(recipe: Recipe, run_folder: RunFolder) -> ReleaseReport:
     """Writes release/ from the run's finished stages; a finished release is only read."""
     started = time.monotonic()
-    student = run.finished("train") / "model"
-    inputs = tuple(run.path / stage / "done.json" for stage in ("generate", "train", "evaluate"))
-    if not run.is_done("release"):
+    student = run_folder.finished("train") / "model"
+    inputs = tuple(run_folder.path / name / "done.json" for name in STAGES if name != "release")
+    if not run_folder.is_done("release"):
         # One that was stopped is made anew: what it read may be more by now, such as an evaluation.
-        shutil.rmtree(run.path / "release", ignore_errors=True)
-    with run.stage("release", (), inputs) as stage:
+        shutil.rmtree(run_folder.path / "release", ignore_errors=True)
+    with run_folder.stage("release", inputs) as stage:
         if stage.done:
             print(f"release: done before, see {stage.folder}")
-            return ReleaseReport(**stage.report())
+            return read(stage.folder)
         _copy_model(student, stage.folder / "model")
         student = stage.folder / "model"
         base = _write_difference(recipe.train.base, student, stage.folder / "weights_diff")
-        facts = _facts(recipe, run, base, student)
-        _write_data(facts, run, stage.folder)
+        facts = _facts(recipe, run_folder, base, student)
+        _write_data(facts, run_folder.path / "generate", stage.folder)
         write_text(stage.folder / "MODEL_CARD.md", model_card(facts))
         write_sums(stage.folder, PARTS)
         report = _report(stage.folder, student, started)
-        stage.finish(asdict(report), (*(part for part in PARTS if (stage.folder / part).exists()), "SHA256SUMS"))
+        stage.finish(report, (*(part for part in PARTS if (stage.folder / part).exists()), "SHA256SUMS"))
         _print(report, stage.folder)
         return report
 
@@ -76,13 +68,15 @@ def _write_difference(base: str, student: Path, folder: Path) -> Path | None:
     return source
 
 
-def _facts(recipe: Recipe, run: RunFolder, base: Path | None, model: Path) -> Facts:
-    dataset = Path(recipe.train.dataset) if recipe.train.dataset else run.finished("generate") / "dataset.json"
+def _facts(recipe: Recipe, run_folder: RunFolder, base: Path | None, model: Path) -> Facts:
+    folder, given = run_folder.path, recipe.train.dataset
+    dataset = Path(given) if given else run_folder.finished("generate") / "dataset.json"
+    evaluated = (folder / "evaluate" / "done.json").exists()
     return Facts(
         recipe=recipe,
-        generate=None if recipe.train.dataset else _stage_report(run, "generate"),
-        train=read_json(run.path / "train" / "report.json", "stage report"),
-        evaluate=_stage_report(run, "evaluate"),
+        generate=None if given else pacos.generate.report.read(folder / "generate"),
+        train=pacos.train.report.read(folder / "train"),
+        evaluate=pacos.evaluate.report.read(folder / "evaluate") if evaluated else None,
         dataset_sha256=sha256_file(dataset),
         base_licence=licence_of(local_folder(recipe.train.base)),
         has_weights_diff=base is not None,
@@ -90,21 +84,13 @@ def _facts(recipe: Recipe, run: RunFolder, base: Path | None, model: Path) -> Fa
     )
 
 
-def _stage_report(run: RunFolder, stage: str) -> dict[str, Any] | None:
-    if not (run.path / stage / "done.json").exists():
-        return None
-    report: dict[str, Any] = read_json(run.path / stage / "report.json", "stage report")
-    return report
-
-
-def _write_data(facts: Facts, run: RunFolder, folder: Path) -> None:
+def _write_data(facts: Facts, generated: Path, folder: Path) -> None:
     """The run's own data and its datasheet, or what is known of data that was given."""
     if facts.generate is None:
         given = facts.recipe.train.dataset
-        sheet = datasheet_of_given_data(given, facts.dataset_sha256, facts.train["examples"])
+        sheet = datasheet_of_given_data(given, facts.dataset_sha256, facts.train.examples)
         write_text(folder / "DATASHEET.md", sheet)
         return
-    generated = run.path / "generate"
     for name in ("dataset.json", "dataset.jsonl"):
         copy_file(generated / name, folder / "data" / name)
     copy_file(generated / "datasheet.md", folder / "DATASHEET.md")

@@ -8,9 +8,9 @@ from typing import IO
 from pacos.core.files import atomic_open
 from pacos.core.progress import ProgressBar
 from pacos.release.bits import convert, encode
-from pacos.release.checkpoint import Tensor, blocks, read_weight_file, tensors_in, weight_files
 from pacos.release.checksums import copy_file
 from pacos.release.manifest import FORMAT, FileDiff, Manifest, TensorDiff
+from pacos.release.safetensors_files import Tensor, blocks, read_weight_file, tensors_in, weight_files
 
 BLOCK_UNITS = 1 << 22
 # A student saved untied is compared with what its base ties the missing tensor to.

@@ -14,12 +14,11 @@ from pydantic_core import PydanticCustomError
 from starlette.responses import RedirectResponse, Response
 
 from pacos.engines import Message, Sampling
-from pacos.serve.answers import Answers, End, Piece
-from pacos.serve.model import ServedModel
-from pacos.serve.store import Report, Store
-from pacos.serve.visitors import Visitors
+from pacos.serve.answering import Answers, End, Piece
+from pacos.serve.reports import ReportBox
 from pacos.web.markdown import render_blocks
 from pacos.web.pages import Pages
+from pacos.web.people import Limit, People
 from pacos.web.streams import PieceResponse, while_connected
 
 MAX_QUESTION_CHARACTERS = 4000
@@ -78,10 +77,17 @@ class ChatPage:
     """The routes of the page, beside the API and over the same request path."""
 
     def __init__(
-        self, answers: Answers, model: ServedModel, visitors: Visitors, store: Store, pages: Pages, watermark: bool
+        self,
+        answers: Answers,
+        people: People,
+        questions: Limit,
+        reports: ReportBox,
+        pages: Pages,
+        watermark: bool,
     ) -> None:
-        self.answers, self.model, self.visitors, self.store = answers, model, visitors, store
-        self.pages, self.watermark = pages, watermark
+        self.answers, self.model, self.people, self.pages = answers, answers.model, people, pages
+        self.questions, self.reports, self.watermark = questions, reports, watermark
+        self.report_limit = Limit(session=(5, 2), address=(15, 6))
 
     def router(self) -> APIRouter:
         """The routes."""
@@ -96,7 +102,7 @@ class ChatPage:
 
     def show(self, request: Request) -> Response:
         """The chat, or the terms where they have not been accepted."""
-        if not self.visitors.has_accepted(request):
+        if not self.people.has_accepted(request):
             return self._terms_page(accepted=False)
         return self.pages.render(
             "chat.html",
@@ -109,21 +115,22 @@ class ChatPage:
 
     def show_terms(self, request: Request) -> Response:
         """The terms, to read again."""
-        return self._terms_page(accepted=self.visitors.has_accepted(request))
+        return self._terms_page(accepted=self.people.has_accepted(request))
 
     def _terms_page(self, accepted: bool) -> Response:
-        return self.pages.render("terms.html", model=self.model, terms=self.visitors.terms, accepted=accepted)
+        return self.pages.render("terms.html", model=self.model, terms=self.people.terms, accepted=accepted)
 
     def accept_terms(self, request: Request) -> Response:
         """Takes the acceptance and goes on to the chat."""
         response = RedirectResponse("/", 303)
-        self.visitors.accept(request, response)
+        self.questions.take_from_address(request)
+        self.people.record_acceptance(request, response)
         return response
 
     async def ask(self, question: ChatQuestion, request: Request) -> Response:
         """Streams the answer as one JSON object a line: pieces, then the end."""
-        await asyncio.to_thread(self.visitors.require_terms, request)
-        self.visitors.limit_page(request)
+        await asyncio.to_thread(self.people.require_terms, request)
+        self.questions.take(request)
         messages = tuple(Message(turn.role, turn.content) for turn in question.messages)
         answer = self.answers.answer(messages, PAGE_SAMPLING)
         await while_connected(request.receive, anext(answer))
@@ -158,17 +165,10 @@ class ChatPage:
 
     def report(self, form: ReportForm, request: Request) -> dict[str, int]:
         """Stores a report and returns its number."""
-        self.visitors.require_terms(request)
-        self.visitors.limit_reports(request)
-        report = Report(
-            reason=form.reason,
-            details=form.details,
-            consent=form.consent,
-            transcript=[turn.model_dump() for turn in form.transcript] if form.consent else None,
-            model=self.model.name,
-            model_sha256=self.model.sha256,
-        )
-        return {"id": self.store.add_report(report)}
+        self.people.require_terms(request)
+        self.report_limit.take(request)
+        transcript = [turn.model_dump() for turn in form.transcript] if form.consent else None
+        return {"id": self.reports.add(self.model, form.reason, form.details, transcript)}
 
 
 def _changed(before: list[str], after: list[str]) -> list[tuple[int, str]]:

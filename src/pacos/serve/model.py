@@ -49,8 +49,8 @@ class ServedModel:
         heard = self.heard(messages)
         if self.takes_conversation or len(heard) > 1:
             return heard
-        instruction, _, input = heard[0].content.strip().partition("\n\n")
-        return render_prompt(instruction.strip(), input.strip())
+        instruction, _, given = heard[0].content.strip().partition("\n\n")
+        return render_prompt(instruction.strip(), given.strip())
 
 
 def find_model(run_path: Path, model: str) -> ServedModel:

@@ -12,10 +12,11 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from pacos.engines import Sampling
-from pacos.serve.answers import Answers, End, Piece, RefusalError
-from pacos.serve.model import Prompt, ServedModel
+from pacos.serve.answering import Answers, End, Piece
+from pacos.serve.model import Prompt
 from pacos.serve.shapes import LEGACY_DEFAULT_MAX_TOKENS, MAX_TOKENS, ChatBody, CompletionBody, SamplingBody, Shape
-from pacos.serve.visitors import Visitors
+from pacos.web.error_shape import RefusalError
+from pacos.web.people import Limit, People
 from pacos.web.streams import PieceResponse, while_connected
 
 Answer = AsyncGenerator[Piece | End, None]
@@ -24,8 +25,8 @@ Answer = AsyncGenerator[Piece | End, None]
 class OpenAiApi:
     """Translates between OpenAI's shapes and the one request path."""
 
-    def __init__(self, answers: Answers, model: ServedModel, visitors: Visitors) -> None:
-        self.answers, self.model, self.visitors = answers, model, visitors
+    def __init__(self, answers: Answers, people: People, questions: Limit) -> None:
+        self.answers, self.model, self.people, self.questions = answers, answers.model, people, questions
 
     def router(self) -> APIRouter:
         """The routes."""
@@ -61,10 +62,10 @@ class OpenAiApi:
         self, request: Request, body: SamplingBody, shape: Shape, question: Prompt, sampling: Sampling
     ) -> Response:
         self._require_model(body.model)
-        self.visitors.limit_api(request)
+        self.questions.take_from_address(request)
         # A browser names the page that asks. Its reader has to have accepted the terms; programs have none to show.
         if "origin" in request.headers or "sec-fetch-site" in request.headers:
-            await asyncio.to_thread(self.visitors.require_terms, request)
+            await asyncio.to_thread(self.people.require_terms, request)
         answer = self.answers.answer(question, sampling)
         if body.stream:
             first = await while_connected(request.receive, anext(answer))

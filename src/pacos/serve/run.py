@@ -9,18 +9,18 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from pacos.core.errors import PacosError
-from pacos.core.recipe import ServeTable
-from pacos.engines import Engine, Request, Sampling
-from pacos.engines.local.engine import LocalEngine
+from pacos.core.recipe import EngineTable, ServeTable
+from pacos.engines import Engine, Request, Sampling, open_engine
 from pacos.guard import moderator
-from pacos.serve.answers import Answers
-from pacos.serve.app import Lifespan, Parts, make_app
+from pacos.serve.answering import Answers
+from pacos.serve.app import Lifespan, make_app
 from pacos.serve.marking import watermark_settings
 from pacos.serve.model import ServedModel, find_model, usage_counter
-from pacos.serve.store import Store
-from pacos.serve.terms import load_terms
-from pacos.web.database import sqlite_url
+from pacos.serve.reports import ReportBox
+from pacos.web.people import People, load_terms
 from pacos.web.server import address_of, bind, make_server
+
+OWN_TERMS = Path(__file__).parent / "terms.md"
 
 
 def run(run_path: Path, table: ServeTable) -> None:
@@ -30,21 +30,21 @@ def run(run_path: Path, table: ServeTable) -> None:
     """
     folder = run_path / "serve"
     model = find_model(run_path, table.model)
-    terms = load_terms(table.terms)
+    terms = load_terms(Path(table.terms) if table.terms else OWN_TERMS)
+    database = table.database or folder / "store.sqlite"
     with closing(bind(table.host, table.port)) as bound, _held(folder):
-        engine = LocalEngine(model.path)
-        if table.watermark:
-            engine.logits_hook = watermark_settings(folder, model.vocab_size).watermark().apply
-        store = Store(table.database or sqlite_url(folder / "store.sqlite"))
-        asyncio.run(_warm_up(engine))
-        checks = table.moderation != "off"
-        answers = Answers(engine, model, moderator(table.moderation), checks, usage_counter(model.path))
-        app = make_app(Parts(answers, model, store, terms, table.watermark), _lifespan(engine, store))
-        server = make_server(app, lambda: print(_ready_line(address_of(bound), model, table), flush=True))
-        try:
-            server.run(sockets=[bound])
-        except KeyboardInterrupt:
-            print("pacos serve: stopped.")
+        hook = watermark_settings(folder, model.vocab_size).watermark().apply if table.watermark else None
+        engine = open_engine(EngineTable(engine="local", path=model.path), logits_hook=hook)
+        with closing(People(database, terms)) as people, closing(ReportBox(database)) as reports:
+            asyncio.run(_warm_up(engine))
+            checks = table.moderation != "off"
+            answers = Answers(engine, model, moderator(table.moderation), checks, usage_counter(model.path))
+            app = make_app(answers, people, reports, table.watermark, _lifespan(engine))
+            server = make_server(app, lambda: print(_ready_line(address_of(bound), model, table), flush=True))
+            try:
+                server.run(sockets=[bound])
+            except KeyboardInterrupt:
+                print("pacos serve: stopped.")
 
 
 @contextmanager
@@ -71,12 +71,11 @@ async def _warm_up(engine: Engine) -> None:
         pass
 
 
-def _lifespan(engine: Engine, store: Store) -> Lifespan:
+def _lifespan(engine: Engine) -> Lifespan:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
         await engine.close()
-        store.close()
 
     return lifespan
 

@@ -1,13 +1,13 @@
 """audit.html: one self-contained page of what the audit of a data set found."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pacos import __version__
 from pacos.core.errors import PacosError
-from pacos.core.files import read_json, read_json_lines, write_text
+from pacos.core.files import read_json_lines, write_text
+from pacos.generate.report import AuditReport, Finding, read_audit
 from pacos.study.page.data_plots import lengths_plot, similarity_plot
 from pacos.study.page.made import sunburst, verb_rows
 from pacos.study.page.render import render
@@ -25,7 +25,7 @@ class CheckRow:
     count: int
     share: float
     width: float
-    samples: list[Mapping[str, Any]]
+    samples: Sequence[Finding]
 
 
 def write(out: Path) -> Path:
@@ -33,66 +33,64 @@ def write(out: Path) -> Path:
 
     Raises PacosError where these are missing or damaged, or the page cannot be written.
     """
-    audit = read_json(out / "audit.json", "audit's figures")
-    findings = [value for _, value in read_json_lines(out / "findings.jsonl", "audit's findings")]
+    audit, path = read_audit(out), out / "findings.jsonl"
     try:
-        html = _page(audit, findings)
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise PacosError(
-            f"{out / 'audit.json'}: not what an audit writes ({type(error).__name__}: {error}); audit the file again."
-        ) from None
+        findings = [Finding(**value) for _, value in read_json_lines(path, "audit's findings")]
+    except TypeError as error:
+        raise PacosError(f"{path}: not what an audit writes ({error}); audit the file again.") from None
+    found = _rows(audit, findings)
+    html = render(
+        "audit.html",
+        audit=audit,
+        name=Path(audit.file).name,
+        sentence=_sentence(audit, found),
+        whole_file=[finding for finding in findings if finding.record is None],
+        found=found,
+        clean=[name for name, check in audit.checks.items() if not check.count],
+        sunburst=sunburst(audit.diversity),
+        verbs=verb_rows(audit.diversity),
+        plots=_plots(audit),
+        version=__version__,
+    )
     page = out / "audit.html"
     write_text(page, html)
     return page
 
 
-def _page(audit: Mapping[str, Any], findings: Iterable[Mapping[str, Any]]) -> str:
-    of_check: dict[str, list[Mapping[str, Any]]] = {name: [] for name in audit["checks"]}
-    whole_file: list[Mapping[str, Any]] = []
-    for finding in findings:
-        (whole_file if finding["record"] is None else of_check[finding["check"]]).append(finding)
-    found = _rows(audit, of_check)
-    return render(
-        "audit.html",
-        audit=audit,
-        name=Path(audit["file"]).name,
-        sentence=_sentence(audit, found),
-        whole_file=whole_file,
-        found=found,
-        clean=[name for name, check in audit["checks"].items() if not check["count"]],
-        sunburst=sunburst(audit["diversity"]),
-        verbs=verb_rows(audit["diversity"]),
-        plots=_plots(audit),
-        version=__version__,
-    )
-
-
-def _rows(audit: Mapping[str, Any], of_check: Mapping[str, list[Mapping[str, Any]]]) -> list[CheckRow]:
+def _rows(audit: AuditReport, findings: Sequence[Finding]) -> list[CheckRow]:
     """The checks with findings in records, the commonest first."""
-    most = max(map(len, of_check.values()), default=1) or 1
-    rows = []
-    for name, findings in sorted(of_check.items(), key=lambda item: -len(item[1])):
-        if findings:
-            samples = findings[:: max(len(findings) // NUM_SAMPLES, 1)][:NUM_SAMPLES]
-            count, meaning = len(findings), audit["checks"][name]["meaning"]
-            rows.append(CheckRow(name, meaning, count, count / audit["records"], 100 * count / most, samples))
-    return rows
+    in_records = {
+        name: [finding for finding in findings if finding.check == name and finding.record is not None]
+        for name in audit.checks
+    }
+    most = max(map(len, in_records.values()))
+    return [
+        CheckRow(
+            name=name,
+            meaning=audit.checks[name].meaning,
+            count=len(found),
+            share=len(found) / audit.records,
+            width=100 * len(found) / most,
+            samples=found[:: max(len(found) // NUM_SAMPLES, 1)][:NUM_SAMPLES],
+        )
+        for name, found in sorted(in_records.items(), key=lambda item: -len(item[1]))
+        if found
+    ]
 
 
-def _sentence(audit: Mapping[str, Any], found: list[CheckRow]) -> str:
-    records, flagged = audit["records"], audit["flagged"]
-    if not flagged:
-        return f"No check flags any of the {records:,} records."
-    commonest = found[0]
+def _sentence(audit: AuditReport, found: Sequence[CheckRow]) -> str:
+    if not audit.flagged:
+        return f"No check flags any of the {audit.records:,} records."
     return (
-        f"The checks flag {flagged:,} of {records:,} records, {100 * flagged / records:.1f}%; "
-        f"most often because {commonest.meaning}."
+        f"The checks flag {audit.flagged:,} of {audit.records:,} records, {100 * audit.flagged / audit.records:.1f}%; "
+        f"most often because {found[0].meaning}."
     )
 
 
-def _plots(audit: Mapping[str, Any]) -> list[Plot]:
+def _plots(audit: AuditReport) -> list[Plot]:
     lengths = {
-        field: [words for words, count in counts for _ in range(count)] for field, counts in audit["lengths"].items()
+        field: [words for words, count in counts for _ in range(count)] for field, counts in audit.lengths.items()
     }
     plots = [lengths_plot(lengths)] if any(lengths.values()) else []
-    return [*plots, similarity_plot(audit["similarities"], audit["similarities"]["threshold"])]
+    near = audit.similarities
+    return [*plots, similarity_plot(near.edges, near.nearest, near.threshold)]

@@ -34,22 +34,12 @@ class Documents:
 # A graph that torch.compile makes of a layer ends here: where the documents lie differs from row to row.
 @torch.compiler.disable  # type: ignore[untyped-decorator]
 def document_attention(
-    module: torch.nn.Module,
-    query_1HTD: torch.Tensor,
-    key_1HTD: torch.Tensor,
-    value_1HTD: torch.Tensor,
-    attention_mask: torch.Tensor | None = None,
-    scaling: float | None = None,
-    dropout: float = 0.0,
-    documents: Documents | None = None,
-    sliding_window: int | None = None,
-    softcap: float | None = None,
-    **_: Any,
-) -> tuple[torch.Tensor, None]:
-    """Causal attention of each document to its prefix and itself; returns ([1, T, H, D], None).
-
-    Keys and values may have fewer heads than queries. Raises PacosError for attention it cannot do exactly.
-    """
+    module: torch.nn.Module, query_1HTD: torch.Tensor, key_1HTD: torch.Tensor, value_1HTD: torch.Tensor,
+    attention_mask: torch.Tensor | None = None, scaling: float | None = None, dropout: float = 0.0,
+    documents: Documents | None = None, sliding_window: int | None = None, softcap: float | None = None, **_: Any,
+) -> tuple[torch.Tensor, None]:  # fmt: skip
+    """Causal attention of each document to its prefix and itself; returns ([1, T, H, D], None). Keys and values may
+    have fewer heads than queries. Raises PacosError for attention it cannot do exactly."""
     kind = type(module).__name__
     if documents is None or attention_mask is not None or softcap is not None:
         raise PacosError(
@@ -69,10 +59,8 @@ AttentionInterface.register(NAME, document_attention)
 
 @lru_cache(maxsize=2)
 def _varlen_plan(documents: Documents, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]:
-    """Places of all keys in the row [K], bounds of each segment's queries and keys [N + 1], the most keys of one.
-
-    All layers of a row ask for the same plan, which so goes to the device once.
-    """
+    """Places of all keys in the row [K], bounds of each segment's queries and keys [N + 1], the most keys of one. All
+    layers of a row ask for the same plan, which so goes to the device once."""
     starts = [0, *accumulate(documents.lengths)]
     spans = [torch.arange(start, start + length) for start, length in zip(starts, documents.lengths, strict=False)]
     pairs = zip(spans, documents.prefixes, strict=True)

@@ -1,6 +1,5 @@
 """The base: a causal LM with its tokenizer, made ready to be trained."""
 
-import importlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,17 +24,19 @@ VOCABULARY_MULTIPLE = 64
 
 
 @dataclass(frozen=True)
-class Base:
+class LoadedBase:
     """What is trained, on the CPU in fp32 still; `packs` says whether by the fast path."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     packs: bool
+    adapters: bool
+    """Whether these alone are trained, beside the base's own weights."""
     folder: Path
     """Where its files lie."""
 
 
-def load_base(table: TrainTable, weights: bool = True) -> Base:
+def load_base(table: TrainTable, weights: bool = True) -> LoadedBase:
     """Loads a base in fp32 and its tokenizer, with the mode's vocabulary and the recipe's adapters.
 
     Without `weights` it has shapes and no storage: another process shares its own out. Raises PacosError where the
@@ -87,7 +88,7 @@ def load_base(table: TrainTable, weights: bool = True) -> Base:
         add_adapters(model, table.lora, path)
     else:
         grow_vocabulary(model, tokenizer, table.mode)
-    return Base(model, tokenizer, packs, folder)
+    return LoadedBase(model, tokenizer, packs, table.lora is not None, folder)
 
 
 @torch.no_grad()
@@ -111,9 +112,7 @@ def has_dropout(model: PreTrainedModel) -> bool:
 
 def grow_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, mode: str) -> None:
     """`alpaca-2023` adds [PAD] where there is no padding token; `modern` fills the vocabulary up to a multiple of 64.
-
-    New rows are the mean of the old ones, in the embeddings and the LM head.
-    """
+    New rows are the mean of the old ones, in the embeddings and the LM head."""
     rows = cast(torch.nn.Embedding, model.get_input_embeddings()).num_embeddings
     wanted = rows + -rows % VOCABULARY_MULTIPLE
     if mode == PUBLISHED:
@@ -131,12 +130,13 @@ def grow_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, 
 def add_adapters(model: PreTrainedModel, table: LoraTable, path: str) -> None:
     """Puts peft's low-rank adapters beside every linear layer; only they are trained. PacosError without peft."""
     try:
-        peft = importlib.import_module("peft")
+        from peft import LoraConfig
     except ImportError:
         raise PacosError("[train.lora]: needs peft, which is not installed; pip install 'pacos[lora]'.") from None
     origin = os.path.abspath(path) if Path(path).is_dir() else path
-    options = {"target_modules": "all-linear", "task_type": "CAUSAL_LM", "base_model_name_or_path": origin}
-    model.add_adapter(peft.LoraConfig(r=table.rank, lora_alpha=table.alpha, lora_dropout=table.dropout, **options))
+    options: dict[str, Any] = {"target_modules": "all-linear", "base_model_name_or_path": origin}
+    options |= {"r": table.rank, "lora_alpha": table.alpha, "lora_dropout": table.dropout}
+    model.add_adapter(LoraConfig(task_type="CAUSAL_LM", **options))
 
 
 def split_weights(model: PreTrainedModel) -> dict[str, torch.Tensor]:

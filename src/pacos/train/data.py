@@ -1,11 +1,10 @@
-"""From records to token sequences with masked prompts, and the report on them that precedes the first step."""
+"""From records to token sequences with masked prompts, and the counts that are told before the first step."""
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from tokenizers.models import BPE
 from transformers import PreTrainedTokenizerBase
@@ -14,6 +13,7 @@ from pacos.core.errors import PacosError
 from pacos.core.prompts import WITH_INPUT, WITHOUT_INPUT, render_prompt
 from pacos.core.recipe import TrainTable
 from pacos.core.records import Example, read_examples
+from pacos.train.report import DataReport
 
 HELDOUT_MOST = 200
 HELDOUT_SHARE = 0.05
@@ -40,40 +40,13 @@ class Document:
         return len(self.input_ids) - max(self.num_masked, 1)
 
 
-# What is told before training begins, by its name in report.json; tokens are those of the training examples.
-NOTES = {
-    "records": "",
-    "heldout": "never trained on",
-    "heldout_wholly_masked": "of these",
-    "examples": "trained on",
-    "truncated": "longer than train.max_length; these lose their end",
-    "empty_outputs": "these teach the end-of-text token alone",
-    "wholly_masked": "the prompt fills train.max_length: no label left, left out",
-    "merged": "a token spans prompt and answer: the answer's first character is masked",
-    "tokens": "an epoch",
-    "supervised_tokens": "an epoch",
-    "longest_tokens": "",
-    "planned_steps": "",
-}
-
-
-def report_lines(counts: dict[str, Any]) -> Iterator[str]:
-    """The report as an aligned table."""
-    histogram = counts["histogram"]
-    bars = {name: "█" * math.ceil(30 * n / max(histogram.values())) for name, n in histogram.items()}
-    for name, note in (NOTES | bars).items():
-        count = (counts | histogram)[name]
-        note = note.replace("train.max_length", f"train.max_length, {counts['max_length']}")
-        yield f"  {name.replace('_', ' '):<22}{count:>12,}  {note if count else ''}".rstrip()
-
-
 @dataclass(frozen=True)
 class TrainingData:
     """Encoded training and held-out documents with the report on them."""
 
     documents: list[Document]
     heldout: list[Document]
-    report: dict[str, Any]
+    report: DataReport
 
 
 def load_data(path: Path, table: TrainTable, tokenizer: PreTrainedTokenizerBase) -> TrainingData:
@@ -89,32 +62,23 @@ def load_data(path: Path, table: TrainTable, tokenizer: PreTrainedTokenizerBase)
             "raise train.max_length."
         )
     lengths = [len(document.input_ids) for document in documents]
-    report = {
-        "records": len(records),
-        "heldout": len(heldout),
-        "heldout_wholly_masked": len(heldout) - len(heldout_left),
-        "examples": len(documents),
-        "truncated": sum(document.truncated for document in encoded),
-        "empty_outputs": sum(not example.output for example in trained),
-        "wholly_masked": len(encoded) - len(documents),
-        "merged": sum(document.merged for document in encoded),
-        "tokens": sum(lengths),
-        "supervised_tokens": sum(document.num_labels for document in documents),
-        "longest_tokens": max(lengths),
-        "max_length": table.max_length,
-        "histogram": _histogram(lengths),
-        "planned_steps": steps_per_epoch(len(documents), table) * table.num_epochs,
-    }
+    report = DataReport(
+        records=len(records), heldout=len(heldout), heldout_wholly_masked=len(heldout) - len(heldout_left),
+        examples=len(documents), truncated=sum(document.truncated for document in encoded),
+        empty_outputs=sum(not example.output for example in trained),
+        wholly_masked=len(encoded) - len(documents), merged=sum(document.merged for document in encoded),
+        tokens=sum(lengths), supervised_tokens=sum(document.num_labels for document in documents),
+        longest_tokens=max(lengths), max_length=table.max_length, histogram=_histogram(lengths),
+        planned_steps=steps_per_epoch(len(documents), table) * table.num_epochs,
+    )  # fmt: skip
     return TrainingData(documents, heldout_left, report)
 
 
 def split_heldout(
     examples: list[Example], max_examples: int | None, all_trained: bool = False
 ) -> tuple[list[Example], list[Example]]:
-    """(trained on, held back): the records after the first `max_examples`, else the last twentieth; 200 at most.
-
-    Fewer than 100 records are all trained on, and so are all where `all_trained` asks for it and none are left over.
-    """
+    """(trained on, held back): the records after the first `max_examples`, else the last twentieth; 200 at most. Fewer
+    than 100 records are all trained on, and so are all where `all_trained` asks for it and none are left over."""
     if len(examples) < FEWEST_TO_HOLD_BACK:
         return examples[:max_examples], []
     kept = len(examples) - min(HELDOUT_MOST, math.ceil(len(examples) * HELDOUT_SHARE)) * (not all_trained)

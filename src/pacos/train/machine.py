@@ -3,12 +3,15 @@
 import os
 import re
 import resource
+import shutil
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
+from typing import TextIO
 
 import torch
 import torch.distributed as dist
@@ -43,16 +46,43 @@ class Team:
     device: torch.device
     mesh: DeviceMesh | None
 
+    @property
+    def leads(self) -> bool:
+        """Whether this is process 0, which reads, writes and tells for all."""
+        return self.rank == 0
+
+    def say(self, text: str, file: TextIO | None = None) -> None:
+        """Prints a line once, whoever of the processes comes here."""
+        if self.leads:
+            print(text, file=file, flush=True)
+
+    @contextmanager
+    def whole_folder(self, folder: Path) -> Iterator[Path]:
+        """A folder that all write into, and that takes its name when all of it is there."""
+        partial = folder.with_name(f".{folder.name}.partial")
+        try:
+            if self.leads:
+                shutil.rmtree(partial, ignore_errors=True)
+                partial.mkdir(parents=True)
+            self._wait()
+            yield partial
+            if self.leads:
+                shutil.rmtree(folder, ignore_errors=True)
+                os.replace(partial, folder)
+            self._wait()
+        except Exception:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+
+    def _wait(self) -> None:
+        if self.mesh:
+            dist.barrier()
+
     def total(self, values: torch.Tensor) -> torch.Tensor:
         """The sum of a tensor over all processes."""
         if self.mesh:
             dist.all_reduce(values)
         return values
-
-    def wait(self) -> None:
-        """Returns when all processes have come here."""
-        if self.mesh:
-            dist.barrier()
 
     def place(self, model: PreTrainedModel) -> None:
         """Moves a model to the device; of several processes each keeps a share of every layer, which 0 deals out."""
@@ -65,7 +95,7 @@ class Team:
         for module in (*decoder_layers(model), model):
             # The outermost too, which else would stay whole after the probe and be saved as whatever is there.
             fully_shard(module, mesh=self.mesh, mp_policy=policy, reshard_after_forward=True)
-        if self.rank:
+        if not self.leads:
             model.to_empty(device=self.device)
             model.tie_weights()
         for name, parameter in model.named_parameters():
@@ -77,7 +107,7 @@ class Team:
         """This process's share of a tensor that process 0 has whole, cut as the parameter is."""
         if not isinstance(parameter, DTensor):
             return whole.to(self.device)
-        whole = torch.empty_like(whole, device=self.device) if self.rank else whole.to(self.device)
+        whole = whole.to(self.device) if self.leads else torch.empty_like(whole, device=self.device)
         return distribute_tensor(whole, self.mesh, parameter.placements, src_data_rank=0)
 
 

@@ -53,46 +53,59 @@ class MemoryEstimate:
 
 
 def estimate_memory(table: TrainTable, device: torch.device, devices: int = 1) -> MemoryEstimate:
-    """Estimates a recipe's training; reads config.json and no weights. PacosError where that cannot be read.
-
-    Settles what `auto` and unset keys become: of rows the longest that fits the device.
-    """
+    """Estimates a recipe's training; reads config.json and no weights. PacosError where that cannot be read. Settles
+    what `auto` and unset keys become: of rows the longest that fits the device."""
     capacity = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
     config, model = _shapes(table.base)
-    parameters, text = model.num_parameters(), config.get_text_config()
+    parameters = model.num_parameters()
     precision = choose_precision(table.precision, device)
     # Not where there is no bf16: what splits weights is made of it.
     if precision == "bf16" and table.precision == "auto" and capacity and parameters > LARGE:
         precision = "split" if table.engine == "pacos" else precision
     eight_bit = table.optimizer == "adamw-8bit" or (table.optimizer == "auto" and precision == "split")
-    trained = parameters if not table.lora else table.lora.rank * sum(
-        sum(module.weight.shape) for module in model.modules() if isinstance(module, torch.nn.Linear)
-    )  # fmt: skip
+    linear = (module.weight.shape for module in model.modules() if isinstance(module, torch.nn.Linear))
+    # An adapter of rank r beside a layer of I inputs and O outputs has r(I + O) weights.
+    trained = table.lora.rank * sum(map(sum, linear)) if table.lora else parameters
+    # Split, a weight is 2 bytes, and 2 more where it is trained; else 4.
     weights = 2 * parameters + 2 * trained if precision == "split" else 4 * parameters
-    # Beside its moments a tensor's fp32 value, gradient and moments are there for the moment of its update.
-    states = trained * 2 + trained // 32 + 16 * text.vocab_size * text.hidden_size if eight_bit else 8 * trained
+    states = _state_bytes(trained, config.get_text_config(), eight_bit)
+    fixed = {
+        "libraries": 0 if capacity else LIBRARIES,
+        "weights": weights // devices,
+        "gradients": (2 if precision == "split" else 4) * trained // devices,
+        "optimizer state": states // devices,
+    }
+    row = table.row_tokens or max(ROW_TOKENS[device.type], table.max_length)
+    while True:
+        parts = fixed | _row_bytes(min(table.batch_size * table.max_length, row), config, parameters, precision, device)
+        fits = not capacity or sum(parts.values()) < USED * capacity
+        if fits or table.row_tokens or row // 2 < table.max_length:
+            saved = (4 * trained if table.lora else weights) + states
+            return MemoryEstimate(parameters, precision, eight_bit, row, parts, CHECKPOINTS * saved + 4 * trained)
+        row = row * 7 // 8
+
+
+def _state_bytes(trained: int, text: PreTrainedConfig, eight_bit: bool) -> int:
+    """Two moments a weight: 4 bytes each, or 1 with a scale of 4 for every block of 256. In 8 bits a tensor's fp32
+    value, gradient and moments, 16 bytes, are there for the moment of its update; the largest are the embeddings."""
+    return trained * 2 + trained // 32 + 16 * text.vocab_size * text.hidden_size if eight_bit else 8 * trained
+
+
+def _row_bytes(
+    tokens: int, config: PreTrainedConfig, parameters: int, precision: str, device: torch.device
+) -> dict[str, int]:
+    """What a row of so many tokens holds until its backward pass is done."""
+    text = config.get_text_config()
     inner = getattr(text, "intermediate_size", None) or 4 * text.hidden_size
     # Under autocast norms and residuals stay fp32 while products are bf16, and so is a copy of the weights.
     kept = (HIDDEN_KEPT * text.hidden_size + INNER_KEPT * inner) * {"fp32": 4, "bf16": 3, "split": 2}[precision]
-    row = table.row_tokens or max(ROW_TOKENS[device.type], table.max_length)
-    while True:
-        tokens = min(table.batch_size * table.max_length, row)
-        # Half of the tokens are answers; gradients take their logits' place, a few at a time in fp32. Without packing
-        # logits are there for all tokens, for the answers once more, and for all as gradients.
-        labels = tokens // 2 if config.model_type in PACKABLE else 3 * tokens
-        parts = {
-            "libraries": 0 if capacity else LIBRARIES,
-            "weights": weights // devices,
-            "gradients": (2 if precision == "split" else 4) * trained // devices,
-            "optimizer state": states // devices,
-            "activations": tokens * text.num_hidden_layers * kept + (2 * parameters if precision == "bf16" else 0),
-            "logits": labels * text.vocab_size * (4 if precision == "fp32" else 2) + 8 * AT_ONCE[device.type],
-        }
-        fits = not capacity or sum(parts.values()) < USED * capacity
-        if fits or table.row_tokens or row // 2 < table.max_length:
-            saved = (weights if trained == parameters else 4 * trained) + states
-            return MemoryEstimate(parameters, precision, eight_bit, row, parts, CHECKPOINTS * saved + 4 * trained)
-        row = row * 7 // 8
+    # Half of the tokens are answers; gradients take their logits' place, a few at a time in fp32. Without packing
+    # logits are there for all tokens, for the answers once more, and for all as gradients.
+    labels = tokens // 2 if config.model_type in PACKABLE else 3 * tokens
+    return {
+        "activations": tokens * text.num_hidden_layers * kept + (2 * parameters if precision == "bf16" else 0),
+        "logits": labels * text.vocab_size * (4 if precision == "fp32" else 2) + 8 * AT_ONCE[device.type],
+    }
 
 
 def _shapes(base: str) -> tuple[PreTrainedConfig, PreTrainedModel]:

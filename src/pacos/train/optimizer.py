@@ -13,6 +13,8 @@ from pacos.train.data import PUBLISHED
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
+# Gradients are scaled down to this norm, over all weights together.
+CLIP_NORM = 1.0
 # 8-bit states: values of a row share a scale by this many; tensors smaller than that many numbers keep fp32 states.
 BLOCK = 256
 SMALL = 4096
@@ -169,7 +171,7 @@ def _put_back(weight: torch.Tensor, state: dict[str, torch.Tensor], master: torc
 def _dither(step: torch.Tensor) -> torch.Tensor:
     """[256] numbers in [0, 1), evenly spread over places and over steps: the R2 sequence of Roberts (2018)."""
     # In integers, times 2^32, because not every device has float64; 24 bits fit an fp32 number.
-    places = torch.arange(BLOCK, device=step.device) * 3_242_174_889 + step.long() * 2_447_445_414
+    places = torch.arange(BLOCK, device=step.device) * 3_242_174_889
     return (places % 2**32 >> 8).float() / 2**24
 
 

@@ -4,7 +4,6 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import accumulate
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -44,8 +43,7 @@ class Row:
         """The same row on a device."""
 
         def moved(values: dict[str, Any]) -> dict[str, Any]:
-            tensors = {name: value for name, value in values.items() if isinstance(value, torch.Tensor)}
-            return values | {name: tensor.to(device) for name, tensor in tensors.items()}
+            return {name: v.to(device) if isinstance(v, torch.Tensor) else v for name, v in values.items()}
 
         return replace(self, **moved(vars(self)) | {"inputs": moved(self.inputs)})
 
@@ -59,8 +57,8 @@ class Segment(NamedTuple):
     first_label: int = 2**31
     """The place in `ids` from which on each token is a label."""
     weight: float = 0.0
-    continues: int | None = None
-    """The segment of the prefix before it."""
+    prefix: int | None = None
+    """The number of the shared prefix that it continues; in a row, of the segment that holds it."""
 
 
 @lru_cache(maxsize=2)
@@ -123,15 +121,10 @@ class Packer:
     def pack(self, documents: Sequence[Document], weights: Sequence[float]) -> list[Row]:
         """Every document whole in one row; a document longer than `row_tokens` has a row to itself."""
         pairs = sorted(zip(documents, weights, strict=True), key=lambda pair: -len(pair[0].input_ids))
-        if not self.padded:
-            return [self._packed_row(row) for row in self._even_rows(pairs)]
-        rows: list[list[Weighed]] = []
-        for pair in pairs:
-            if not rows or len(rows[-1][0][0].input_ids) * (len(rows[-1]) + 1) > self.row_tokens:
-                rows.append([])
-            rows[-1].append(pair)
-        rows += [[] for _ in range(-len(rows) % self.multiple)]
-        return [_padded_row(row) for row in rows]
+        if self.padded:
+            return [_padded_row(row) for row in self._padded_rows(pairs)]
+        rows = self._even_rows([self._own_part(document, weight) for document, weight in pairs])
+        return [_packed_row(self._with_prefixes(row), self.fill) for row in rows]
 
     def prefix_of(self, document: Document) -> int | None:
         """The shared prefix that a document begins with and whose every label lies beyond; None where there is none."""
@@ -140,59 +133,75 @@ class Packer:
                 return number
         return None
 
-    def _even_rows(self, pairs: list[Weighed]) -> list[list[Weighed]]:
+    def _padded_rows(self, pairs: list[Weighed]) -> list[list[Weighed]]:
+        """The longest first, as many below each other as take at most `row_tokens` with their filling."""
+        rows: list[list[Weighed]] = []
+        for pair in pairs:
+            if not rows or len(rows[-1][0][0].input_ids) * (len(rows[-1]) + 1) > self.row_tokens:
+                rows.append([])
+            rows[-1].append(pair)
+        return rows + [[] for _ in range(-len(rows) % self.multiple)]
+
+    def _own_part(self, document: Document, weight: float) -> Segment:
+        """What a document has beyond its shared prefix."""
+        prefix = self.prefix_of(document)
+        skipped = 0 if prefix is None else len(self.prefixes[prefix])
+        first_label = max(document.num_masked, 1) - skipped
+        return Segment(document.input_ids[skipped:], skipped, first_label, weight, prefix)
+
+    def _even_rows(self, segments: list[Segment]) -> list[list[Segment]]:
         """The longest first, each into the emptiest row: rows of like length, as many as are needed."""
-        heads = [() if prefix is None else self.prefixes[prefix] for prefix in (self.prefix_of(d) for d, _ in pairs)]
-        own = [len(document.input_ids) - len(head) for (document, _), head in zip(pairs, heads, strict=True)]
         # Counted as if each row began with every prefix that the step has; almost all of Alpaca's do.
-        shared = sum(map(len, set(heads)))
-        count = max(1, -(-sum(own) // self.row_tokens))
+        shared = sum(len(self.prefixes[prefix]) for prefix in _prefixes_of(segments))
+        count = max(1, -(-sum(len(segment.ids) for segment in segments) // self.row_tokens))
         while True:
             count += -count % self.multiple
-            rows: list[list[Weighed]] = [[] for _ in range(count)]
+            rows: list[list[Segment]] = [[] for _ in range(count)]
             loads = [shared] * count
-            for pair, length in zip(pairs, own, strict=True):
+            for segment in segments:
                 row = loads.index(min(loads))
-                rows[row].append(pair)
-                loads[row] += length
+                rows[row].append(segment)
+                loads[row] += len(segment.ids)
             if all(load <= self.row_tokens or len(row) <= 1 for load, row in zip(loads, rows, strict=True)):
                 return rows
             count += 1
 
-    def _packed_row(self, pairs: list[Weighed]) -> Row:
-        prefixes = [self.prefix_of(document) for document, _ in pairs]
-        shared = sorted({prefix for prefix in prefixes if prefix is not None})
-        segments = [Segment(self.prefixes[prefix]) for prefix in shared]
-        for (document, weight), prefix in zip(pairs, prefixes, strict=True):
-            skip = 0 if prefix is None else len(self.prefixes[prefix])
-            continues = None if prefix is None else shared.index(prefix)
-            first_label = max(document.num_masked, 1) - skip
-            segments.append(Segment(document.input_ids[skip:], skip, first_label, weight, continues))
-        computed = sum(len(segment.ids) for segment in segments)
-        # The filling is documents of its own: nothing sees it and it has no labels. A row of nothing is all filling.
-        filling = -computed % self.fill or self.fill * (not computed)
-        segments += [Segment([0] * min(MULTIPLE, filling - done)) for done in range(0, filling, MULTIPLE)]
-        ends = list(accumulate(len(segment.ids) for segment in segments))
-        starts = [end - len(segment.ids) for end, segment in zip(ends, segments, strict=True)]
-        labelled = [
-            (start + place, segment.weight)
-            for start, segment in zip(starts, segments, strict=True)
-            for place in range(segment.first_label, len(segment.ids))
-        ]
-        ids = torch.tensor([token for segment in segments for token in segment.ids])
-        places = torch.tensor([place for place, _ in labelled], dtype=torch.long)
-        empty = -len(places) % MULTIPLE or MULTIPLE * (not labelled)
-        positions = [torch.arange(segment.start, segment.start + len(segment.ids)) for segment in segments]
-        predictors = torch.cat([places - 1, places.new_zeros(empty)])
-        documents = Documents(tuple(len(s.ids) for s in segments), tuple(s.continues for s in segments))
-        inputs = {"input_ids": ids[None], "position_ids": torch.cat(positions)[None]}
-        return Row(
-            {**inputs, "documents": documents, "logits_to_keep": predictors},
-            predictors,
-            labels=torch.cat([ids[places], places.new_full((empty,), NO_LABEL)]),
-            weights=torch.tensor([weight for _, weight in labelled] + [0.0] * empty),
-            computed_tokens=computed,
-        )
+    def _with_prefixes(self, segments: list[Segment]) -> list[Segment]:
+        """The prefixes that a row's segments continue, once each, and these after them."""
+        places = {prefix: place for place, prefix in enumerate(_prefixes_of(segments))}
+        heads = [Segment(self.prefixes[prefix]) for prefix in places]
+        return heads + [s if s.prefix is None else s._replace(prefix=places[s.prefix]) for s in segments]
+
+
+def _prefixes_of(segments: list[Segment]) -> list[int]:
+    return sorted({segment.prefix for segment in segments if segment.prefix is not None})
+
+
+def _packed_row(segments: list[Segment], fill: int) -> Row:
+    """The row [1, T] of these segments end to end, filled up to a multiple of `fill` tokens."""
+    computed = sum(len(segment.ids) for segment in segments)
+    # The filling is documents of its own: nothing sees it and it has no labels. A row of nothing is all filling.
+    filling = -computed % fill or fill * (not computed)
+    fillings = [Segment([0] * min(MULTIPLE, filling - done)) for done in range(0, filling, MULTIPLE)]
+    ids, starts, first_labels, weights, prefixes = zip(*segments, *fillings, strict=True)
+    lengths = tuple(len(each) for each in ids)
+    tokens = torch.tensor([token for each in ids for token in each])
+    # [T]: the segment that each token is in, and its place there.
+    segment_of = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))
+    places = torch.cat([torch.arange(length) for length in lengths])
+    labelled = (places >= torch.tensor(first_labels)[segment_of]).nonzero().flatten()
+    # Labels are filled up too, by some of weight 0. Each is predicted at the place before its own.
+    empty = -len(labelled) % MULTIPLE or MULTIPLE * (not len(labelled))
+    predictors = torch.cat([labelled - 1, labelled.new_zeros(empty)])
+    counted = torch.tensor(weights)[segment_of[labelled]]
+    inputs = {"input_ids": tokens[None], "position_ids": (places + torch.tensor(starts)[segment_of])[None]}
+    return Row(
+        {**inputs, "documents": Documents(lengths, prefixes), "logits_to_keep": predictors},
+        predictors,
+        labels=torch.cat([tokens[labelled], labelled.new_full((empty,), NO_LABEL)]),
+        weights=torch.cat([counted, counted.new_zeros(empty)]),
+        computed_tokens=computed,
+    )
 
 
 def _padded_row(pairs: list[Weighed]) -> Row:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -16,7 +15,7 @@ from pacos.core.errors import PacosError
 from pacos.core.files import write_error
 from pacos.core.prompts import chat_template
 from pacos.train import attention
-from pacos.train.base import Base
+from pacos.train.base import LoadedBase
 from pacos.train.machine import Team
 from pacos.train.optimizer import Remainders, join
 
@@ -24,45 +23,42 @@ from pacos.train.optimizer import Remainders, join
 TOLERANCE = {"fp32": 1e-3, "bf16": 1e-3, "split": 0.1}
 
 
-def save_student(base: Base, remainders: Remainders, adapters: bool, folder: Path, team: Team) -> None:
+def save_student(base: LoadedBase, remainders: Remainders, folder: Path, team: Team) -> None:
     """Writes weights, config and tokenizer beside `folder` and renames them into place when they are whole.
 
-    Weights go to the file in fp32, gathered from all processes one by one; adapters in peft's format. The tokenizer
-    has a chat template, so that servers need no special case.
+    Weights go to the file in fp32, gathered from all processes one by one; of a base with adapters these alone, in
+    peft's format. The tokenizer has a chat template, so that servers need no special case.
     """
-    model, tokenizer = base.model, base.tokenizer
-    partial = folder.with_name(f".{folder.name}.partial")
     try:
-        if team.rank == 0:
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
-        _write_weights(model, remainders, partial, adapters, team)
-        if team.rank:
-            return
-        # Servers tokenise a rendered chat without adding special tokens, so the template writes what training saw.
-        tokenizer.chat_template = chat_template(str(tokenizer.bos_token) if _adds_bos(tokenizer) else "")
-        model.generation_config.eos_token_id = tokenizer.eos_token_id
-        model.config.dtype = torch.float32
-        # transformers takes a folder with a config of its own for a whole model, and without for adapters.
-        described: list[Any] = [model.peft_config["default"]] if adapters else [model.config, model.generation_config]
-        for part in (tokenizer, *described):
-            part.save_pretrained(str(partial))
-        for path in partial.iterdir():
-            path.chmod(0o644)
-            with open(path, "rb") as file:
-                os.fsync(file.fileno())
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(partial, folder)
+        with team.whole_folder(folder) as partial:
+            _write_weights(base, remainders, partial, team)
+            if team.leads:
+                _write_descriptions(base, partial)
     except (OSError, SafetensorError) as error:
-        shutil.rmtree(partial, ignore_errors=True)
         raise write_error(folder, error if isinstance(error, OSError) else OSError(0, str(error))) from error
 
 
-def _write_weights(model: PreTrainedModel, remainders: Remainders, folder: Path, adapters: bool, team: Team) -> None:
+def _write_descriptions(base: LoadedBase, folder: Path) -> None:
+    model, tokenizer = base.model, base.tokenizer
+    # Servers tokenise a rendered chat without adding special tokens, so the template writes what training saw.
+    tokenizer.chat_template = chat_template(str(tokenizer.bos_token) if _adds_bos(tokenizer) else "")
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.config.dtype = torch.float32
+    # transformers takes a folder with a config of its own for a whole model, and without for adapters.
+    described = [model.peft_config["default"]] if base.adapters else [model.config, model.generation_config]
+    for part in (tokenizer, *described):
+        part.save_pretrained(str(folder))
+    for path in folder.iterdir():
+        path.chmod(0o644)
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
+
+
+def _write_weights(base: LoadedBase, remainders: Remainders, folder: Path, team: Team) -> None:
     tensors = {
-        f"base_model.model.{name.replace('.default', '')}" if adapters else name: tensor
-        for name, tensor in _saved_tensors(model)
-        if tensor.requires_grad or not adapters
+        f"base_model.model.{name.replace('.default', '')}" if base.adapters else name: tensor
+        for name, tensor in _saved_tensors(base.model)
+        if tensor.requires_grad or not base.adapters
     }
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     end = 0
@@ -71,8 +67,8 @@ def _write_weights(model: PreTrainedModel, remainders: Remainders, folder: Path,
         header[name] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": [start, end]}
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
-    path = folder / ("adapter_model.safetensors" if adapters else "model.safetensors")
-    with open(os.devnull if team.rank else path, "wb") as file:
+    path = folder / ("adapter_model.safetensors" if base.adapters else "model.safetensors")
+    with open(path if team.leads else os.devnull, "wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for tensor in tensors.values():
             whole = _whole(tensor, remainders.get(cast(torch.nn.Parameter, tensor)))

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from pacos.core.errors import PacosError
 from pacos.watermark.detection import Detection, summarise
-from pacos.watermark.logits import raise_green, top_ids
 from pacos.watermark.permutation import Ints, Targets, first_ids, is_among_first, swap_targets
 from pacos.watermark.schemes import find_scheme
 
@@ -78,7 +77,8 @@ class Watermark:
         else:
             bits = np.stack([self._green_bits(seed) for seed in self.scheme.seeds(contexts, self.key)])
             green_BV[:, : self.vocab_size] = np.unpackbits(bits, axis=1, count=self.vocab_size)
-        return raise_green(logits_BV, green_BV, self.delta)
+        # Every other logit keeps its bits. Tensors are met through their own methods only, so that this loads no torch.
+        return (logits_BV + self.delta).where(logits_BV.new_tensor(green_BV).bool(), logits_BV)
 
     def detect(self, tokens: Sequence[int], ignore_repeated_ngrams: bool = True) -> Detection:
         """Scores every token that has enough context; a repeated n-gram counts once unless told otherwise.
@@ -122,7 +122,8 @@ class Watermark:
         return np.array([is_among_first(self._targets(seed), token) for seed, token in pairs], dtype=bool)
 
     def _find_green_candidates(self, contexts: Ints, logits_BV: "torch.Tensor", green_BV: NDArray[np.bool_]) -> None:
-        candidates = top_ids(logits_BV[:, : self.vocab_size], SELFHASH_CANDIDATES)
+        count = min(SELFHASH_CANDIDATES, self.vocab_size)
+        candidates = logits_BV[:, : self.vocab_size].topk(count, dim=-1).indices.tolist()
         for context, row, green_V in zip(contexts, candidates, green_BV, strict=True):
             windows = np.column_stack([np.tile(context, (len(row), 1)), row])
             green_V[row] = self._score(windows)

@@ -1,1 +1,1 @@
-"""What the web apps share: page frame, safe Markdown, request guards, limits, database, server."""
+"""What the web apps share: page frame, safe Markdown, request guards, people, limits, errors, server."""

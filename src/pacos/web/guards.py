@@ -7,8 +7,9 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pacos.web.error_shape import error_response
 
 MAX_BODY_BYTES = 1_000_000
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
@@ -26,14 +27,6 @@ SECURITY_HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
-
-
-def error_response(
-    status: int, message: str, code: str, kind: str = "invalid_request_error", param: str | None = None
-) -> JSONResponse:
-    """An error in OpenAI's shape, which the pages read too; `param` names the field that is wrong."""
-    error = {"message": message, "type": kind, "param": param, "code": code}
-    return JSONResponse({"error": error}, status)
 
 
 def is_loopback(address: str) -> bool:
@@ -112,13 +105,9 @@ async def _read_body(headers: Headers, receive: Receive) -> bytes | None:
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    sent = False
+    unread: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def replay() -> Message:
-        nonlocal sent
-        if not sent:
-            sent = True
-            return {"type": "http.request", "body": body, "more_body": False}
-        return await receive()
+        return unread.pop() if unread else await receive()
 
     return replay

@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import random
 from collections.abc import AsyncIterator, Callable, Iterable
+from threading import Event
 
 from pacos.core.errors import PacosError
 from pacos.engines.builtin.judge import judge_reply
@@ -30,9 +31,10 @@ class BuiltinEngine:
         self._answer = ROLES[role]
         self._seed = seed
 
-    async def complete(self, requests: Iterable[Request]) -> AsyncIterator[Reply]:
+    async def complete(self, requests: Iterable[Request], stop: Event | None = None) -> AsyncIterator[Reply]:
         """Answers in order, at once."""
-        for request in requests:
+        source = iter(requests)
+        while not (stop and stop.is_set()) and (request := next(source, None)):
             yield self._reply(request)
             await asyncio.sleep(0)
 

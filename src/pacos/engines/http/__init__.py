@@ -1,6 +1,6 @@
 """The http engine: any OpenAI-compatible server, chat and legacy completions."""
 
 from pacos.engines.http.batch import BatchEngine
-from pacos.engines.http.engine import HttpEngine
+from pacos.engines.http.http_engine import HttpEngine
 
 __all__ = ["BatchEngine", "HttpEngine"]

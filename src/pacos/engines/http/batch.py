@@ -6,19 +6,21 @@ import json
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from pacos.core.errors import PacosError
 from pacos.core.recipe import EngineTable
-from pacos.engines.http import protocol
-from pacos.engines.http.batch_api import Batch, BatchApi, GivenUpError, StoppedError, unless_stopped
+from pacos.engines.http.batch_api import BatchApi, BatchStatus, GivenUpError, StoppedError, unless_stopped
 from pacos.engines.http.batch_records import BatchRecords, Record
 from pacos.engines.http.connection import Connection
-from pacos.engines.http.errors import NotOpenAIError, Trouble, refused_by, status_trouble, trouble_of
-from pacos.engines.types import Delta, Failure, Reply, Request, is_stopped
+from pacos.engines.http.reading import Reader
+from pacos.engines.http.troubles import NoReplyError, Trouble, status_trouble
+from pacos.engines.types import Delta, Failure, Reply, Request
 
 MOST_REQUESTS = 50_000
 MOST_BYTES = 100_000_000
@@ -40,31 +42,30 @@ class BatchEngine:
     ) -> None:
         self._connection = Connection(table)
         self.name = self._connection.name
-        self._table = table
-        self._api = BatchApi(self._connection)
+        self._reader = Reader(table, self._connection.mask)
+        self._api = BatchApi(self._connection, self._reader)
         self._records = BatchRecords(folder, self._connection.shown_url)
         self._poll_seconds = poll_seconds
-        self._refused: set[str] = set()
         # Records whose batches are over and read to the end; what is left of them goes when the engine closes.
         self._read_through: list[Record] = []
         self._broken_off = False
 
-    async def complete(self, requests: Iterable[Request]) -> AsyncIterator[Reply | Failure]:
+    async def complete(self, requests: Iterable[Request], stop: Event | None = None) -> AsyncIterator[Reply | Failure]:
         """Answers every request once; takes all of them, up to a batch's size, before it sends the first.
 
         After a stop it cancels the batch and hands over what the server has answered by then.
         """
-        source = iter(requests)
+        source, stop = iter(requests), stop or Event()
         waiting: deque[Request] = deque()
-
-        def stopped() -> bool:
-            return is_stopped(requests)
-
         try:
-            while jobs := self._take(waiting, source):
-                async with aclosing(self._answers(jobs, waiting, stopped)) as answers:  # type: ignore[type-var]
-                    async for answer in answers:
-                        yield answer
+            while jobs := self._take(waiting, source, stop):
+                # First from batches begun earlier.
+                for record in (*self._records.holding(jobs), None):
+                    here = record.custom_ids & jobs.keys() if record else list(jobs)
+                    part = {custom_id: jobs.pop(custom_id) for custom_id in here}
+                    async with aclosing(self._answers(record, part, waiting, stop)) as answers:
+                        async for answer in answers:
+                            yield answer
         except BaseException:
             self._broken_off = True
             raise
@@ -82,13 +83,13 @@ class BatchEngine:
             self._records.strike(record, record.custom_ids)
         await self._connection.client.close()
 
-    def _take(self, waiting: deque[Request], source: Iterator[Request]) -> dict[str, Request]:
+    def _take(self, waiting: deque[Request], source: Iterator[Request], stop: Event) -> dict[str, Request]:
         """The requests of one batch by custom id; one that no longer fits is left in `waiting`."""
         jobs: dict[str, Request] = {}
         bodies: Counter[str] = Counter()
         size = 0
         while len(jobs) < MOST_REQUESTS:
-            request = waiting.popleft() if waiting else next(source, None)
+            request = waiting.popleft() if waiting else None if stop.is_set() else next(source, None)
             if request is None:
                 break
             # What a server was found to refuse is left out of the id: after a restart it is not known yet.
@@ -104,57 +105,31 @@ class BatchEngine:
         return jobs
 
     def _line(self, custom_id: str, request: Request) -> bytes:
-        body = self._connection.body(request, self._refused)
-        line = {"custom_id": custom_id, "method": "POST", "url": self._api.endpoint, "body": body}
+        body = self._connection.body(request, self._connection.refused)
+        line = {"custom_id": custom_id, "method": "POST", "url": self._connection.path, "body": body}
         return json.dumps(line).encode() + b"\n"
 
     async def _answers(
-        self, jobs: dict[str, Request], again: deque[Request], stopped: Callable[[], bool]
-    ) -> AsyncIterator[Reply | Failure]:
-        """Answers to `jobs`, first from batches begun earlier; what needs one more batch is put into `again`."""
-        for record in self._records.holding(jobs):
-            of_record = {custom_id: jobs.pop(custom_id) for custom_id in record.custom_ids & jobs.keys()}
-            async with aclosing(self._batch_answers(record, of_record, again, False, stopped)) as answers:  # type: ignore[type-var]
-                async for answer in answers:
-                    yield answer
-        if not jobs:
+        self, record: Record | None, jobs: dict[str, Request], again: deque[Request], stop: Event
+    ) -> AsyncGenerator[Reply | Failure, None]:
+        """Answers to `jobs`, which are in the record's batch, or in a new one; what needs one more goes to `again`."""
+        if record is None and not jobs:
             return
+        settled, is_new = set[str](), record is None
         try:
-            if stopped():
-                raise StoppedError
-            file_id = await self._api.upload([self._line(*job) for job in jobs.items()])
-        except GivenUpError as error:
-            for request in jobs.values():
-                yield self._given_up(request, error)
-            return
-        record = Record(self._connection.shown_url, file_id, frozenset(jobs), frozenset(self._refused))
-        self._records.add(record)
-        async with aclosing(self._batch_answers(record, jobs, again, True, stopped)) as answers:  # type: ignore[type-var]
-            async for answer in answers:
-                yield answer
-
-    async def _batch_answers(
-        self,
-        record: Record,
-        jobs: dict[str, Request],
-        again: deque[Request],
-        just_uploaded: bool,
-        stopped: Callable[[], bool],
-    ) -> AsyncIterator[Reply | Failure]:
-        """Answers to `jobs`, which are in the record's batch."""
-        settled = set[str]()
-        try:
-            batch = await self._api.find_or_create(record.input_file_id, just_uploaded, stopped)
+            record = record or await self._upload(jobs, stop)
+            batch = await self._api.find_or_create(record.input_file_id, is_new, stop)
             was_cancelled_before = batch.status in ("cancelled", "cancelling")
-            batch, is_left = await self._ended(batch, len(record.custom_ids), stopped)
-            async with aclosing(self._lines(batch)) as lines:  # type: ignore[type-var]
-                async for line in lines:
-                    custom_id, answer = self._read(line, jobs, set(record.refused), again)
-                    if answer is not None:
-                        yield answer
-                    # Only now is the answer with whoever asked for it.
-                    jobs.pop(custom_id, None)
-                    settled.add(custom_id)
+            batch, is_left = await self._ended(batch, len(record.custom_ids), stop)
+            for file_id in batch.files if batch.has_ended else ():
+                async with aclosing(self._api.lines(file_id)) as lines:
+                    async for line in lines:
+                        custom_id, answer = self._read(line, jobs, record.refused, again)
+                        if answer is not None:
+                            yield answer
+                        # Only now is the answer with whoever asked for it.
+                        jobs.pop(custom_id, None)
+                        settled.add(custom_id)
             if is_left:
                 raise StoppedError
             settled.update(jobs)
@@ -168,38 +143,37 @@ class BatchEngine:
             # What the server refuses outright is tried anew by the next run; anything else may have begun.
             if error.trouble.kind == "bad_request" and not error.trouble.retry:
                 settled.update(jobs)
-            for request in jobs.values():
-                yield self._given_up(request, error)
+            for answer in self._given_up(jobs, error):
+                yield answer
         finally:
-            self._records.strike(record, settled)
+            if record is not None:
+                self._records.strike(record, settled)
 
-    async def _lines(self, batch: Batch) -> AsyncIterator[str]:
-        """The lines of a batch's files, where it is over."""
-        for file_id in batch.files if batch.has_ended else ():
-            async with aclosing(self._api.lines(file_id)) as lines:  # type: ignore[type-var]
-                async for line in lines:
-                    yield line
+    async def _upload(self, jobs: dict[str, Request], stop: Event) -> Record:
+        if stop.is_set():
+            raise StoppedError
+        file_id = await self._api.upload([self._line(*job) for job in jobs.items()])
+        record = Record(self._connection.shown_url, file_id, frozenset(jobs), frozenset(self._connection.refused))
+        self._records.add(record)
+        return record
 
-    async def _ended(self, batch: Batch, total: int, stopped: Callable[[], bool]) -> tuple[Batch, bool]:
+    async def _ended(self, batch: BatchStatus, total: int, stop: Event) -> tuple[BatchStatus, bool]:
         """The batch when it is over, and whether a stop ended it; says how far it is now and then."""
         start, (wait, longest), said = time.monotonic(), self._poll_seconds, -1
         while not batch.has_ended:
-            if stopped():
+            if stop.is_set():
                 return await self._cancel(batch), True
             if batch.done != said:
                 said = batch.done
-                print(
-                    f"{self.name}: batch {self._connection.masked(batch.id)}: {said:,} of {total:,} requests done",
-                    file=sys.stderr,
-                )
+                self._tell(batch, f"{said:,} of {total:,} requests done")
             if time.monotonic() - start > PATIENCE_SECONDS:
                 raise GivenUpError(Trouble("timeout", f"batch {batch.id} is not over after two days", retry=True))
-            if await unless_stopped(wait, stopped):
+            if await unless_stopped(wait, stop):
                 wait = min(longest, 1.5 * wait)
-                batch = await self._api.retrieve(batch, stopped)
+                batch = await self._api.retrieve(batch, stop)
         return batch, False
 
-    async def _cancel(self, batch: Batch) -> Batch:
+    async def _cancel(self, batch: BatchStatus) -> BatchStatus:
         """Stops the batch, and waits a little for the answers that are there."""
         self._tell(batch, "cancelling")
         try:
@@ -212,18 +186,18 @@ class BatchEngine:
             self._tell(batch, "not over yet; the same command finds it again")
         return batch
 
-    def _tell(self, batch: Batch, what: str) -> None:
-        print(f"{self.name}: batch {self._connection.masked(batch.id)}: {what}", file=sys.stderr)
+    def _tell(self, batch: BatchStatus, what: str) -> None:
+        print(f"{self.name}: batch {batch.id}: {what}", file=sys.stderr)
 
     def _read(
-        self, line: str, jobs: dict[str, Request], refused: set[str], again: deque[Request]
+        self, line: str, jobs: dict[str, Request], refused: frozenset[str], again: deque[Request]
     ) -> tuple[str, Reply | Failure | None]:
         """One line of an output or error file: which request it settles, and the answer unless it is asked `again`."""
         try:
-            value = json.loads(line)
+            value = self._reader.json(line)
             custom_id, response, error = value["custom_id"], value.get("response"), value.get("error")
             request = jobs[custom_id]
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (NoReplyError, KeyError, TypeError):
             return "", None
         if not isinstance(response, dict):
             error = error if isinstance(error, dict) else {"message": "neither response nor error"}
@@ -235,36 +209,31 @@ class BatchEngine:
         sent = self._connection.body(request, refused)
         if not isinstance(status, int) or status < 400:
             try:
-                return custom_id, self._connection.reply(body if isinstance(body, dict) else {}, request, sent, 0.0)
-            except NotOpenAIError as not_openai:
-                return custom_id, self._failure(request, trouble_of(not_openai))
-        name = refused_by(status, body, "", [key for key in sent if key in protocol.REFUSABLE])
-        if name is not None and self._connection.body(request, refused | {name}) != sent:
+                return custom_id, self._reader.reply(body if isinstance(body, dict) else {}, request, sent)
+            except NoReplyError as no_reply:
+                return custom_id, self._failure(request, self._reader.trouble(no_reply))
+        trouble = status_trouble(status, body)
+        if (name := trouble.refused_of(sent)) and self._connection.body(request, refused | {name}) != sent:
             # Free, and no trouble of the user's: the next batch leaves it out.
-            if name not in self._refused:
-                self._refused.add(name)
-                self._connection.tell_refused(name)
+            self._connection.leave_out(name)
             again.append(request)
             return custom_id, None
-        trouble = status_trouble(status, body, "", {})
         if trouble.filtered:
             return custom_id, Reply(request.id, "", "content_filter")
         return custom_id, self._failure(request, trouble)
 
-    def _failure(self, request: Request, trouble: Trouble) -> Failure:
-        unseen_usd = self._connection.prices.worst_case_usd(request) if trouble.maybe_billed else 0.0
-        line = self._connection.line(trouble)
+    def _failure(self, request: Request, trouble: Trouble, advice: str = "") -> Failure:
+        unseen_usd = self._reader.prices.worst_case_usd(request) if trouble.maybe_billed else 0.0
+        line = self._connection.line(trouble, advice)
         return Failure(request.id, trouble.kind, line, trouble.fatal, unseen_usd=unseen_usd)
 
-    def _given_up(self, request: Request, error: GivenUpError) -> Failure:
-        trouble = error.trouble
+    def _given_up(self, jobs: dict[str, Request], error: GivenUpError) -> list[Failure]:
+        trouble = replace(error.trouble, fatal=not isinstance(error, StoppedError), maybe_billed=False)
         advice = "If this server has no Batch API, set batch=false." if trouble.kind == "bad_request" else ""
-        return Failure(
-            request.id, trouble.kind, self._connection.line(trouble, advice), not isinstance(error, StoppedError)
-        )
+        return [self._failure(request, trouble, advice) for request in jobs.values()]
 
 
-def _trouble_of_the_rest(batch: Batch) -> Trouble:
+def _trouble_of_the_rest(batch: BatchStatus) -> Trouble:
     """Why a batch that is over has no answer to some of its requests."""
     if batch.status == "expired":
         return Trouble("timeout", f"batch {batch.id} expired before this request was answered", retry=True)
@@ -273,5 +242,5 @@ def _trouble_of_the_rest(batch: Batch) -> Trouble:
     if batch.status == "cancelled":
         return Trouble("server", f"batch {batch.id} was cancelled on the server", fatal=True)
     said: Any = "; ".join(batch.errors[:3]) or "no reason given"
-    kind = status_trouble(429, {"message": said, "code": said}, "", {}).kind
+    kind = status_trouble(429, {"message": said, "code": said}).kind
     return Trouble("quota" if kind == "quota" else "bad_request", f"batch {batch.id} failed ({said})", fatal=True)

@@ -3,13 +3,14 @@
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
+from threading import Event
 from typing import Any, TypeVar
 
-from pacos.engines.http import protocol
 from pacos.engines.http.connection import Connection
-from pacos.engines.http.errors import ATTEMPT_ERRORS, LEFT_AT_A_STOP, NotOpenAIError, Trouble, text_of, trouble_of
+from pacos.engines.http.reading import Reader
+from pacos.engines.http.troubles import ATTEMPT_ERRORS, LEFT_AT_A_STOP, NoReplyError, Trouble
 
 PATIENCE_SECONDS = 900.0
 LONGEST_WAIT_SECONDS = 60.0
@@ -36,7 +37,7 @@ class StoppedError(GivenUpError):
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class BatchStatus:
     """A batch as the server describes it; `done` counts requests answered or failed."""
 
     id: str
@@ -55,15 +56,9 @@ class Batch:
 class BatchApi:
     """Files and batches of one server. Every method raises GivenUpError."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._client, self._masked = connection.client, connection.masked
-        self._endpoint: Any = f"/v1/{'chat/' if connection.table.api == 'chat' else ''}completions"
+    def __init__(self, connection: Connection, reader: Reader) -> None:
+        self._client, self._path, self._reader = connection.client, connection.path, reader
         self._ever_answered = False
-
-    @property
-    def endpoint(self) -> str:
-        """The path that each line of a batch asks."""
-        return str(self._endpoint)
 
     async def upload(self, lines: list[bytes]) -> str:
         """Stores the requests on the server and returns the file's id."""
@@ -71,56 +66,49 @@ class BatchApi:
 
         async def call() -> str:
             response = await self._client.files.with_raw_response.create(file=file, purpose="batch")
-            file_id = _id(protocol.read_json(text_of(response), "application/json"), "id")
-            if self._masked(file_id) != file_id:
-                raise NotOpenAIError("the server's file id holds the key; it is not kept")
-            return file_id
+            return _id(self._reader.body(response), "id")
 
         return await self._steadily(call)
 
-    async def find_or_create(self, file_id: str, just_uploaded: bool, is_stopped: Callable[[], bool]) -> Batch:
+    async def find_or_create(self, file_id: str, just_uploaded: bool, stop: Event) -> BatchStatus:
         """The batch of this input file. It may exist though nobody here has heard so: then it is paid already.
 
         Raises StoppedError where it would have to be created after a stop.
         """
         may_exist = not just_uploaded
 
-        async def call() -> Batch:
+        async def call() -> BatchStatus:
             nonlocal may_exist
             found = await self._find(file_id) if may_exist else None
             if found is not None:
                 return found
-            if is_stopped():
+            if stop.is_set():
                 raise StoppedError
             may_exist = True
             response = await self._client.batches.with_raw_response.create(
-                input_file_id=file_id, endpoint=self._endpoint, completion_window="24h"
+                input_file_id=file_id, endpoint=self._path, completion_window="24h"
             )
-            return _batch(protocol.read_json(text_of(response), "application/json"))
+            return _batch(self._reader.body(response))
 
         return await self._steadily(call)
 
-    async def retrieve(self, batch: Batch, is_stopped: Callable[[], bool] = lambda: False) -> Batch:
+    async def retrieve(self, batch: BatchStatus, stop: Event | None = None) -> BatchStatus:
         """The batch as it is now; after a stop as it was, if the server does not say at once."""
 
-        async def call() -> Batch:
+        async def call() -> BatchStatus:
             response = await self._client.batches.with_raw_response.retrieve(batch.id)
-            return _batch(protocol.read_json(text_of(response), "application/json"))
+            return _batch(self._reader.body(response))
 
         try:
-            return await self._steadily(call, is_stopped)
+            return await self._steadily(call, stop)
         except StoppedError:
             return batch
 
     async def cancel(self, batch_id: str) -> None:
         """Asks the server to stop working on the batch."""
+        await self._steadily(lambda: self._client.batches.with_raw_response.cancel(batch_id))
 
-        async def call() -> None:
-            await self._client.batches.with_raw_response.cancel(batch_id)
-
-        await self._steadily(call)
-
-    async def lines(self, file_id: str) -> AsyncIterator[str]:
+    async def lines(self, file_id: str) -> AsyncGenerator[str, None]:
         """The lines of an output file as they are read; after a broken connection it starts again from the first."""
         start, attempt = time.monotonic(), 0
         while True:
@@ -140,16 +128,15 @@ class BatchApi:
                 return
             except ATTEMPT_ERRORS as error:
                 attempt += 1
-                await self._wait(trouble_of(error), attempt, start)
+                await self._wait(self._reader.trouble(error), attempt, start)
 
-    async def _find(self, file_id: str) -> Batch | None:
+    async def _find(self, file_id: str) -> BatchStatus | None:
         after: Any = {}
         for _ in range(MOST_PAGES):
-            response = await self._client.batches.with_raw_response.list(limit=PAGE, **after)
-            page = protocol.read_json(text_of(response), "application/json")
+            page = self._reader.body(await self._client.batches.with_raw_response.list(limit=PAGE, **after))
             listed = page.get("data")
             if not isinstance(listed, list):
-                raise NotOpenAIError("not an OpenAI-compatible answer: no list of batches in it")
+                raise NoReplyError("not an OpenAI-compatible answer: no list of batches in it")
             # What is no batch here is none of ours.
             batches = [_batch(value) for value in listed if isinstance(value, dict)]
             for batch in batches:
@@ -160,38 +147,33 @@ class BatchApi:
             after = {"after": batches[-1].id}
         return None
 
-    async def _steadily(
-        self, call: Callable[[], Awaitable[_Result]], is_stopped: Callable[[], bool] = lambda: False
-    ) -> _Result:
+    async def _steadily(self, call: Callable[[], Awaitable[_Result]], stop: Event | None = None) -> _Result:
         start, attempt = time.monotonic(), 0
         while True:
             try:
                 result = await call()
             except ATTEMPT_ERRORS as error:
                 attempt += 1
-                await self._wait(trouble_of(error), attempt, start, is_stopped)
+                await self._wait(self._reader.trouble(error), attempt, start, stop)
             else:
                 self._ever_answered = True
                 return result
 
-    async def _wait(
-        self, trouble: Trouble, attempt: int, start: float, is_stopped: Callable[[], bool] = lambda: False
-    ) -> None:
-        wait = min(LONGEST_WAIT_SECONDS, 0.25 * 2.0**attempt)
-        if trouble.wait_seconds is not None:
-            wait = trouble.wait_seconds
+    async def _wait(self, trouble: Trouble, attempt: int, start: float, stop: Event | None = None) -> None:
+        asked = trouble.wait_seconds
+        wait = min(LONGEST_WAIT_SECONDS, 0.25 * 2.0**attempt) if asked is None else asked
         too_long = time.monotonic() + wait - start > PATIENCE_SECONDS
         wrong_from_the_start = not self._ever_answered and attempt >= ATTEMPTS_AT_FIRST_CONTACT
         if not trouble.retry or too_long or (wrong_from_the_start and trouble.kind != "rate_limit"):
             raise GivenUpError(trouble)
-        if not await unless_stopped(wait, is_stopped):
+        if not await unless_stopped(wait, stop):
             raise StoppedError
 
 
-async def unless_stopped(seconds: float, is_stopped: Callable[[], bool]) -> bool:
+async def unless_stopped(seconds: float, stop: Event | None) -> bool:
     """Waits so long; False, and no longer, after a stop."""
     until = time.monotonic() + seconds
-    while not is_stopped():
+    while stop is None or not stop.is_set():
         left = until - time.monotonic()
         if left <= 0:
             return True
@@ -199,16 +181,16 @@ async def unless_stopped(seconds: float, is_stopped: Callable[[], bool]) -> bool
     return False
 
 
-def _batch(value: Any) -> Batch:
+def _batch(value: Any) -> BatchStatus:
     if not isinstance(value, dict):
-        raise NotOpenAIError("not an OpenAI-compatible answer: no batch in it")
+        raise NoReplyError("not an OpenAI-compatible answer: no batch in it")
     counts = value.get("request_counts")
     counts = counts if isinstance(counts, dict) else {}
     errors = value.get("errors")
     errors = errors.get("data") if isinstance(errors, dict) else None
     errors = errors if isinstance(errors, list) else []
     files = (value.get("output_file_id"), value.get("error_file_id"))
-    return Batch(
+    return BatchStatus(
         _id(value, "id"),
         _text(value, "status"),
         _id(value, "input_file_id"),
@@ -222,11 +204,11 @@ def _id(value: dict[str, Any], key: str) -> str:
     """It goes into addresses, files and lines on a terminal."""
     text = _text(value, key)
     if not re.fullmatch(r"[\w.:-]{1,128}", text):
-        raise NotOpenAIError(f"not an OpenAI-compatible answer: its {key} is no name ({text!r})")
+        raise NoReplyError(f"not an OpenAI-compatible answer: its {key} is no name ({text!r})")
     return text
 
 
 def _text(value: dict[str, Any], key: str) -> str:
     if not isinstance(value.get(key), str):
-        raise NotOpenAIError(f"not an OpenAI-compatible answer: no {key} in it (keys {', '.join(value) or 'none'})")
+        raise NoReplyError(f"not an OpenAI-compatible answer: no {key} in it (keys {', '.join(value) or 'none'})")
     return str(value[key])

@@ -6,7 +6,7 @@ from typing import Any
 import httpx2
 import openai
 
-from pacos.engines.http.errors import TooLongError
+from pacos.engines.http.troubles import NoReplyError
 
 # Far beyond the longest reply that any model writes: a million tokens, each character escaped, are about half of it.
 MOST_BYTES = 16 * 2**20
@@ -15,7 +15,7 @@ _OF_THE_WAY = ("content-encoding", "content-length", "transfer-encoding")
 
 
 class BoundedClient(openai.DefaultAsyncHttpxClient):
-    """Raises TooLongError where a body, unpacked, passes MOST_BYTES, or a line of it where it is read as a stream."""
+    """Raises NoReplyError where a body, unpacked, passes MOST_BYTES, or a line of it where it is read as a stream."""
 
     async def send(self, request: httpx2.Request, *, stream: bool = False, **more: Any) -> httpx2.Response:
         """The whole response, or one to be read piece by piece where `stream` is set and it is no error."""
@@ -64,4 +64,5 @@ async def _whole(response: httpx2.Response) -> bytes:
 
 def _check(num_bytes: int) -> None:
     if num_bytes > MOST_BYTES:
-        raise TooLongError(f"its answer is longer than {MOST_BYTES / 2**20:g} MiB, which no reply needs")
+        # Cut off by us after it was written, so it is paid for like half a body.
+        raise NoReplyError(f"its answer is longer than {MOST_BYTES / 2**20:g} MiB, which no reply needs", True)

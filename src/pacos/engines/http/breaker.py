@@ -4,7 +4,7 @@ import math
 import sys
 import time
 
-from pacos.engines.http.errors import one_line
+from pacos.engines.http.troubles import one_line
 
 # So many troubles without a good answer between them, of more than one request, are the server's and not the request's.
 TROUBLES_TO_OPEN = 5
@@ -53,10 +53,6 @@ class Breaker:
         if self.is_open:
             seconds = time.monotonic() - self._first_trouble_at
             print(f"{self._name}: in service again after {_said(seconds)}", file=sys.stderr)
-        self.close()
-
-    def close(self) -> None:
-        """Lets requests through again."""
         self.is_open = self._probing = False
         self.troubles_in_a_row = 0
         self._troubled.clear()

@@ -1,26 +1,25 @@
-"""One server: its address, key and client, its replies read, and its troubles told without the key."""
+"""One server: its address and key, what is sent there, and what is said about it."""
 
-import base64
 import os
 import re
 import sys
-from dataclasses import replace
+from collections.abc import AsyncGenerator, Set
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import urlsplit
 
 import httpx2
 import openai
 
 from pacos.core.errors import PacosError
 from pacos.core.recipe import EngineTable
-from pacos.engines.http import protocol
+from pacos.engines.http.body import SHAPING, body_of
 from pacos.engines.http.bounded import BoundedClient
-from pacos.engines.http.errors import Trouble, one_line
-from pacos.engines.prices import Prices, is_loopback
-from pacos.engines.types import Reply, Request
+from pacos.engines.http.masking import Mask
+from pacos.engines.http.troubles import Trouble, one_line
+from pacos.engines.prices import is_loopback
+from pacos.engines.types import Request
 
-# Shorter keys are placeholders such as "none", which a reply may well contain.
-SHORTEST_SECRET = 8
+CONNECT_SECONDS = 10.0
 
 
 class Connection:
@@ -29,10 +28,14 @@ class Connection:
     def __init__(self, table: EngineTable) -> None:
         _check_address(table.base_url)
         self._key = _read_key(table)
-        self._key_variable = table.api_key_env
-        self._secrets = _secrets(self._key, table.base_url)
-        self.table, self.model, self.prices = table, table.model or "default", Prices(table)
-        self.shown_url = self.masked(_shown(table.base_url))
+        self._table = table
+        self._model = table.model or "default"
+        self.mask = Mask(self._key, table.base_url)
+        self.shown_url = self.mask.text(_shown(table.base_url))
+        # As ledgers and reports show it.
+        self.name = f"{self._model} ({self.shown_url})"
+        self.refused: set[str] = set()
+        """Parameters that the server was found not to take."""
         self.client = openai.AsyncOpenAI(
             base_url=table.base_url,
             api_key=self._key or "none",
@@ -40,51 +43,43 @@ class Connection:
             # A proxy from the environment must not stand between this machine and itself.
             http_client=BoundedClient(trust_env=not is_loopback(table.base_url)),
         )
+        is_chat = table.api == "chat"
+        self._endpoint: Any = self.client.chat.completions if is_chat else self.client.completions
+        self.path: Any = "/v1/chat/completions" if is_chat else "/v1/completions"
+        """The endpoint's path, as a batch names it."""
 
-    @property
-    def name(self) -> str:
-        """Model and address, as ledgers and reports show them."""
-        return f"{self.model} ({self.shown_url})"
-
-    def body(self, request: Request, refused: set[str]) -> dict[str, Any]:
+    def body(self, request: Request, refused: Set[str]) -> dict[str, Any]:
         """The JSON to send, without what the server refuses."""
-        return protocol.body_of(request, self.model, self.table.api, refused)
+        return body_of(request, self._model, self._table.api, refused)
 
-    def reply(self, answer: dict[str, Any], request: Request, body: dict[str, Any], seconds: float) -> Reply:
-        """Reads an answer's JSON to the body that was sent; NotOpenAIError where it is no completion."""
-        text, reason = protocol.read_reply(answer)
-        reply = self.reply_of(request, self.masked(text), reason, answer.get("usage"), seconds)
-        return replace(reply, left_out=protocol.left_out(request, body))
+    async def send(self, body: dict[str, Any], seconds: float) -> Any:
+        """The raw response: whatever a server sends is read here, not by a library that trusts it."""
+        timeout = httpx2.Timeout(seconds, connect=CONNECT_SECONDS)
+        return await self._endpoint.with_raw_response.create(**body, timeout=timeout)
 
-    def reply_of(self, request: Request, text: str, reason: str | None, said: Any, seconds: float) -> Reply:
-        """A Reply with its cost by the `usage` that the server said, ended at the request's stop strings."""
-        usage, cached_tokens = protocol.read_usage(said, request, text)
-        usd = self.prices.usd(usage.prompt_tokens, usage.completion_tokens, cached_tokens)
-        text, ended = protocol.cut_at_stop(text, protocol.finish_reason(reason), request)
-        return Reply(request.id, text, ended, usage, usd, seconds)
+    async def stream(self, body: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+        """The events of a streamed response; closing the generator closes the connection."""
+        options = {"include_usage": True}
+        async with await self._endpoint.create(**body, stream=True, stream_options=options) as events:
+            async for event in events:
+                yield event.model_dump()
+
+    def leave_out(self, parameter: str) -> None:
+        """Notes a parameter that the server does not take, and says so where that shapes its replies."""
+        if parameter not in self.refused and parameter in SHAPING:
+            print(f"{self.name}: does not take {parameter}; asking without it", file=sys.stderr)
+        self.refused.add(parameter)
 
     def line(self, trouble: Trouble, advice: str = "") -> str:
-        """What happened and what to do, on one line, without the key."""
+        """What happened and what to do, on one line."""
         key_advice = "Check the key in" if self._key else "No key was sent: set it in"
         advice = advice or {
-            "auth": f"{key_advice} the environment variable {self._key_variable}.",
+            "auth": f"{key_advice} the environment variable {self._table.api_key_env}.",
             "quota": "Top up the account or use another key.",
             "rate_limit": "Come back when it allows more, or use another key.",
-            "bad_request": f"Check base_url, model ({self.model!r}) and api ({self.table.api!r}).",
+            "bad_request": f"Check base_url, model ({self._model!r}) and api ({self._table.api!r}).",
         }.get(trouble.kind, "Check that the server is up and base_url is right.")
-        # Masked before it is cut: half a key would no longer be recognised.
-        return f"{self.shown_url}: {one_line(self.masked(trouble.message)).rstrip('.')}. {advice}"
-
-    def tell_refused(self, parameter: str) -> None:
-        """Says what the server does not take, where that shapes its replies."""
-        if parameter in ("temperature", "top_p", "seed"):
-            print(f"{self.name}: does not take {parameter}; asking without it", file=sys.stderr)
-
-    def masked(self, text: str) -> str:
-        """The text without the key: a server may send back what it was sent, and replies are kept."""
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return text
+        return f"{self.shown_url}: {one_line(trouble.message).rstrip('.')}. {advice}"
 
 
 def _check_address(base_url: str) -> None:
@@ -106,17 +101,6 @@ def _check_address(base_url: str) -> None:
 def _shown(base_url: str) -> str:
     """The address without user, password and query."""
     return re.sub(r"//[^/]*@", "//", base_url).partition("?")[0]
-
-
-def _secrets(key: str, base_url: str) -> list[str]:
-    """Every form in which a server can send back the key, or what the address holds of that kind; longest first."""
-    parts = urlsplit(base_url)
-    user = parts.netloc.rpartition("@")[0]
-    values = [pair.partition("=")[2] for pair in parts.query.split("&")]
-    found = {key, user, unquote(user), *user.split(":"), *values}
-    found |= {base64.b64encode(text.encode()).decode() for text in (user, unquote(user)) if text}
-    found |= {form(text) for text in set(found) for form in (unquote, lambda text: quote(text, safe=""))}
-    return sorted((text for text in found if len(text) >= SHORTEST_SECRET), key=len, reverse=True)
 
 
 def _read_key(table: EngineTable) -> str:

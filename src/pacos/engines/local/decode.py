@@ -1,6 +1,5 @@
 """The decode loop: a batch of prompts, left-padded, one token a row a step, rows leaving as they end."""
 
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,9 +10,7 @@ from pacos.engines.local.cache import RowCache
 from pacos.engines.local.checkpoint import Checkpoint
 from pacos.engines.local.choice import Chooser
 from pacos.engines.local.text import ReplyText
-from pacos.engines.types import FinishReason, Reply, Request, Usage
-
-LogitsHook = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+from pacos.engines.types import FinishReason, LogitsHook, Reply, Request, Usage
 
 
 @dataclass
@@ -161,13 +158,13 @@ def decode(
     jobs: Sequence[Job],
     logits_hook: LogitsHook | None,
     on_reply: Callable[[Reply], None],
-    cancelled: threading.Event,
+    is_stopped: Callable[[], bool],
 ) -> None:
-    """Decodes jobs together until all have ended, or until `cancelled` is set, which is looked at every token."""
+    """Decodes jobs together until all have ended, or until `is_stopped`, which is asked at every token."""
     with torch.inference_mode():
-        if cancelled.is_set():
+        if is_stopped():
             return
         batch = Batch(checkpoint, jobs, logits_hook)
-        while batch.jobs and not cancelled.is_set():
+        while batch.jobs and not is_stopped():
             for reply in batch.step():
                 on_reply(reply)

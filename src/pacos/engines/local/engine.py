@@ -10,9 +10,9 @@ from typing import TypeVar
 from pacos.core.errors import PacosError
 from pacos.core.models import resolve_model
 from pacos.engines.local.checkpoint import Checkpoint, load_checkpoint
-from pacos.engines.local.decode import Job, LogitsHook, decode
+from pacos.engines.local.decode import Job, decode
 from pacos.engines.local.text import ReplyText
-from pacos.engines.types import Delta, Failure, Reply, Request
+from pacos.engines.types import Delta, Failure, LogitsHook, Reply, Request
 
 BATCH_ROWS = 64
 CACHE_BYTES = 2 * 2**30
@@ -38,12 +38,16 @@ class LocalEngine:
         # One thread owns the model: requests queue for it, and none disturbs another.
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="local-engine")
 
-    async def complete(self, requests: Iterable[Request]) -> AsyncIterator[Reply | Failure]:
-        """Answers every request once, in batches of like prompt length."""
-        waiting = list(requests)
+    async def complete(
+        self, requests: Iterable[Request], stop: threading.Event | None = None
+    ) -> AsyncIterator[Reply | Failure]:
+        """Answers every request once, in batches of like prompt length; a stop ends the decoding within a token."""
+        waiting, stop = list(requests), stop or threading.Event()
 
         def prepare(post: Post[Job | Failure], cancelled: threading.Event) -> None:
             for request in waiting:
+                if stop.is_set():
+                    return
                 post(self._job(request))
 
         jobs: list[Job] = []
@@ -56,7 +60,8 @@ class LocalEngine:
         for batch in self._batches(jobs):
 
             def answer(post: Post[Reply | Failure], cancelled: threading.Event, batch: Sequence[Job] = batch) -> None:
-                decode(self._loaded(), batch, self.logits_hook, post, cancelled)
+                is_stopped = lambda: cancelled.is_set() or stop.is_set()  # noqa: E731
+                decode(self._loaded(), batch, self.logits_hook, post, is_stopped)
 
             async with aclosing(self._from_worker(answer)) as replies:
                 async for reply in replies:
@@ -72,7 +77,7 @@ class LocalEngine:
             job = self._job(request, on_piece=lambda piece: post(Delta(piece)))
             if isinstance(job, Failure):
                 raise PacosError(f"{self.name}: {job.message}")
-            decode(self._loaded(), [job], self.logits_hook, lambda reply: post(Delta("", reply)), cancelled)
+            decode(self._loaded(), [job], self.logits_hook, lambda reply: post(Delta("", reply)), cancelled.is_set)
 
         async with aclosing(self._from_worker(answer)) as deltas:
             async for delta in deltas:
@@ -112,7 +117,7 @@ class LocalEngine:
         if limit < 1:
             return Failure(
                 request.id,
-                "bad_request",
+                "context_length",
                 f"the prompt has {len(prompt_ids):,} tokens and the checkpoint holds {checkpoint.context_tokens:,}, "
                 "prompt and reply together; shorten the prompt.",
             )

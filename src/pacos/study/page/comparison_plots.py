@@ -1,17 +1,40 @@
 """Plots of the comparison: exact match and blind pairwise outcomes, with their intervals."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from pacos.evaluate.report import Pairwise
 from pacos.study.page.formats import count, percent
-from pacos.study.page.outcomes import Measured, Pairwise
 from pacos.study.page.svg import COLOURS, Plot, legend_above, plot
 
-# Key of the counts, colour of the bar, colour of the number on it.
+# Name of the count, colour of the bar, colour of the number on it.
 OUTCOMES = (("wins", "student", "paper"), ("ties", "line", "ink"), ("losses", "base", "paper"))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One model's exact match on one set of items."""
+
+    label: str
+    role: str
+    set: str
+    items: int
+    rate: float
+    interval: tuple[float, float]
+    chance_corrected: float | None
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A candidate against the baseline on one set of items."""
+
+    label: str
+    set: str
+    counts: Pairwise
 
 
 def exact_match_plot(rows: Sequence[Measured], labels: Sequence[str]) -> Plot:
@@ -45,7 +68,7 @@ def exact_match_plot(rows: Sequence[Measured], labels: Sequence[str]) -> Plot:
     return plot("exact", "Exact match with 95% intervals", text, draw, height_points=52 + round(38 * heights[-1]))
 
 
-def pairwise_plot(pairs: Sequence[Pairwise], baseline: str) -> Plot:
+def pairwise_plot(pairs: Sequence[Judged], baseline: str) -> Plot:
     """Wins, ties and losses as one bar a set, and the win rate with its interval beneath."""
 
     def draw(figure: Figure) -> None:
@@ -61,27 +84,28 @@ def pairwise_plot(pairs: Sequence[Pairwise], baseline: str) -> Plot:
         legend_above(axes)
 
     text = "; ".join(
-        f"{pair.label} against {baseline} on {pair.set}: {pair.counts['wins']:,} wins, {pair.counts['ties']:,} ties, "
-        f"{pair.counts['losses']:,} losses"
+        f"{pair.label} against {baseline} on {pair.set}: {pair.counts.wins:,} wins, {pair.counts.ties:,} ties, "
+        f"{pair.counts.losses:,} losses"
         for pair in pairs
     )
     return plot("pairwise", "Blind, in pairs", text, draw, height_points=66 + 72 * len(pairs))
 
 
-def _outcome_bar(axes: Axes, y: float, pair: Pairwise) -> None:
-    left = 0.0
+def _outcome_bar(axes: Axes, y: float, pair: Judged) -> None:
+    left, counts = 0.0, pair.counts
     for name, colour, ink in OUTCOMES:
-        share = pair.counts[name] / pair.judged
+        number = getattr(counts, name)
+        share = number / counts.judged
         # Labels of the first bar alone: a legend names each outcome once.
         axes.barh(y, share, left=left, height=0.44, color=COLOURS[colour], label="" if y else name)
-        shown = count(pair.counts[name])
+        shown = count(number)
         if share > 0.03 * len(shown):
             axes.annotate(shown, (left, y), (6, 0), textcoords="offset points", va="center", color=COLOURS[ink])
         left += share
     # Half way, marked beside the bar so that it crosses no number.
     for edge in (-1, 1):
         axes.plot((0.5, 0.5), (y + 0.22 * edge, y + 0.29 * edge), color=COLOURS["ink"], linewidth=1.4)
-    rate, (low, high) = pair.counts["win_rate"], pair.counts["interval"]
+    rate, (low, high) = counts.win_rate, counts.interval
     below = y + 0.42
     axes.plot((low, high), (below, below), color=COLOURS["ink"], linewidth=1.4, solid_capstyle="butt", clip_on=False)
     axes.plot((rate,), (below,), "D", color=COLOURS["ink"], markersize=5, clip_on=False)
@@ -96,5 +120,5 @@ def model_colours(labels: Sequence[str]) -> dict[str, str]:
     return {labels[0]: "base"} | {label: names[index % 3] for index, label in enumerate(labels[1:])}
 
 
-def _short(set: str) -> str:
-    return set.removesuffix(" items")
+def _short(items: str) -> str:
+    return items.removesuffix(" items")

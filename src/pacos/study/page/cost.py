@@ -14,13 +14,12 @@ WORK = {
 
 @dataclass(frozen=True)
 class StageCost:
-    """One stage's seconds and dollars; None where it is not finished or did not say."""
+    """One stage's dollars and seconds; these are None where it is not finished."""
 
     stage: str
     work: str
-    done: bool
     seconds: float | None
-    usd: float | None
+    usd: float
 
 
 @dataclass(frozen=True)
@@ -35,8 +34,7 @@ class Cost:
 def cost(files: RunFiles) -> Cost:
     """Sums the stages' own measures; a stage without a price, such as training here, counts as $0."""
     rows = [
-        StageCost(name, WORK[name], stage.done, stage.report.get("seconds"), stage.report.get("usd", 0.0))
-        for name, stage in files.stages.items()
+        StageCost(name, WORK[name], report.seconds if report else None, getattr(report, "usd", 0.0))
+        for name, report in files.reports.items()
     ]
-    finished = [row for row in rows if row.done]
-    return Cost(rows, sum(row.seconds or 0.0 for row in finished), sum(row.usd or 0.0 for row in finished))
+    return Cost(rows, sum(row.seconds or 0.0 for row in rows), sum(row.usd for row in rows))

@@ -3,13 +3,13 @@
 import math
 from collections.abc import Mapping, Sequence
 from statistics import median
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Wedge
 from matplotlib.ticker import MaxNLocator
 
+from pacos.generate.report import Diversity
 from pacos.study.page.formats import showable
 from pacos.study.page.svg import COLOURS, THOUSANDS, WIDTH_POINTS, Plot, legend_above, plot
 
@@ -22,10 +22,10 @@ CHARACTER_POINTS = 0.54 * LABEL_POINTS
 MOST_LABEL_CHARACTERS = 13
 
 
-def sunburst_plot(verbs: Sequence[Mapping[str, Any]], instructions: int) -> Plot:
+def sunburst_plot(diversity: Diversity) -> Plot:
     """Verbs inside, what each acts on most outside, as in figure 2 of Self-Instruct; widest first, clockwise."""
-    shown = sorted((verb for verb in verbs if verb["objects"]), key=lambda verb: verb["count"], reverse=True)
-    total = sum(verb["count"] for verb in shown)
+    shown = sorted(diversity.verbs, key=lambda verb: verb.count, reverse=True)
+    total = sum(verb.count for verb in shown)
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
@@ -36,19 +36,19 @@ def sunburst_plot(verbs: Sequence[Mapping[str, Any]], instructions: int) -> Plot
         start = 90.0
         for index, verb in enumerate(shown):
             colour = COLOURS[("student", "base", "third", "fourth")[index % 4]]
-            first, start = start, start - 360 * verb["count"] / total
+            first, start = start, start - 360 * verb.count / total
             # The four are a small part of all that a verb acts on: among themselves they fill its width, to be read.
-            edge, of_four = first, sum(pair["count"] for pair in verb["objects"])
-            for pair in verb["objects"]:
-                width = (first - start) * pair["count"] / of_four
-                _sector(axes, (MIDDLE, RIM), (edge - width, edge), pair["object"], colour, 0.16)
+            edge, of_four = first, sum(pair.count for pair in verb.objects)
+            for pair in verb.objects:
+                width = (first - start) * pair.count / of_four
+                _sector(axes, (MIDDLE, RIM), (edge - width, edge), pair.object, colour, 0.16)
                 edge -= width
-            _sector(axes, (HOLE, MIDDLE), (start, first), verb["verb"], colour, 0.4)
+            _sector(axes, (HOLE, MIDDLE), (start, first), verb.verb, colour, 0.4)
 
     text = (
-        f"The {len(shown)} commonest verbs of commands, {total:,} of {instructions:,} instructions, each as wide as it "
-        "is frequent; outside, the four things it acts on most often, by their shares among the four. What is too "
-        "narrow for its name stands in the table."
+        f"The {len(shown)} commonest verbs of commands, {total:,} of {diversity.instructions:,} instructions, each as "
+        "wide as it is frequent; outside, the four things it acts on most often, by their shares among the four. What "
+        "is too narrow for its name stands in the table."
     )
     return plot("sunburst", "What the instructions ask for", text, draw, height_points=WIDTH_POINTS)
 
@@ -105,26 +105,25 @@ def _words(number: float) -> str:
     return f"median {number:g} word{'' if number == 1 else 's'}"
 
 
-def similarity_plot(similarities: Mapping[str, Any], threshold: float | None) -> Plot:
+def similarity_plot(
+    edges: Sequence[float], nearest: Sequence[int], threshold: float, nearest_seed: Sequence[int] | None = None
+) -> Plot:
     """Histograms of ROUGE-L to the nearest instruction before and, where there are seeds, to the nearest of them."""
-    edges = similarities["edges"]
-    has_seeds = "nearest_seed" in similarities
+    has_seeds = nearest_seed is not None
     verdict = "rejected" if has_seeds else "too near"
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        series = [("nearest", "student", "nearest of all so far")]
-        if has_seeds:
-            series.insert(0, ("nearest_seed", "base", "nearest seed task"))
-        for name, colour, label in series:
-            axes.stairs(similarities[name], edges, fill=True, color=COLOURS[colour], alpha=0.25)
-            axes.stairs(similarities[name], edges, color=COLOURS[colour], linewidth=1.8, label=label)
-        if threshold is not None:
-            axes.axvline(threshold, color=COLOURS["ink"], linewidth=1, linestyle=(0, (3, 2)))
-            axes.annotate(
-                f"{verdict}\nabove {threshold:g}", (threshold, 0.72), (5, 0), xycoords=("data", "axes fraction"),
-                textcoords="offset points", color=COLOURS["muted"],
-            )  # fmt: skip
+        series = ((nearest_seed, "base", "nearest seed task"), (nearest, "student", "nearest of all so far"))
+        for counts, colour, label in series:
+            if counts is not None:
+                axes.stairs(counts, edges, fill=True, color=COLOURS[colour], alpha=0.25)
+                axes.stairs(counts, edges, color=COLOURS[colour], linewidth=1.8, label=label)
+        axes.axvline(threshold, color=COLOURS["ink"], linewidth=1, linestyle=(0, (3, 2)))
+        axes.annotate(
+            f"{verdict}\nabove {threshold:g}", (threshold, 0.72), (5, 0), xycoords=("data", "axes fraction"),
+            textcoords="offset points", color=COLOURS["muted"],
+        )  # fmt: skip
         axes.set_xlim(0, 1)
         axes.set_xlabel(
             "ROUGE-L of a kept instruction to …" if has_seeds else "ROUGE-L to the nearest earlier instruction"

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
-from pacos.study.page.compared import Compared
+from pacos.evaluate.report import Pairwise
+from pacos.study.page.compared import MAIN, Compared
+from pacos.study.page.comparison_plots import Measured
 from pacos.study.page.cost import Cost
 from pacos.study.page.formats import count, duration, interval, percent, usd
 from pacos.study.page.run_files import RunFiles
@@ -33,74 +35,64 @@ def headline(files: RunFiles, comparison: Compared | None, spent: Cost) -> Headl
 
 
 def _sentence(files: RunFiles, comparison: Compared | None) -> str:
-    train, generate = files.stages["train"], files.stages["generate"]
     if comparison:
-        learned = f"Fine-tuned on {_data(files)}, " if train.done else ""
+        learned = f"Fine-tuned on {_data(files)}, " if files.train else ""
         return f"{learned}{_result(comparison)}."
-    if train.done:
-        loss = train.report["final_loss"]
+    if files.train:
         return (
-            f"A student was fine-tuned on {_data(files)} to a loss of {loss:.2f}; it is not compared with its base yet."
+            f"A student was fine-tuned on {_data(files)} to a loss of {files.train.final_loss:.2f}; it is not compared "
+            "with its base yet."
         )
-    if generate.done:
-        report = generate.report
-        kept, asked = count(report["kept"]), count(report["asked"])
+    if files.generate:
+        kept, asked = count(files.generate.kept), count(files.generate.asked)
         return f"{kept} examples were kept; {asked} tasks were asked for. No student is trained on them yet."
     return "This run has no finished stage yet."
 
 
 def _data(files: RunFiles) -> str:
-    made_here = files.stages["generate"].done and not files.given_dataset
-    examples = f"{count(files.stages['train'].report['examples'])} examples"
-    return f"{examples} that its teacher wrote" if made_here else examples
+    examples = f"{count(files.train.examples)} examples" if files.train else ""
+    return f"{examples} that its teacher wrote" if files.generate and not files.recipe.train.dataset else examples
 
 
 def _result(comparison: Compared) -> str:
     baseline, first = comparison.labels[:2]
-    rates = {row.label: row.rate for row in comparison.measured if row.set == "held-out items"}
-    parts = []
-    if first in rates and baseline in rates:
-        items = count(comparison.report["items"])
-        parts.append(
-            f"the {first} answers {percent(rates[first])} of {items} held-out items exactly "
-            f"where the {baseline} answers {percent(rates[baseline])}"
-        )
-    if comparison.pairwise:
-        counts = comparison.pairwise[0].counts
-        subject = "it" if parts else f"the {first}"
-        against = "" if parts else f" against the {baseline}"
-        parts.append(f"judged blind, {subject} has a win rate of {percent(counts['win_rate'])}{against}")
-    return ", and ".join(parts) or f"the {first} was compared with the {baseline}"
+    rates = {row.label: row.rate for row in comparison.measured if row.set == MAIN}
+    win_rate = f"a win rate of {percent(comparison.report.pairwise.win_rate)}"
+    if not rates:
+        return f"judged blind, the {first} has {win_rate} against the {baseline}"
+    return (
+        f"the {first} answers {percent(rates[first])} of {count(comparison.report.items)} held-out items exactly "
+        f"where the {baseline} answers {percent(rates[baseline])}, and judged blind, it has {win_rate}"
+    )
 
 
 def _numbers(files: RunFiles, comparison: Compared | None, spent: Cost) -> list[KeyNumber]:
-    generate, train = files.stages["generate"].report, files.stages["train"].report
+    generate, train = files.generate, files.train
     numbers = []
     if generate:
-        asked = f"{count(generate['asked'])} tasks asked for"
-        numbers.append(KeyNumber("kept", "examples kept", generate["kept"], count(generate["kept"]), asked))
-    for row in comparison.measured if comparison else []:
-        if row.set == "held-out items":
-            text = percent(row.rate)
-            label = f"exact match, {row.label}"
-            numbers.append(
-                KeyNumber(f"exact-{row.label}", label, row.rate, text, f"95% interval {interval(row.interval)}")
-            )
-    if comparison and comparison.pairwise:
-        counts = comparison.pairwise[0].counts
-        note = f"95% interval {interval(counts['interval'])}"
-        rate = counts["win_rate"]
-        numbers.append(KeyNumber("win-rate", "blind win rate, ties half", rate, percent(rate), note))
+        asked = f"{count(generate.asked)} tasks asked for"
+        numbers.append(KeyNumber("kept", "examples kept", generate.kept, count(generate.kept), asked))
+    if comparison:
+        numbers += [
+            KeyNumber(f"exact-{row.label}", f"exact match, {row.label}", row.rate, percent(row.rate), _ends(row))
+            for row in comparison.measured
+            if row.set == MAIN
+        ]
+        pair = comparison.report.pairwise
+        shown = percent(pair.win_rate)
+        numbers.append(KeyNumber("win-rate", "blind win rate, ties half", pair.win_rate, shown, _ends(pair)))
     if train:
-        speed = train["real_tokens_per_second"]
-        note = f"{count(train['real_tokens'])} in {count(train['steps'])} steps"
+        speed, loss = train.real_tokens_per_second, train.final_loss
+        note = f"{count(train.real_tokens)} in {count(train.steps)} steps"
         numbers.append(KeyNumber("speed", "tokens trained on a second", speed, count(speed), note))
-        before, after = train.get("heldout_loss_before"), train.get("heldout_loss_after")
+        before, after = train.heldout_loss_before, train.heldout_loss_after
         note = f"held out: {before:.2f} before, {after:.2f} after" if before and after else "mean of the last steps"
-        numbers.append(
-            KeyNumber("final-loss", "training loss", train["final_loss"], f"{train['final_loss']:.2f}", note)
-        )
-    note = f"training {duration(train['seconds'])} of it" if train else "of the finished stages"
+        numbers.append(KeyNumber("final-loss", "training loss", loss, f"{loss:.2f}", note))
+    note = f"training {duration(train.seconds)} of it" if train else "of the finished stages"
     numbers.append(KeyNumber("seconds", "time in all", spent.seconds, duration(spent.seconds), note))
     numbers.append(KeyNumber("usd", "paid for replies", spent.usd, usd(spent.usd), "to teacher and judge"))
     return numbers
+
+
+def _ends(estimate: Measured | Pairwise) -> str:
+    return f"95% interval {interval(estimate.interval)}"

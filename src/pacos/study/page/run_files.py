@@ -1,41 +1,35 @@
-"""What the stages left in a run folder, read from disk: reports, steps, records, and which stages are finished."""
+"""What the stages left in a run folder: their reports, steps and records, as far as they are finished."""
 
-import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import pacos.evaluate.report
+import pacos.generate.report
+import pacos.release.report
+import pacos.train.report
 from pacos.core.errors import PacosError
-from pacos.core.files import read_json, read_text
-
-STAGES = ("generate", "train", "evaluate", "release")
-
-
-@dataclass(frozen=True)
-class StageFiles:
-    """One stage; `report` is empty and `finished` None until its done.json is there."""
-
-    name: str
-    folder: Path
-    report: dict[str, Any]
-    finished: datetime | None
-
-    @property
-    def done(self) -> bool:
-        """Whether the stage is finished."""
-        return self.finished is not None
+from pacos.core.files import read_json, read_json_lines
+from pacos.core.recipe import Recipe, load_run
+from pacos.core.stages import STAGES, stages_of
+from pacos.evaluate.report import EvaluateReport
+from pacos.generate.report import GenerateReport
+from pacos.release.report import ReleaseReport
+from pacos.train.report import Step, TrainReport, read_steps
 
 
 @dataclass(frozen=True)
 class RunFiles:
-    """A run folder's content; `recipe` is resolved.json, its tables with every key's value."""
+    """A run folder's content; the report of a stage that is not finished is None."""
 
     path: Path
-    recipe: dict[str, dict[str, Any]]
-    stages: dict[str, StageFiles]
+    recipe: Recipe
+    generate: GenerateReport | None
+    train: TrainReport | None
+    evaluate: EvaluateReport | None
+    release: ReleaseReport | None
 
     @property
     def name(self) -> str:
@@ -43,65 +37,54 @@ class RunFiles:
         return self.path.resolve().name
 
     @property
+    def reports(self) -> dict[str, GenerateReport | TrainReport | EvaluateReport | ReleaseReport | None]:
+        """All reports by stage."""
+        return {name: getattr(self, name) for name in STAGES}
+
+    @property
     def finished(self) -> datetime | None:
         """When the last finished stage ended."""
-        return max((stage.finished for stage in self.stages.values() if stage.finished), default=None)
+        return max((_end_of(self.path / name) for name, report in self.reports.items() if report), default=None)
 
     @property
     def missing(self) -> list[str]:
-        """The stages that are not finished; of data that was given, none has to be generated."""
-        needed = [stage for stage in self.stages.values() if stage.name != "generate" or not self.given_dataset]
-        return [stage.name for stage in needed if not stage.done]
-
-    @property
-    def given_dataset(self) -> str:
-        """The recipe's train.dataset: data that this run did not make, "" where it did."""
-        return str(self.recipe.get("train", {}).get("dataset") or "")
+        """The stages that this run's recipe goes through and that are not finished."""
+        return [stage.name for stage in stages_of(self.recipe) if not self.reports[stage.name]]
 
     @cached_property
-    def steps(self) -> list[dict[str, Any]]:
+    def steps(self) -> list[Step]:
         """The optimizer steps logged so far, of an unfinished training too."""
-        path = self.stages["train"].folder / "steps.jsonl"
-        return list(_lines(path, "training steps")) if path.exists() else []
+        folder = self.path / "train"
+        return read_steps(folder) if (folder / "steps.jsonl").exists() else []
 
-    def records(self, stage: str, name: str) -> Iterator[dict[str, Any]]:
-        """The lines of a finished stage's JSON-lines file; none where it is missing."""
-        path = self.stages[stage].folder / name
-        return _lines(path, name) if self.stages[stage].done and path.exists() else iter(())
+    def records(self, name: str) -> list[dict[str, Any]]:
+        """The objects in a JSON-lines file of generate/."""
+        return [value for _, value in read_json_lines(self.path / "generate" / name, "records")]
 
 
 def read_run(path: Path) -> RunFiles:
-    """Opens a run folder; PacosError where `path` is none."""
-    if not any((path / name).exists() for name in ("resolved.json", *STAGES)):
+    """Opens a run folder; PacosError where `path` is none, or one of its reports is damaged."""
+    if not (path / "resolved.json").exists():
         raise PacosError(
             f"{path}: no run folder; expected one that `pacos run RECIPE --run {path}` made. Check the path."
         )
-    resolved = path / "resolved.json"
-    recipe = read_json(resolved, "resolved recipe") if resolved.exists() else {}
-    return RunFiles(path, recipe, {name: _stage(path / name) for name in STAGES})
+    done = {name: (path / name / "done.json").exists() for name in STAGES}
+    return RunFiles(
+        path,
+        load_run(path),
+        pacos.generate.report.read(path / "generate") if done["generate"] else None,
+        pacos.train.report.read(path / "train") if done["train"] else None,
+        pacos.evaluate.report.read(path / "evaluate") if done["evaluate"] else None,
+        pacos.release.report.read(path / "release") if done["release"] else None,
+    )
 
 
-def _stage(folder: Path) -> StageFiles:
-    done = folder / "done.json"
-    if not done.exists():
-        return StageFiles(folder.name, folder, {}, None)
-    report = read_json(folder / "report.json", "stage report")
+def _end_of(stage: Path) -> datetime:
+    done = stage / "done.json"
     try:
-        finished = datetime.fromisoformat(read_json(done, "stage's completion record")["finished"])
+        return datetime.fromisoformat(read_json(done, "stage's completion record")["finished"])
     except (KeyError, TypeError, ValueError):
         raise PacosError(
             f"{done}: holds no time of completion under 'finished'; it is damaged. "
             "Restore it, or remove the stage's folder and run the stage again."
         ) from None
-    return StageFiles(folder.name, folder, report, finished)
-
-
-def _lines(path: Path, what: str) -> Iterator[dict[str, Any]]:
-    # What follows the last newline is a line that is being written, or was when its process was killed.
-    for number, line in enumerate(read_text(path, what).split("\n")[:-1], start=1):
-        try:
-            yield json.loads(line)
-        except json.JSONDecodeError as error:
-            raise PacosError(
-                f"{path}:{number}: not JSON ({error.msg}); the {what} must hold one object a line. Mend that line."
-            ) from None

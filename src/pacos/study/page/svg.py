@@ -95,8 +95,8 @@ def _inline(root: ElementTree.Element, name: str, title: str, description: str) 
         element.attrib = {key: value for key, value in _attributes(element, name)}
         element.tail = None
     root.attrib = {"viewBox": root.attrib["viewBox"], "role": "img", "aria-labelledby": f"{name}-title {name}-text"}
-    for tag, id, text in (("desc", "text", description), ("title", "title", title)):
-        child = ElementTree.Element(tag, {"id": f"{name}-{id}"})
+    for tag, suffix, text in (("desc", "text", description), ("title", "title", title)):
+        child = ElementTree.Element(tag, {"id": f"{name}-{suffix}"})
         child.text = text
         root.insert(0, child)
     return Markup(ElementTree.tostring(root, encoding="unicode"))

@@ -1,46 +1,48 @@
 """How training went: loss, learning rate, speed, and the loss on records that were held back."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
+from pacos.core.recipe import TrainTable
 from pacos.study.page.run_files import RunFiles
 from pacos.study.page.svg import Plot
 from pacos.study.page.training_plots import loss_plot, rate_and_speed_plot
+from pacos.train.report import TrainReport
 
 MOST_POINTS = 400
 
 
 @dataclass(frozen=True)
 class Trained:
-    """The second section; `report` is empty while training is not finished, `steps_logged` says how far it is."""
+    """The second section; `report` is None while training is not finished, `steps_logged` says how far it is.
 
-    report: Mapping[str, Any]
-    settings: Mapping[str, Any]
+    `counts` are those of the data report.
+    """
+
+    report: TrainReport | None
+    settings: TrainTable
     steps_logged: int
     last_loss: float | None
+    counts: dict[str, int]
     plots: list[Plot]
 
 
 def trained(files: RunFiles) -> Trained | None:
     """Reads train/; None where not even a step is logged."""
-    report, steps = files.stages["train"].report, files.steps
+    report, steps = files.train, files.steps
     if not report and not steps:
         return None
-    columns = {
-        name: thinned([step[name] for step in steps])
-        for name in ("step", "loss", "learning_rate", "real_tokens_per_second")
-        if steps and all(name in step for step in steps)
-    }
     plots = []
-    if len(steps) > 1 and "loss" in columns:
-        heldout = report.get("heldout_loss_before"), report.get("heldout_loss_after")
-        plots.append(loss_plot(columns["step"], columns["loss"], heldout))
-        if len(columns) == 4:
-            rate, speed = columns["learning_rate"], columns["real_tokens_per_second"]
-            plots.append(rate_and_speed_plot(columns["step"], rate, speed))
-    last_loss = steps[-1].get("loss") if steps else None
-    return Trained(report, files.recipe.get("train", {}), len(steps), last_loss, plots)
+    if len(steps) > 1:
+        numbers, losses = thinned([step.step for step in steps]), thinned([step.loss for step in steps])
+        rates = thinned([step.learning_rate for step in steps])
+        speeds = thinned([step.real_tokens_per_second for step in steps])
+        heldout = (report.heldout_loss_before, report.heldout_loss_after) if report else (None, None)
+        plots = [loss_plot(numbers, losses, heldout), rate_and_speed_plot(numbers, rates, speeds)]
+    counted = asdict(report.counts) if report else {}
+    counts = {name: count for name, count in counted.items() if isinstance(count, int)}
+    last_loss = steps[-1].loss if steps else None
+    return Trained(report, files.recipe.train, len(steps), last_loss, counts, plots)
 
 
 def thinned(values: Sequence[float]) -> list[float]:

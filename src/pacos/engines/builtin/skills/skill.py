@@ -52,9 +52,9 @@ class Skill:
             return []
         found: dict[str, Task] = {}
         for slots in (with_articles(self.draw(rng)) for _ in range(4 * number)):
-            input = slots.get("input", slots["x"])
-            if input != task.input:
-                found.setdefault(input, Task(self.name, task.instruction, input, slots["y"]))
+            given = slots.get("input", slots["x"])
+            if given != task.input:
+                found.setdefault(given, Task(self.name, task.instruction, given, slots["y"]))
         return list(found.values())[:number]
 
 

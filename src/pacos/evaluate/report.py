@@ -1,0 +1,102 @@
+"""evaluate/report.json: what was measured, part by part."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pacos.core.reports import read_report
+
+
+@dataclass(frozen=True)
+class SkillRow:
+    """One skill of the table; `exact_match` and `chance_corrected` are shares by model label."""
+
+    skill: str
+    group: str
+    items: int
+    chance: float
+    exact_match: dict[str, float]
+    chance_corrected: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Pairwise:
+    """A candidate against the baseline; ties count half in `win_rate`, whose 95% interval is Tango's.
+
+    `conflicts` of the ties are items whose two orders disagreed; unparsable items are in none of the other counts.
+    The decisive rate leaves ties out; its interval is Wilson's and its p-value the exact sign test's.
+    """
+
+    wins: int
+    losses: int
+    ties: int
+    unparsable: int
+    conflicts: int
+    win_rate: float
+    interval: tuple[float, float]
+    decisive_win_rate: float | None
+    decisive_interval: tuple[float, float]
+    sign_test_p: float
+
+    @property
+    def judged(self) -> int:
+        """Pairs with a readable verdict."""
+        return self.wins + self.losses + self.ties
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A candidate against the baseline on the main items, and on the harder ones where there are any."""
+
+    main: Pairwise
+    harder: Pairwise | None
+
+
+@dataclass(frozen=True)
+class SlotEffect:
+    """How often the answer shown first won: the mean over pairs of its share of the pair's decisive votes.
+
+    0.5 is no effect. `votes` counts the decisive votes; the 95% interval is Tango's, over pairs, since a pair's two
+    votes belong together.
+    """
+
+    votes: int
+    first_shown_win_rate: float | None
+    interval: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class EvaluateReport:
+    """What was measured. `exact_match` and its kin are shares by model label; intervals are 95%.
+
+    `pairwise` is the first candidate against the baseline on the main items, ties as half; `comparisons` has every
+    candidate, and the harder items apart. `slot_effect` is by judge. An example has the texts `skill`, `instruction`,
+    `input` and `reference`, `right` (None where no answer is known), and each model's answer under its label.
+    `seconds` adds up all processes that worked on the stage; one that was killed counts up to the last model whose
+    answers it finished.
+    """
+
+    items: int
+    items_harder: int
+    baseline: str
+    candidates: list[str]
+    judges: list[str]
+    exact_match: dict[str, float | None]
+    exact_match_intervals: dict[str, tuple[float, float] | None]
+    exact_match_chance_corrected: dict[str, float | None]
+    exact_match_harder: dict[str, float | None]
+    exact_match_harder_intervals: dict[str, tuple[float, float] | None]
+    per_skill: list[SkillRow]
+    per_skill_harder: list[SkillRow]
+    pairwise: Pairwise
+    pairwise_harder: Pairwise | None
+    comparisons: dict[str, Comparison]
+    slot_effect: dict[str, SlotEffect]
+    judge_agreement: float | None
+    examples: list[dict[str, str | bool | None]]
+    usd: float
+    seconds: float
+
+
+def read(folder: Path) -> EvaluateReport:
+    """The report in a finished evaluate/; PacosError where it is none."""
+    return read_report(EvaluateReport, folder)

@@ -1,0 +1,158 @@
+"""Opens a database, waits for other processes' locks, and brings its tables up to date by numbered steps."""
+
+import sqlite3
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError
+
+from pacos.core.errors import PacosError
+
+Step = Callable[[sa.Connection], None]
+_COLUMNS = sa.Column("name", sa.String, primary_key=True), sa.Column("version", sa.Integer, nullable=False)
+_VERSIONS = sa.Table("pacos_schema", sa.MetaData(), *_COLUMNS)
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The tables of one user of a database; several schemas may share it, each with a version of its own.
+
+    A new database gets `tables` at once. `steps` are append-only: step n, counted from 0, brings version n to n + 1.
+    SQLite does not enforce foreign keys meanwhile, so that a step may rebuild a table that others refer to.
+    """
+
+    name: str
+    tables: sa.MetaData
+    steps: tuple[Step, ...] = ()
+
+
+class Database:
+    """An open database: `where` is the path of an SQLite file, or a text with a URL. Any thread may use it.
+
+    Opening makes what is missing. Raises PacosError, one line without a URL's password, where the database cannot be
+    reached, read or written, is newer than this pacos, or stays locked by another process for `patience_seconds`.
+    """
+
+    def __init__(self, where: Path | str, schema: Schema, patience_seconds: float = 300.0) -> None:
+        try:
+            url = sa.URL.create("sqlite", database=str(where)) if isinstance(where, Path) else sa.make_url(where)
+        except (ArgumentError, ValueError):
+            examples = "sqlite:///store.sqlite or postgresql+psycopg://user:password@host/name"
+            raise PacosError(f"database for {schema.name}: not a database URL; expected such as {examples}.") from None
+        # A URL's query may hold a password too.
+        self._shown = str(where) if isinstance(where, Path) else url.set(query={}).render_as_string(hide_password=True)
+        self._schema, self._patience, self._is_current = schema, patience_seconds, False
+        self._is_sqlite = url.get_backend_name() == "sqlite"
+        try:
+            if self._is_sqlite and url.database:
+                Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+            # One look at a lock takes a second; how many looks there are is a matter of patience.
+            waiting = {"timeout": 1.0} if self._is_sqlite else {}
+            self._engine = sa.create_engine(url, connect_args=waiting, pool_pre_ping=True)
+        except (ImportError, NoSuchModuleError, OSError) as error:
+            driver = "its driver is not installed; for PostgreSQL: pip install 'pacos[postgres]'"
+            advice = "name another folder" if isinstance(error, OSError) else driver
+            raise PacosError(f"{self._shown}: the database cannot be opened ({error}); {advice}.") from None
+        if self._is_sqlite:
+            sa.event.listen(self._engine, "connect", self._prepare_sqlite)
+        try:
+            while not self._is_current:
+                self._is_current = self._advance()
+        finally:
+            self._engine.dispose()  # those made from now on enforce foreign keys
+
+    @contextmanager
+    def transaction(self) -> Iterator[sa.Connection]:
+        """A connection that may write; SQLite's single writer is waited for. Commits at the end."""
+        with self._connection("BEGIN IMMEDIATE") as connection:
+            yield connection
+            connection.commit()
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """A connection that locks nobody out; in SQLite it sees one state of the database throughout."""
+        with self._connection("BEGIN") as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Closes all connections."""
+        self._engine.dispose()
+
+    def _advance(self) -> bool:
+        """Makes new tables or takes one step, in one transaction with its version row; whether none is left."""
+        name, tables, newest = self._schema.name, self._schema.tables, len(self._schema.steps)
+        own = _VERSIONS.c.name == name
+        with self.transaction() as connection:
+            if connection.dialect.name == "postgresql":
+                # Two programs that start at once go one after the other; any number that others are unlikely to lock.
+                connection.exec_driver_sql("SELECT pg_advisory_xact_lock(1885429875)")
+            _VERSIONS.create(connection, checkfirst=True)
+            version = connection.scalar(sa.select(_VERSIONS.c.version).where(own))
+            if version is None:
+                if set(sa.inspect(connection).get_table_names()) & tables.tables.keys():
+                    old = f"{self._shown}: its tables of {name} carry no version; another pacos or program made them."
+                    raise PacosError(f"{old} Move the file away, or name another database.")
+                tables.create_all(connection)
+                connection.execute(_VERSIONS.insert().values(name=name, version=newest))
+            elif version > newest:
+                new = f"{self._shown}: its tables of {name} are newer (version {version}) than this pacos ({newest})"
+                raise PacosError(f"{new}; use the pacos that wrote them, or a newer one.")
+            elif version < newest:
+                self._schema.steps[version](connection)
+                connection.execute(_VERSIONS.update().where(own).values(version=version + 1))
+        return version is None or version + 1 >= newest
+
+    @contextmanager
+    def _connection(self, begin: str) -> Iterator[sa.Connection]:
+        try:
+            with self._begun(begin) as connection:
+                yield connection
+        except DatabaseError as error:
+            advice = "Mend the file or free space" if self._is_sqlite else "Check the URL and that its server runs"
+            advice = "Another process has it open; close that one" if _is_locked(error) else advice
+            line = f"the database cannot be read or written ({str(error.orig).splitlines()[0]}); what it holds stays"
+            raise PacosError(f"{self._shown}: {line}. {advice}, then repeat the same command.") from error
+
+    def _begun(self, begin: str) -> sa.Connection:
+        start, said = time.monotonic(), False
+        while True:
+            connection = None
+            try:
+                connection = self._engine.connect()
+                if self._is_sqlite:
+                    connection.exec_driver_sql(begin)
+                return connection
+            except OperationalError as error:
+                if connection is not None:
+                    connection.close()
+                if not _is_locked(error) or time.monotonic() - start > self._patience:
+                    # Whoever was waited for once in vain is not waited for again.
+                    self._patience = 0.0 if _is_locked(error) else self._patience
+                    raise
+            if not said:
+                said, wait = True, f"waiting up to {self._patience:.0f} s for it"
+                print(f"{self._shown}: locked by another process; {wait}", file=sys.stderr)
+            time.sleep(0.05)
+
+    def _prepare_sqlite(self, connection: sqlite3.Connection, record: object) -> None:
+        # WAL lets others read while one writes; FULL makes what is committed outlive a power cut.
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", f"foreign_keys={int(self._is_current)}"):
+            connection.execute(f"PRAGMA {pragma}")
+
+
+def insert_missing(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, object]]) -> None:
+    """Inserts the rows whose key is not there yet, whoever else is inserting them."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    if rows:
+        connection.execute(dialect.insert(table).on_conflict_do_nothing(), list(rows))
+
+
+def _is_locked(error: DatabaseError) -> bool:
+    # The lower byte; the upper ones tell kinds apart.
+    return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
