@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pacos.core.recipe import TrainTable
 from pacos.engines.local.tokenizer import load_tokenizer
-from pacos.train.data import load_data, report_lines
+from pacos.train.data import load_data
 
 data = Path(sys.argv[1])
 with tempfile.TemporaryDirectory() as folder:
@@ -20,4 +20,4 @@ with tempfile.TemporaryDirectory() as folder:
         tokenizer = load_tokenizer(folder)
         report = load_data(data / "alpaca" / "alpaca_data.json", TrainTable(mode="alpaca-2023"), tokenizer).report
         print(f"round {number + 1}: {time.perf_counter() - wall:.1f} s, {time.process_time() - cpu:.1f} CPU seconds")
-print("\n".join(report_lines(report)))
+print("\n".join(report.lines()))

@@ -188,16 +188,15 @@ def timed(
     for step in range(WARM_UP + steps):
         batch = step_documents(documents, step, loop.table)
         begin = time.perf_counter()
-        values = loop.step(batch, 2e-5, step + 1)
+        taken = loop.step(batch, 2e-5, step + 1)
         if loop.team.device.type == "cuda":
             torch.cuda.synchronize()
         took = time.perf_counter() - begin
         if step >= WARM_UP:
-            speed = loop.speed(values, took)
             seconds.append(took)
-            mfu.append(speed["mfu"])
-            unshared.append(speed["mfu_unshared"])
-            losses.append(values["loss"])
+            mfu.append(loop.mfu(taken.computed_tokens, taken.labels, took))
+            unshared.append(loop.mfu(taken.real_tokens, taken.labels, took))
+            losses.append(taken.loss)
         if time.monotonic() > deadline and seconds:
             break
     middle = statistics.median(seconds)

@@ -70,11 +70,27 @@ def test_self_instructs_user_oriented_set(shared_data: Path) -> None:
     assert all(item.reference for item in items)
 
 
-def test_alpacas_format_asks_repeats_once(tmp_path: Path) -> None:
+def test_alpacas_format_asks_repeats_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "some.json"
     record = {"instruction": "Say it.", "input": "", "output": "it"}
     path.write_text(json.dumps([record, {**record, "instruction": "Say that."}, record]))
     assert [item.instruction for item in file_items(path)] == ["Say it.", "Say that."]
+    assert "1 repeated questions are asked once" in capsys.readouterr().err
+
+
+def test_two_answers_to_one_question_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "some.json"
+    record = {"instruction": "Say it.", "input": "", "output": "it"}
+    path.write_text(json.dumps([record, {**record, "output": ""}, {**record, "output": "that"}]))
+    with pytest.raises(PacosError, match=r"1 questions .* record 3 .*'it', 'that'"):
+        file_items(path)
+
+
+def test_a_repeat_lends_its_answer_to_a_question_without_one(tmp_path: Path) -> None:
+    path = tmp_path / "some.json"
+    record = {"instruction": "Say it.", "input": "", "output": ""}
+    path.write_text(json.dumps([record, {**record, "output": "it"}]))
+    assert [item.reference for item in file_items(path)] == ["it"]
 
 
 def test_a_broken_line_is_named(tmp_path: Path) -> None:

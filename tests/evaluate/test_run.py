@@ -208,6 +208,38 @@ def test_a_win_in_one_order_and_a_tie_in_the_other_is_a_conflict(
     assert {row["outcome"] for row in rows(trained / "evaluate" / "verdicts.jsonl")} == {"conflict"}
 
 
+def test_no_readable_verdict_gives_no_rate_anywhere(
+    items_file: Path, engines: Any, recipe_for: Any, evaluate_in: Any, trained: Path, monkeypatch: Any,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    engines(knows(0), knows(1), lambda prompt: "I would rather not say.").install(monkeypatch)
+    report = evaluate_in(recipe_for(f"evaluate.instructions={items_file}"))
+    assert counts(report.pairwise) == [0, 0, 0, 8]
+    pair = report.pairwise
+    absent = (pair.win_rate, pair.interval, pair.decisive_win_rate, pair.decisive_interval, pair.sign_test_p)
+    assert absent == (None,) * 5
+    effect = report.slot_effect["builtin:judge"]
+    assert (effect.votes, effect.first_shown_win_rate, effect.interval) == (0, None, None)
+    told = capsys.readouterr()
+    assert "none of 8 items has a readable verdict" in told.err
+    assert "50.0%" not in told.out
+
+
+def test_a_share_names_the_items_it_is_a_share_of(
+    tmp_path: Path, engines: Any, recipe_for: Any, evaluate_in: Any, trained: Path, fair_judge: Any, monkeypatch: Any,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    path = tmp_path / "some.json"
+    outputs = ["0", "", "2", "3"]
+    path.write_text(json.dumps([{"instruction": f"Say number {n}.", "output": out} for n, out in enumerate(outputs)]))
+    engines(knows(0, 1, 2), knows(), fair_judge).install(monkeypatch)
+    report = evaluate_in(recipe_for(f"evaluate.instructions={path}"))
+    assert (report.items, report.exact_match_items) == (4, 3)
+    assert report.exact_match["student"] == pytest.approx(2 / 3)
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.strip(" │").startswith("exact match"))
+    assert " 3 " in line
+
+
 def test_a_judge_and_a_candidate_of_the_recipe_have_their_own_tables(
     items_file: Path, engines: Any, recipe_for: Any, evaluate_in: Any, trained: Path, fair_judge: Any, monkeypatch: Any
 ) -> None:

@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pacos.engines import Failure, Reply
+from pacos.engines.types import FinishReason
 from pacos.judging import comparison_prompt, read_choice
 
 
@@ -20,7 +22,12 @@ from pacos.judging import comparison_prompt, read_choice
         ("Verdict: [[A]]", "A"),
         ("Verdict: Answer B", "B"),
         ("Verdict: answer A is better.", "A"),
-        ("My verdict is B", "B"),
+        ("My verdict is B", "unparsable"),
+        ("Verdict: B\nThe verdict rests on the reference.", "B"),
+        ("Verdict: B\nThat is my verdict: see above.", "B"),
+        ("**Final Verdict**: A", "A"),
+        ("> _Verdict:_ tie", "tie"),
+        ("Verdict：B", "B"),
         ("Verdict: it's a tie", "unparsable"),
         ("Verdict: a tie", "tie"),
         ("Verdict: Tie\n\n", "tie"),
@@ -37,12 +44,21 @@ from pacos.judging import comparison_prompt, read_choice
     ],
 )
 def test_replies(reply: str, verdict: str) -> None:
-    assert read_choice(reply) == verdict
+    assert read_choice(Reply("", reply, "stop")) == verdict
 
 
 @given(st.text(), st.sampled_from(["A", "B", "tie"]))
 def test_a_clear_last_line_counts_whatever_stands_above(reason: str, verdict: str) -> None:
-    assert read_choice(f"{reason}\nVerdict: {verdict}") == verdict
+    assert read_choice(Reply("", f"{reason}\nVerdict: {verdict}", "stop")) == verdict
+
+
+@pytest.mark.parametrize("reason", ["length", "content_filter"])
+def test_a_cut_reply_is_no_verdict(reason: FinishReason) -> None:
+    assert read_choice(Reply("", "Because.\nVerdict: A", reason)) == "unparsable"
+
+
+def test_a_refused_ballot_is_no_verdict() -> None:
+    assert read_choice(Failure("", "bad_request", "Verdict: A")) == "unparsable"
 
 
 @given(st.text(alphabet="<>/answer_binputfc \n"), st.text(alphabet="<>/answer_bverdictA: \n"))

@@ -23,6 +23,8 @@ EVALUATED = {
     "baseline": "base",
     "candidates": ["student"],
     "judges": ["builtin:judge"],
+    "exact_match_items": 480,
+    "exact_match_harder_items": 0,
     "exact_match": {"base": 0.0125, "student": 0.7125},
     "exact_match_intervals": {"base": [0.006, 0.027], "student": [0.670, 0.751]},
     "exact_match_harder": {"base": None, "student": None},

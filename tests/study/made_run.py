@@ -121,7 +121,7 @@ def make_evaluate(folder: Path, hostile: str = "", seed: int = 1, per_skill: int
     half = items // 2
     finish(folder, {
         "items": items, "items_harder": half, "baseline": "base", "candidates": ["student"],
-        "judges": ["builtin:judge"],
+        "judges": ["builtin:judge"], "exact_match_items": items, "exact_match_harder_items": half,
         "exact_match": {"base": 0.0, "student": right / items},
         "exact_match_intervals": {"base": wilson(0, items), "student": wilson(right, items)},
         "exact_match_chance_corrected": {"base": -0.02, "student": right / items - 0.01},

@@ -205,6 +205,22 @@ def test_training_under_way_is_shown_without_the_line_being_written(tmp_path: Pa
     assert "loss-title" in page.text
 
 
+def test_what_no_verdict_says_is_absent_and_a_share_has_its_own_denominator(tmp_path: Path) -> None:
+    run = made_run.make_run(tmp_path / "run")
+    evaluate = stage_report(run, "evaluate")
+    absent = ("win_rate", "interval", "decisive_win_rate", "decisive_interval", "sign_test_p")
+    counts = {"wins": 0, "losses": 0, "ties": 0, "unparsable": evaluate["items"], "conflicts": 0}
+    pair = counts | dict.fromkeys(absent)
+    effect = {"votes": 0, "first_shown_win_rate": None, "interval": None}
+    evaluate |= {"pairwise": pair, "pairwise_harder": pair, "exact_match_items": 7, "judge_agreement": None}
+    evaluate |= {"comparisons": {"student": {"main": pair, "harder": pair}}, "slot_effect": {"builtin:judge": effect}}
+    made_run.finish(run / "evaluate", evaluate)
+    page = Page(write(run))
+    assert "key-win-rate" not in page.text
+    assert "win rate of" not in page.text["result"]
+    assert "of 7 held-out items" in page.text["result"]
+
+
 def test_given_data_and_items_without_known_answers(tmp_path: Path) -> None:
     run = made_run.make_run(tmp_path / "run")
     for file in (run / "generate").iterdir():
@@ -212,7 +228,8 @@ def test_given_data_and_items_without_known_answers(tmp_path: Path) -> None:
     made_run.make_recipe(run, ("train.dataset=alpaca_data.json",))
     evaluate = stage_report(run, "evaluate")
     nothing = {"base": None, "student": None}
-    evaluate |= {key: nothing for key in evaluate if key.startswith("exact_match")}
+    evaluate |= {key: nothing for key in evaluate if key.startswith("exact_match") and "items" not in key}
+    evaluate |= {"exact_match_items": 0, "exact_match_harder_items": 0}
     example = {"skill": "", "instruction": "Say hi.", "input": "", "base": "a", "student": "hi", "reference": ""}
     evaluate |= {"per_skill": [], "per_skill_harder": [], "examples": [example | {"right": None}]}
     evaluate |= {"items_harder": 0, "pairwise_harder": None}

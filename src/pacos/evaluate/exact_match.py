@@ -13,8 +13,9 @@ from pacos.statistics import chance_corrected, wilson
 
 @dataclass(frozen=True)
 class ExactMatch:
-    """Shares of items answered exactly, by model label; None where no item has a reference."""
+    """Shares of the `items` with a reference that were answered exactly, by model label; None where none has one."""
 
+    items: int
     rates: dict[str, float | None]
     intervals: dict[str, tuple[float, float] | None]
     chance_corrected: dict[str, float | None]
@@ -38,7 +39,7 @@ def exact_match(items: Sequence[Item], answers: Answers) -> ExactMatch:
     known = [item for item in items if item.reference]
     if not known:
         nothing = dict.fromkeys(answers)
-        return ExactMatch(dict(nothing), dict(nothing), dict(nothing), [])
+        return ExactMatch(0, dict(nothing), dict(nothing), dict(nothing), [])
     right = {
         label: {item.id: is_exact(item.reference, given[item.id].text) for item in known}
         for label, given in answers.items()
@@ -49,7 +50,7 @@ def exact_match(items: Sequence[Item], answers: Answers) -> ExactMatch:
         label: mean(chance_corrected(hits[item.id], _chance(item.skill)) for item in known)
         for label, hits in right.items()
     }
-    return ExactMatch(dict(rates), dict(intervals), dict(corrected), _by_skill(known, right))
+    return ExactMatch(len(known), dict(rates), dict(intervals), dict(corrected), _by_skill(known, right))
 
 
 def _chance(skill: str) -> float:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import random
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -108,11 +109,28 @@ def _item(item_set: ItemSet, skill: str, instruction: str, context: str, referen
     return Item(hashlib.sha256(content.encode()).hexdigest()[:16], item_set, skill, instruction, context, reference)
 
 
-def file_items(path: Path) -> Iterator[Item]:
-    """The items of an evaluation set; repeated (instruction, input) pairs are asked once."""
-    seen = set()
-    for example in read_instructions(path):
+def file_items(path: Path) -> list[Item]:
+    """The items of an evaluation set; one that stands there again is asked once, and said.
+
+    Raises PacosError where the same question has two right answers: whichever were taken, the other would be wrong.
+    """
+    items: dict[str, Item] = {}
+    repeated, contradictions = 0, []
+    for number, example in enumerate(read_instructions(path), start=1):
         item = _item("main", "", example.instruction, example.input, example.output)
-        if item.id not in seen:
-            seen.add(item.id)
-            yield item
+        known = items.setdefault(item.id, item)
+        repeated += known is not item
+        if known.reference and item.reference and known.reference != item.reference:
+            contradictions.append(
+                f"{number} ({item.instruction[:60]!r}: {known.reference[:40]!r}, {item.reference[:40]!r})"
+            )
+        if item.reference and not known.reference:
+            items[item.id] = item
+    if contradictions:
+        raise PacosError(
+            f"{path}: {len(contradictions)} questions stand there twice with different answers, as in record "
+            f"{'; '.join(contradictions[:3])}; keep one answer each."
+        )
+    if repeated:
+        print(f"evaluate: {path}: {repeated} repeated questions are asked once", file=sys.stderr)
+    return list(items.values())

@@ -23,7 +23,8 @@ class Pairwise:
     """A candidate against the baseline; ties count half in `win_rate`, whose 95% interval is Tango's.
 
     `conflicts` of the ties are items whose two orders disagreed; unparsable items are in none of the other counts.
-    The decisive rate leaves ties out; its interval is Wilson's and its p-value the exact sign test's.
+    The decisive rate leaves ties out; its interval is Wilson's and its p-value the exact sign test's. What has nothing
+    to be computed from, such as a win rate without a readable verdict, is None.
     """
 
     wins: int
@@ -31,11 +32,11 @@ class Pairwise:
     ties: int
     unparsable: int
     conflicts: int
-    win_rate: float
-    interval: tuple[float, float]
+    win_rate: float | None
+    interval: tuple[float, float] | None
     decisive_win_rate: float | None
-    decisive_interval: tuple[float, float]
-    sign_test_p: float
+    decisive_interval: tuple[float, float] | None
+    sign_test_p: float | None
 
     @property
     def judged(self) -> int:
@@ -61,12 +62,14 @@ class SlotEffect:
 
     votes: int
     first_shown_win_rate: float | None
-    interval: tuple[float, float]
+    interval: tuple[float, float] | None
 
 
 @dataclass(frozen=True)
 class EvaluateReport:
     """What was measured. `exact_match` and its kin are shares by model label; intervals are 95%.
+
+    Of the `items`, those with a known right answer, `exact_match_items`, are what exact match is a share of.
 
     `pairwise` is the first candidate against the baseline on the main items, ties as half; `comparisons` has every
     candidate, and the harder items apart. `slot_effect` is by judge. An example has the texts `skill`, `instruction`,
@@ -80,6 +83,8 @@ class EvaluateReport:
     baseline: str
     candidates: list[str]
     judges: list[str]
+    exact_match_items: int
+    exact_match_harder_items: int
     exact_match: dict[str, float | None]
     exact_match_intervals: dict[str, tuple[float, float] | None]
     exact_match_chance_corrected: dict[str, float | None]

@@ -39,6 +39,7 @@ def run(recipe: Recipe, run_folder: RunFolder) -> EvaluateReport:
             judgment = judge_answers(stage.folder, judges, items, answers, models[0].label, seed)
             write_verdicts(stage.folder / "verdicts.jsonl", judgment.verdicts)
             report = _report(items, answers, models, judges, judgment, seed, watch)
+        _warn_of_absent(report)
         stage.finish(report, ("items.jsonl", "answers", "ballots.sqlite", "verdicts.jsonl"))
         print_report(report, stage.folder)
         return report
@@ -55,7 +56,7 @@ def _training_file(recipe: Recipe, run_folder: RunFolder) -> Path:
 
 def _items(recipe: Recipe, run_folder: RunFolder) -> Iterable[Item]:
     if recipe.evaluate.instructions:
-        return list(file_items(Path(recipe.evaluate.instructions)))
+        return file_items(Path(recipe.evaluate.instructions))
     if not recipe.train.dataset:
         run_folder.finished("generate")
     return _held_out(_training_file(recipe, run_folder), recipe)
@@ -70,6 +71,18 @@ def _warn_of_questions_given_away(recipe: Recipe, run_folder: RunFolder) -> None
             f"`pacos generate --audit {training} --against {path}` finds those that are in it.",
             file=sys.stderr,
         )
+
+
+def _warn_of_absent(report: EvaluateReport) -> None:
+    """A comparison without one readable verdict is no tie: it says nothing."""
+    for label, comparison in report.comparisons.items():
+        if not comparison.main.judged:
+            print(
+                f"evaluate: {label} against {report.baseline}: none of {comparison.main.unparsable:,} items has a "
+                "readable verdict, so there is no win rate; look at the judge's replies in ledger.sqlite, then give "
+                "another judge and --run another folder.",
+                file=sys.stderr,
+            )
 
 
 def _held_out(training: Path, recipe: Recipe) -> Iterator[Item]:
@@ -98,6 +111,8 @@ def _report(
         baseline=models[0].label,
         candidates=[model.label for model in models[1:]],
         judges=list(votes),
+        exact_match_items=on_main.items,
+        exact_match_harder_items=on_harder.items,
         exact_match=on_main.rates,
         exact_match_intervals=on_main.intervals,
         exact_match_chance_corrected=on_main.chance_corrected,

@@ -43,16 +43,16 @@ def _summary(report: EvaluateReport, labels: Sequence[str]) -> Table:
     for column in ("items", *labels):
         table.add_column(column, justify="right")
     for name, items, rates, intervals in (
-        ("exact match", report.items, report.exact_match, report.exact_match_intervals),
-        ("exact match, harder", report.items_harder, report.exact_match_harder, report.exact_match_harder_intervals),
+        ("exact match", report.exact_match_items, report.exact_match, report.exact_match_intervals),
+        (
+            "exact match, harder",
+            report.exact_match_harder_items,
+            report.exact_match_harder,
+            report.exact_match_harder_intervals,
+        ),
     ):
-        cells = [
-            _estimate(rate, ends)
-            for m in labels
-            if (rate := rates[m]) is not None and (ends := intervals[m]) is not None
-        ]
-        if cells:
-            table.add_row(name, str(items), *cells)
+        if items:
+            table.add_row(name, str(items), *(_estimate(rates[m], intervals[m]) for m in labels))
     for label, comparison in report.comparisons.items():
         for ending, compared in (("", comparison.main), (", harder", comparison.harder)):
             if compared:
@@ -69,5 +69,7 @@ def _outcome(compared: Pairwise) -> str:
     )
 
 
-def _estimate(rate: float, interval: tuple[float, float]) -> str:
+def _estimate(rate: float | None, interval: tuple[float, float] | None) -> str:
+    if rate is None or interval is None:
+        return "-"
     return f"{rate:.1%} ({interval[0] * 100:.1f} to {interval[1] * 100:.1f})"

@@ -89,8 +89,8 @@ def pairwise(pairs: Sequence[Pair], verdicts: Iterable[Verdict]) -> Pairwise:
         ties=ties,
         unparsable=unparsable,
         conflicts=conflicts,
-        win_rate=rate.rate,
-        interval=rate.interval,
+        win_rate=rate.rate if rate else None,
+        interval=rate.interval if rate else None,
         decisive_win_rate=wins / decisive if decisive else None,
         decisive_interval=wilson(wins, decisive),
         sign_test_p=sign_test(wins, losses),
@@ -107,7 +107,7 @@ def slot_effect(ballots: Iterable[Ballot], votes: Iterable[Vote]) -> SlotEffect:
     first, second = sum(b > 0 for b in balances), sum(b < 0 for b in balances)
     rate = win_rate(first, second, len(balances) - first - second)
     num_votes = sum(choice in ("A", "B") for both in choices.values() for choice in both)
-    return SlotEffect(num_votes, rate.rate if balances else None, rate.interval)
+    return SlotEffect(num_votes, rate.rate if rate else None, rate.interval if rate else None)
 
 
 def judge_agreement(verdicts: Iterable[Verdict]) -> float | None:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from pacos.asking import Call, Ledger, ask_all, call_key
 from pacos.core.files import atomic_open
-from pacos.engines import Failure, Message, Reply, Request, open_engine
+from pacos.engines import Message, Request, open_engine
 from pacos.evaluate.answers import Answers
 from pacos.evaluate.ballots import Ballot, BallotBox, Pair, Vote, answer_id, ballots_of
 from pacos.evaluate.items import Item
 from pacos.evaluate.verdicts import Verdict, verdicts_of
-from pacos.judging import Choice, Judge, comparison_prompt, read_choice
+from pacos.judging import Judge, comparison_prompt, read_choice
 
 
 @dataclass(frozen=True)
@@ -80,13 +80,9 @@ def _ask(judge: Judge, prompts: dict[str, str], seed: int, folder: Path) -> tupl
     with closing(Ledger(folder / "ledger.sqlite", f"judge {judge.name}", engine.name)) as ledger:
         replies = ask_all(judge.table_name, f"votes of {judge.name}", engine, judge.table, calls, ledger)
         usd = ledger.totals().usd
-    choices = [_choice(replies[call.key]) for call in calls]
+    choices = [read_choice(replies[call.key]) for call in calls]
     votes = [Vote(c.request.id, judge.name, choice, c.key) for c, choice in zip(calls, choices, strict=True)]
     return votes, usd
-
-
-def _choice(reply: Reply | Failure) -> Choice:
-    return "unparsable" if isinstance(reply, Failure) else read_choice(reply.text)
 
 
 def write_verdicts(path: Path, verdicts: Sequence[Verdict]) -> None:

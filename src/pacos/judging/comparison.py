@@ -3,6 +3,8 @@
 import re
 from typing import Literal
 
+from pacos.engines import Failure, Reply
+
 Choice = Literal["A", "B", "tie", "unparsable"]
 """What one vote says; a verdict needs the votes in both orders."""
 
@@ -17,9 +19,13 @@ answer A is better, "Verdict: B" where answer B is better, "Verdict: tie" where 
 
 # Tags inside an item or an answer must not end a block early, so their "<" is written out.
 TAG = re.compile(r"<(?=/?(?:instruction|input|reference|answer_a|answer_b)>)")
-VERDICT_LINE = re.compile(r"^.*\bverdict\b(.*)$", re.IGNORECASE | re.MULTILINE)
+# A line of its own that begins, whatever marks it up, with the label that the question asks for: a sentence that only
+# has the word in it is no verdict.
+VERDICT_LINE = re.compile(
+    r"^(?:[^\w\n]|_)*(?:(?:final|my) )?verdict(?:[^\w\n]|_)*?[:：](.*)$", re.IGNORECASE | re.MULTILINE
+)
 VERDICT = re.compile(
-    r"\W*(?:is\b\W*)?(?:(?:the )?answer )?\W*(A|B|tie)(?: is better| wins)?\W*|\W*a tie\W*", re.IGNORECASE
+    r"[\W_]*(?:(?:the )?answer )?[\W_]*(A|B|tie)(?: is better| wins)?[\W_]*|[\W_]*a tie[\W_]*", re.IGNORECASE
 )
 
 
@@ -41,9 +47,11 @@ def comparison_prompt(instruction: str, context: str, reference: str, answer_a: 
     return "\n\n".join([PREAMBLE, *note, *shown, QUESTION])
 
 
-def read_choice(reply: str) -> Choice:
-    """The verdict on the last line that has one; anything unclear is "unparsable", never a guess."""
-    lines = VERDICT_LINE.findall(reply)
+def read_choice(reply: Reply | Failure) -> Choice:
+    """The verdict on the last line that has one; anything unclear, refused or cut is "unparsable", never a guess."""
+    if isinstance(reply, Failure) or reply.finish_reason != "stop":
+        return "unparsable"
+    lines = VERDICT_LINE.findall(reply.text)
     match = VERDICT.fullmatch(lines[-1]) if lines else None
     if not match:
         return "unparsable"

@@ -127,15 +127,18 @@ def _evaluation(facts: Facts) -> str:
         "| measure | " + " | ".join(report.exact_match) + " |",
         "|-|" + "-|" * len(report.exact_match),
     ]
-    for name, rates, intervals in (
-        ("exact match", report.exact_match, report.exact_match_intervals),
-        ("exact match, harder items", report.exact_match_harder, report.exact_match_harder_intervals),
+    for name, items, rates, intervals in (
+        ("exact match", report.exact_match_items, report.exact_match, report.exact_match_intervals),
+        (
+            "exact match, harder items",
+            report.exact_match_harder_items,
+            report.exact_match_harder,
+            report.exact_match_harder_intervals,
+        ),
     ):
-        cells = [
-            _estimate(rate, ends) for label, rate in rates.items() if rate is not None and (ends := intervals[label])
-        ]
-        if cells:
-            lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        if items:
+            cells = [_estimate(rate, intervals[label]) for label, rate in rates.items()]
+            lines.append(f"| {name} (of {items:,}) | " + " | ".join(cells) + " |")
     return "\n".join([*lines, "", *_comparisons(report)])
 
 
@@ -144,12 +147,15 @@ def _comparisons(report: EvaluateReport) -> list[str]:
     return [
         f"Blind, in both orders, judged by {judges}: {label} against {report.baseline} won {compared.main.wins}, lost "
         f"{compared.main.losses}, tied {compared.main.ties}, {compared.main.unparsable} without a readable verdict; "
-        f"win rate, ties as half, {_estimate(compared.main.win_rate, compared.main.interval)}."
+        f"win rate over {compared.main.judged:,}, ties as half, "
+        f"{_estimate(compared.main.win_rate, compared.main.interval)}."
         for label, compared in report.comparisons.items()
     ]
 
 
-def _estimate(rate: float, interval: tuple[float, float]) -> str:
+def _estimate(rate: float | None, interval: tuple[float, float] | None) -> str:
+    if rate is None or interval is None:
+        return "not known"
     return f"{rate:.1%} [{interval[0] * 100:.1f}, {interval[1] * 100:.1f}]"
 
 

@@ -12,16 +12,16 @@ class Interval(NamedTuple):
     high: float
 
 
-def wilson(successes: int, trials: int, confidence: float = 0.95) -> Interval:
+def wilson(successes: int, trials: int, confidence: float = 0.95) -> Interval | None:
     """Wilson's score interval of successes / trials (Wilson 1927, JASA 22), without continuity correction.
 
     The default for a proportion: its coverage is near nominal on average, even with few trials or near 0 and 1.
-    Raises ValueError unless 0 <= successes <= trials; no trials give (0, 1).
+    Raises ValueError unless 0 <= successes <= trials; None where there are no trials.
     """
     return _proportion(successes, trials, confidence, "wilson")
 
 
-def clopper_pearson(successes: int, trials: int, confidence: float = 0.95) -> Interval:
+def clopper_pearson(successes: int, trials: int, confidence: float = 0.95) -> Interval | None:
     """Clopper and Pearson's exact interval of successes / trials (Biometrika 26, 1934).
 
     Its coverage is never under nominal, so it is wider than Wilson's. Errors as for `wilson`.
@@ -29,19 +29,22 @@ def clopper_pearson(successes: int, trials: int, confidence: float = 0.95) -> In
     return _proportion(successes, trials, confidence, "exact")
 
 
-def _proportion(successes: int, trials: int, confidence: float, method: str) -> Interval:
+def _proportion(successes: int, trials: int, confidence: float, method: str) -> Interval | None:
     if not 0 <= successes <= trials:
         raise ValueError(f"{successes} successes of {trials} trials; expected 0 <= successes <= trials")
     if trials == 0:
-        return Interval(0.0, 1.0)
+        return None
     low, high = binomtest(successes, trials).proportion_ci(confidence, method=method)
     return Interval(float(low), float(high))
 
 
-def sign_test(wins: int, losses: int) -> float:
-    """The two-sided exact p-value that wins and losses are equally likely; ties are left out (Dixon and Mood 1946)."""
+def sign_test(wins: int, losses: int) -> float | None:
+    """The two-sided exact p-value that wins and losses are equally likely; ties are left out (Dixon and Mood 1946).
+
+    None where there is neither.
+    """
     if wins + losses == 0:
-        return 1.0
+        return None
     return float(binomtest(wins, wins + losses, 0.5).pvalue)
 
 

@@ -28,19 +28,19 @@ class PreferenceEstimate:
     count: int
 
 
-def win_rate(wins: int, losses: int, ties: int = 0, confidence: float = 0.95) -> WinRate:
+def win_rate(wins: int, losses: int, ties: int = 0, confidence: float = 0.95) -> WinRate | None:
     """(wins + ties / 2) / n over independent items, with Tango's score interval.
 
     The rate is 1/2 + (wins - losses) / 2n, and (wins - losses) / n is a difference of paired proportions, for which
     Tango's interval (Statistics in Medicine 17, 1998, 891-908) inverts the score test, ties estimated under each
     hypothesis. Without ties it is Wilson's interval; with ties it is narrower, as it should be.
-    Raises ValueError for negative counts; no items give 1/2 and (0, 1).
+    Raises ValueError for negative counts; None where there are no items.
     """
     if min(wins, losses, ties) < 0:
         raise ValueError(f"wins {wins}, losses {losses}, ties {ties}; expected no negative count")
     items = wins + losses + ties
     if items == 0:
-        return WinRate(0.5, Interval(0.0, 1.0))
+        return None
     estimate = (wins - losses) / items
     z = float(norm.ppf(0.5 + confidence / 2))
     # The interval's ends are where the score statistic, which falls as the hypothesis rises, crosses +z and -z.

@@ -36,7 +36,7 @@ def split(master: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     its bits mean no number, and a conversion would change them.
     """
     bits = master.contiguous().view(torch.int32)
-    # Ties go up in magnitude, so that the remainder always fits 16 bits with its sign.
+    # Ties go up in magnitude, so that the remainder is -0x8000 to 0x7FFF, which is 16 bits with their sign.
     high = (bits + 0x8000) >> 16
     low = bits - (high << 16)
     return high.to(torch.int16), low.to(torch.int16)
@@ -170,8 +170,9 @@ def _put_back(weight: torch.Tensor, state: dict[str, torch.Tensor], master: torc
 
 def _dither(step: torch.Tensor) -> torch.Tensor:
     """[256] numbers in [0, 1), evenly spread over places and over steps: the R2 sequence of Roberts (2018)."""
-    # In integers, times 2^32, because not every device has float64; 24 bits fit an fp32 number.
-    places = torch.arange(BLOCK, device=step.device) * 3_242_174_889
+    # The fraction of place/p + step/p^2, where p^3 = p + 1 (p is 1.3247179572...). In integers, times 2^32, because
+    # not every device has float64: 2^32/p is 3,242,174,889 and 2^32/p^2 is 2,447,445,414. 24 bits fit an fp32 number.
+    places = torch.arange(BLOCK, device=step.device) * 3_242_174_889 + step.long() * 2_447_445_414
     return (places % 2**32 >> 8).float() / 2**24
 
 

@@ -81,8 +81,8 @@ def _measured(report: EvaluateReport, labels: Sequence[str]) -> list[Measured]:
     return [
         Measured(label, role(label), items, count, rate, interval, corrected[label] if items == MAIN else None)
         for items, count, rates, intervals in (
-            (MAIN, report.items, report.exact_match, report.exact_match_intervals),
-            (HARDER, report.items_harder, report.exact_match_harder, report.exact_match_harder_intervals),
+            (MAIN, report.exact_match_items, report.exact_match, report.exact_match_intervals),
+            (HARDER, report.exact_match_harder_items, report.exact_match_harder, report.exact_match_harder_intervals),
         )
         for label in labels
         if (rate := rates[label]) is not None and (interval := intervals[label])

@@ -105,6 +105,8 @@ def _outcome_bar(axes: Axes, y: float, pair: Judged) -> None:
     # Half way, marked beside the bar so that it crosses no number.
     for edge in (-1, 1):
         axes.plot((0.5, 0.5), (y + 0.22 * edge, y + 0.29 * edge), color=COLOURS["ink"], linewidth=1.4)
+    if counts.win_rate is None or counts.interval is None:
+        return
     rate, (low, high) = counts.win_rate, counts.interval
     below = y + 0.42
     axes.plot((low, high), (below, below), color=COLOURS["ink"], linewidth=1.4, solid_capstyle="butt", clip_on=False)

@@ -12,13 +12,17 @@ def count(value: float) -> str:
     return f"{value:,.0f}"
 
 
-def percent(share: float, digits: int = 1) -> str:
-    """0.684 -> 68.4%."""
+def percent(share: float | None, digits: int = 1) -> str:
+    """0.684 -> 68.4%; a dash for a share of nothing."""
+    if share is None:
+        return "–"
     return f"{100 * share:.{digits}f}%".replace("-", "−")
 
 
-def interval(ends: tuple[float, float]) -> str:
-    """(0.64, 0.72) -> 64.0–72.0%, which no line break parts."""
+def interval(ends: tuple[float, float] | None) -> str:
+    """(0.64, 0.72) -> 64.0–72.0%, which no line break parts; "" where there is nothing to estimate."""
+    if ends is None:
+        return ""
     return f"{100 * ends[0]:.1f}\u2060–\u2060{100 * ends[1]:.1f}%"
 
 

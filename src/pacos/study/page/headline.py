@@ -57,12 +57,15 @@ def _data(files: RunFiles) -> str:
 def _result(comparison: Compared) -> str:
     baseline, first = comparison.labels[:2]
     rates = {row.label: row.rate for row in comparison.measured if row.set == MAIN}
-    win_rate = f"a win rate of {percent(comparison.report.pairwise.win_rate)}"
+    pair = comparison.report.pairwise
+    win_rate = "no win rate, as no verdict could be read"
+    if pair.judged:
+        win_rate = f"a win rate of {percent(pair.win_rate)} over {count(pair.judged)} items"
     if not rates:
         return f"judged blind, the {first} has {win_rate} against the {baseline}"
     return (
-        f"the {first} answers {percent(rates[first])} of {count(comparison.report.items)} held-out items exactly "
-        f"where the {baseline} answers {percent(rates[baseline])}, and judged blind, it has {win_rate}"
+        f"the {first} answers {percent(rates[first])} of {count(comparison.report.exact_match_items)} held-out items "
+        f"exactly where the {baseline} answers {percent(rates[baseline])}, and judged blind, it has {win_rate}"
     )
 
 
@@ -79,8 +82,9 @@ def _numbers(files: RunFiles, comparison: Compared | None, spent: Cost) -> list[
             if row.set == MAIN
         ]
         pair = comparison.report.pairwise
-        shown = percent(pair.win_rate)
-        numbers.append(KeyNumber("win-rate", "blind win rate, ties half", pair.win_rate, shown, _ends(pair)))
+        if pair.win_rate is not None:
+            shown = percent(pair.win_rate)
+            numbers.append(KeyNumber("win-rate", "blind win rate, ties half", pair.win_rate, shown, _ends(pair)))
     if train:
         speed, loss = train.real_tokens_per_second, train.final_loss
         note = f"{count(train.real_tokens)} in {count(train.steps)} steps"
