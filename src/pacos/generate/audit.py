@@ -17,6 +17,7 @@ from pacos.core.records import Example, read_examples
 from pacos.generate.defects import CHECKS, cut_short
 from pacos.generate.figures import EDGES, diversity, histogram
 from pacos.text import Contamination, Novelty, unicode_tokens
+from pacos.text.tokens import num_words
 
 THRESHOLD = 0.7
 _LINK = re.compile(r"https?://|www\.", re.I)
@@ -214,7 +215,7 @@ def _figures(examples: Sequence[Example], nearest: Sequence[float]) -> dict[str,
 
 def _word_counts(examples: Sequence[Example], field: str) -> list[list[int]]:
     """[words, records with so many] in the field; records without any text there are left out."""
-    counts = Counter(len(getattr(example, field).split()) for example in examples)
+    counts = Counter(num_words(getattr(example, field)) for example in examples)
     return [[words, counts[words]] for words in sorted(counts) if words]
 
 
