@@ -7,12 +7,11 @@ from pacos.core.errors import PacosError
 from pacos.engines import Engine, Failure, Reply, Request
 from pacos.engines.budget import Budget
 from pacos.engines.taking import take_answers
+from pacos.generate.barren import barren
 from pacos.generate.ledger import Call, Ledger
 from pacos.generate.plan import Plan
 from pacos.generate.pool import Pool
 
-# A teacher whose last so many replies held nothing to keep is not going to get better by being paid more.
-BARREN_REPLIES = 30
 # One request may be a poison of its own; so many in a row are the server's fault, or the recipe's.
 GIVEN_UP_IN_A_ROW = 5
 TRIES = 5
@@ -169,23 +168,4 @@ class Asking:
             else:
                 self._pool.take(ready, next_answer)
                 self._on_reply(next_answer)
-                self._stop_if_barren()
-
-    @property
-    def _settle_for_less(self) -> str:
-        kept = len(self._pool.kept)
-        return f", or finish with what is kept: the same command with generate.num_examples={kept}" if kept else ""
-
-    def _stop_if_barren(self) -> None:
-        pool = self._pool
-        if self._stop or pool.full or pool.replies_since_kept < BARREN_REPLIES:
-            return
-        rejections = ", ".join(f"{rule} {count:,}" for rule, count in pool.rejections.most_common(4))
-        cut = pool.rejections.most_common(1)[0][0] == "truncated" if pool.rejections else False
-        advice = "raise teacher.max_tokens, or " if cut else ""
-        self._stop = PacosError(
-            f"teacher: nothing to keep in its last {BARREN_REPLIES} replies; {len(pool.kept):,} of "
-            f"{pool.num_asked:,} tasks asked for were kept (rejected: {rejections or 'no task could be read'}). "
-            f"Look into rejected.jsonl; then {advice}change the teacher, its prompt, the seed tasks or "
-            f"generate.similarity_threshold and give --run another folder{self._settle_for_less}."
-        )
+                self._stop = self._stop or barren(self._pool, next_answer)
