@@ -11,9 +11,9 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from pacos.asking import Call
 from pacos.core.records import read_examples, read_seed_tasks
 from pacos.engines import Reply, Request, Sampling
-from pacos.asking import Call
 from pacos.generate.modes import ALPACA
 from pacos.generate.parser import Block
 from pacos.generate.pool import Pool

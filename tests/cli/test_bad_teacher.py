@@ -95,19 +95,19 @@ def test_no_key_is_told_before_anything_is_sent(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "said", "fewest"),
     [
-        ("I am sorry, I cannot write tasks.", "rejected: malformed"),
-        ("<!doctype html><h1>Welcome</h1>", "rejected: malformed"),
-        ("", "nothing to keep in its last 30 replies"),
-        (SAME, "rejected: not_novel"),
+        ("I am sorry, I cannot write tasks.", "The last one reads: “I am sorry, I cannot write tasks.”", 6),
+        ("<!doctype html><h1>Welcome</h1>", "The last one reads: “<!doctype html><h1>Welcome</h1>”", 6),
+        ("", "no task could be read in its last 6 replies", 6),
+        (SAME, "rejected: not_novel", 30),
     ],
     ids=["prose", "html", "nothing", "the same for ever"],
 )
-def test_a_teacher_without_tasks_stops_with_the_yield_it_had(tmp_path: Path, text: str, said: str) -> None:
+def test_a_teacher_without_tasks_stops_with_the_yield_it_had(tmp_path: Path, text: str, said: str, fewest: int) -> None:
     with OpenAIServer(text_of=lambda prompt, seed: text) as server:
         check_one_line(pacos(tmp_path, server.base_url), said)
-        assert 30 <= len(server.bodies) <= 60
+        assert fewest <= len(server.bodies) <= 2 * fewest
     check_no_key_on_disk(tmp_path)
 
 

@@ -4,6 +4,7 @@ import json
 import re
 import signal
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -147,3 +148,65 @@ def test_evaluation_questions_are_dropped_and_listed(recipe_path: Path, tmp_path
     kept = (folder / "dataset.json").read_text()
     assert question not in kept
     assert "Some answer to it." not in kept
+
+
+def as_json(text: str) -> str:
+    """The scripted teacher's tasks as a chat teacher may write them: one fenced list."""
+    fields = re.split(r"(?:###\n)?\d+\. (?:Instruction: ?|Input:\n|Output:\n)", f"4. Instruction:{text}")[1:]
+    keys = ("instruction", "input", "output")
+    tasks = [dict(zip(keys, map(str.strip, fields[at : at + 3]), strict=True)) for at in range(0, len(fields), 3)]
+    return f"Here they are:\n```json\n{json.dumps(tasks, indent=2)}\n```"
+
+
+HABITS = {
+    "only the instruction numbered": lambda text: re.sub(r"^\d+\. (Input|Output)", r"\1", text, flags=re.M),
+    "full-width colons": lambda text: re.sub(r"^(\d+\. \w+):", r"\1：", text, flags=re.M),
+    "bold, with headings": lambda text: re.sub(
+        r"^(?:###\n)?(\d+)\. (\w+):",
+        lambda m: f"### Task {m[1]}\n**{m[2]}:**" if m[2] == "Instruction" else f"**{m[2]}:**",
+        f"4. Instruction:{text}",
+        flags=re.M,
+    ),
+    "Chinese": lambda text: (
+        f"4. 指令：{text}".replace(". Instruction:", ". 指令：")
+        .replace(". Input:", ". 输入：")
+        .replace(". Output:", ". 输出：")
+    ),
+    "JSON": as_json,
+    "thinking": lambda text: f"<think>\n4. Instruction: Draft me.\n4. Input:\nx\n4. Output:\ny\n</think>\n{text}",
+}
+
+
+@pytest.mark.parametrize("habit", HABITS.values(), ids=HABITS)
+def test_a_teacher_with_habits_of_its_own_makes_the_same_data(
+    habit: Callable[[str], str], recipe_path: Path, tmp_path: Path
+) -> None:
+    with OpenAIServer() as plain, OpenAIServer(text_of=lambda p, seed: habit(teacher_text(p, seed))) as other:
+        reports = [generate(recipe_path, tmp_path / s.base_url[-8:-3], overrides(s)) for s in (plain, other)]
+        datasets = [tmp_path / s.base_url[-8:-3] / "generate" / "dataset.json" for s in (plain, other)]
+    assert datasets[0].read_bytes() == datasets[1].read_bytes()
+    assert reports[0].rejected == reports[1].rejected
+
+
+def test_a_sentence_that_chinese_questions_share_drops_no_example(recipe_path: Path, tmp_path: Path) -> None:
+    how, told = (
+        "请根据下面的材料回答问题，并说明理由。",
+        "港口的主人写道，在傍晚的大雾里，钟声没有响过三次以前，任何船只都不可以离开。",
+    )
+    topics = ("长江发源于哪个省份", "月亮为什么会有圆缺", "怎样种好一盆薄荷", "古人怎么计算时间", "盐湖是怎么形成的")
+    questions = tmp_path / "questions.json"
+    questions.write_text(json.dumps([{"instruction": how, "input": told, "output": ""}]))
+
+    def text_of(prompt: str, seed: int | None) -> str:
+        own = [f"4. Instruction: {how}\n4. Input:\n{topic}，请写得详细\n4. Output:\n答案在此\n" for topic in topics]
+        leak = f"4. Instruction: 请写一段关于港口的话\n4. Input:\n<noinput>\n4. Output:\n老人说：{told}\n"
+        tasks = [task.replace("4. ", f"{number}. ") for number, task in enumerate([*own, leak], start=4)]
+        rest = teacher_text(prompt.replace("4. Instruction:", "10. Instruction:"), seed)
+        return "###\n".join(tasks).removeprefix("4. Instruction:") + "###\n10. Instruction:" + rest
+
+    with OpenAIServer(text_of=text_of) as server:
+        generate(recipe_path, tmp_path / "run", overrides(server, generate__decontaminate=f'["{questions}"]'))
+    dropped = [
+        line for line in lines(tmp_path / "run" / "generate" / "rejected.jsonl") if line["rule"] == "contaminated"
+    ]
+    assert {line["instruction"] for line in dropped} == {"请写一段关于港口的话"}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -149,8 +150,8 @@ def test_a_fatal_failure_among_others_loses_no_reply(recipe_path: Path, tmp_path
         settings = overrides(server, generate__num_examples=500)
         with pytest.raises(PacosError, match="no quota"):
             generate(recipe_path, tmp_path / "run", settings)
-        # The eight of the first round; the other seven were answered after the failure.
-        assert (len(server.bodies), stored(tmp_path / "run")) == (8, 7)
+        # The six that are asked before anything is read; the other five were answered after the failure.
+        assert (len(server.bodies), stored(tmp_path / "run")) == (6, 5)
 
 
 def test_a_report_of_another_version_is_one_line(recipe_path: Path, tmp_path: Path) -> None:
@@ -166,21 +167,43 @@ def test_a_report_of_another_version_is_one_line(recipe_path: Path, tmp_path: Pa
             generate(recipe_path, tmp_path / "run", overrides(server))
 
 
-@pytest.mark.parametrize(
-    "text_of",
-    [
-        lambda prompt, seed: "I cannot help with that.",
-        lambda prompt, seed: teacher_text("4. Instruction:", 1),
-        lambda p, s: "",
-    ],
-    ids=["prose", "the same for ever", "nothing"],
-)
-def test_a_barren_teacher_stops_the_run(recipe_path: Path, tmp_path: Path, text_of: object) -> None:
-    with OpenAIServer(text_of=text_of) as server:  # type: ignore[arg-type]
+def test_a_barren_teacher_stops_the_run(recipe_path: Path, tmp_path: Path) -> None:
+    with OpenAIServer(text_of=lambda prompt, seed: teacher_text("4. Instruction:", 1)) as server:
         with pytest.raises(PacosError, match="nothing to keep in its last 30 replies") as caught:
             generate(recipe_path, tmp_path / "run", overrides(server))
         assert "\n" not in str(caught.value)
         assert len(server.bodies) <= 60
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "I cannot help with that.\nSorry.\x1b[2J",
+            r"“I cannot help with that\.\\nSorry\.\\x1b\[2J” .*change the teacher",
+        ),
+        ("请 自 己 写 任 务 。" * 99, "“请 自 己 .*…” "),
+        ("", r"reads: \(nothing\) "),
+        ("<think>\n4. Instruction: Name a draft.\n4. Input:\nx\n4. Output:\ny\n", "“<think>"),
+    ],
+)
+def test_replies_that_cannot_be_read_stop_the_run_soon(recipe_path: Path, tmp_path: Path, text: str, said: str) -> None:
+    with OpenAIServer(text_of=lambda prompt, seed: text) as server:
+        with pytest.raises(PacosError, match="no task could be read in its last 6 replies") as caught:
+            generate(recipe_path, tmp_path / "run", overrides(server))
+        assert re.search(said, str(caught.value)), str(caught.value)
+        assert len(str(caught.value)) < 800
+        assert str(caught.value).isprintable()
+        # Six, and those that were under way.
+        assert len(server.bodies) < 30
+
+
+def test_a_teacher_that_labels_in_its_own_way_is_told_of_the_mode_that_reads_it(
+    recipe_path: Path, tmp_path: Path
+) -> None:
+    json_text = lambda prompt, seed: json.dumps([{"instruction": "Name it.", "input": "", "output": "x"}])  # noqa: E731
+    with OpenAIServer(text_of=json_text) as server, pytest.raises(PacosError, match=r"generate\.mode=alpaca-fixed"):
+        generate(recipe_path, tmp_path / "run", overrides(server, generate__mode="alpaca"))
 
 
 @pytest.mark.parametrize("fault", ["quota", "404", "html", "400"])

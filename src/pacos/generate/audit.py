@@ -17,6 +17,7 @@ from pacos.generate.defects import CHECKS, cut_short
 from pacos.generate.figures import EDGES, diversity, histogram
 from pacos.generate.report import AuditReport, CheckCount, Finding, NearestBefore, StopAt20
 from pacos.text import Contamination, Novelty, unicode_tokens
+from pacos.text.tokens import num_words
 
 THRESHOLD = 0.7
 _LINK = re.compile(r"https?://|www\.", re.I)
@@ -158,7 +159,7 @@ def _odds(probability: float) -> str:
 
 
 def _word_counts(examples: Sequence[Example], field: str) -> list[tuple[int, int]]:
-    counts = Counter(len(getattr(example, field).split()) for example in examples)
+    counts = Counter(num_words(getattr(example, field)) for example in examples)
     return [(words, counts[words]) for words in sorted(counts) if words]
 
 

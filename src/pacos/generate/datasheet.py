@@ -18,7 +18,7 @@ from pacos.generate.filters import MEANINGS
 from pacos.generate.inputs import evaluation_sets
 from pacos.generate.modes import MODES
 from pacos.generate.pool import CONTAMINATED, Pool
-from pacos.text.contamination import RUN_TOKENS
+from pacos.text.contamination import RUN_WORDS
 
 UNKNOWN = "Not known to pacos."
 FILL_IN = "**[to be filled in]**"
@@ -268,7 +268,7 @@ def _decontamination(made: _Made) -> str:
     rows = [f"| `{file}` | {dropped[file]:,} |" for file in files]
     return (
         "Yes, those of these files. An example was left out where its instruction and input are above ROUGE-L 0.7 to "
-        f"a question's, or where any of its fields holds {RUN_TOKENS} words of a question in a row. Paraphrases that "
+        f"a question's, or where any of its fields holds {RUN_WORDS} words of a question in a row. Paraphrases that "
         "share fewer words pass, and so do the questions of all other evaluation sets.\n\n"
         + "\n".join(["| evaluation set | examples left out |", "|-|-|", *rows])
     )

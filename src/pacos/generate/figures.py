@@ -9,6 +9,7 @@ import numpy as np
 from pacos.core.records import Example
 from pacos.generate.pool import Kept
 from pacos.generate.report import Diversity, ObjectCount, Similarities, VerbCount
+from pacos.text.tokens import QUESTION_MARKS, SENTENCE_ENDS
 
 NUM_BINS = 20
 EDGES = [edge / NUM_BINS for edge in range(NUM_BINS + 1)]
@@ -24,7 +25,10 @@ _SKIPPED = frozenset(
 )
 _POLITE = re.compile(r"^(?:please|kindly|can you|could you|would you|you are asked to)[,\s]+", re.I)
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
+# A full stop of a script without spaces needs none behind it.
+_SENTENCE_END = re.compile(rf"(?<=[{re.escape(SENTENCE_ENDS)}])\s+|(?<=[。｡！？])(?=\w)|\n+")
+_QUESTION_MARKS = tuple(QUESTION_MARKS)
+_TELLS = tuple(set(SENTENCE_ENDS) - set(QUESTION_MARKS))
 _QUESTION = frozenset(re.findall(r"\w+", "what which who whom whose where when why how is are was were do does did"))
 _FINITE = frozenset(
     re.findall(
@@ -62,14 +66,14 @@ def _request(instruction: str) -> str:
 
 def _is_question(sentence: str) -> bool:
     words = _WORD.findall(sentence.lower())
-    unmarked = bool(words) and words[0] in _QUESTION and not sentence.endswith((".", "!"))
-    return _command(sentence) is None and (sentence.endswith("?") or unmarked)
+    unmarked = bool(words) and words[0] in _QUESTION and not sentence.endswith(_TELLS)
+    return _command(sentence) is None and (sentence.endswith(_QUESTION_MARKS) or unmarked)
 
 
 def _command(sentence: str) -> tuple[str, str] | None:
     asked = _POLITE.sub("", sentence)
     words = [word.lower() for word in _WORD.findall(asked)[:12]]
-    if len(words) < 2 or words[0] in _NO_VERB or (asked == sentence and sentence.endswith("?")):
+    if len(words) < 2 or words[0] in _NO_VERB or (asked == sentence and sentence.endswith(_QUESTION_MARKS)):
         return None
     # "Biology is hard." and "Thank you." tell something: nobody is commanded to do a thing to "you".
     if words[1] in _FINITE or words[1] == "you":

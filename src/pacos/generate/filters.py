@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from pacos.core.records import Example
-from pacos.text import unicode_tokens
+from pacos.generate.words import says_no_input, says_no_output
+from pacos.text.tokens import COLONS, may_begin_sentence, num_words, unicode_tokens
 
 MIN_WORDS, MAX_WORDS = 4, 150
 # What a model of text cannot look at or make; the released recipe's eighteen.
@@ -15,22 +16,15 @@ BLACKLIST = (
     *("draw", "plot", "go to", "video", "audio", "music", "flowchart", "diagram"),
 )
 _BLACKLIST = re.compile(rf"\b(?:{'|'.join(BLACKLIST)})\b", re.I)
-_OPENING = "\"'“‘«¿¡([`$"
-_NO_INPUT = re.compile(
-    r"[\s:<\[({\"'`\\]*(?:no\s*-?_?inputs?(?:\s+(?:is\s+)?(?:required|needed|necessary|provided|given))?"
-    r"|none|n/?a|not applicable|empty|-+)[\s>\])}\"'`\\.,?]*",
-    re.I,
-)
-_NO_OUTPUT = re.compile(
-    r"[<\[({]\s*(?:no\s*-?_?(?:out|in)put|none|n/?a|empty|-+)\s*[>\])}]\.?"
-    r"|no\s*-?_?output(?:\s+(?:is\s+)?(?:required|needed|necessary|given))?\.?",
-    re.I,
-)
 # A task of its own has numbered labels; a bare "Instruction:" may also be what the task is about.
-_INNER_LABEL = re.compile(r"^[^\w\n]*\d+[.)][ \t]*(?:Instruction|Input|Output)[ \t]*:|^#{3,}\s*\d+\.", re.M)
-_URL = re.compile(r"!\[[^\]\n]*\]|(?:https?://|www\.)\S+", re.I)
+_INNER_LABEL = re.compile(
+    r"^[^\w\n]*\d+[.)][ \t]*(?:Instruction|Input|Output)[ \t]*[" + COLONS + r"]|^#{3,}\s*\d+\.", re.M
+)
+# An address ends where a script without spaces goes on.
+_URL = re.compile(r"!\[[^\]\n]*\]|(?:https?://|www\.)[!-~]+", re.I)
 # What may stand beside a link without adding to it: "Article 1:", an image's caption.
-_CAPTION = re.compile(r"^[ \t]*[\w ]{1,24}:|\[[^\]\n]*\]|\"[^\"\n]*\"\)?|\(\S*\)", re.M)
+_CAPTION = re.compile(rf"^[ \t]*[\w ]{{1,24}}[{COLONS}]|" + r"\[[^\]\n]*\]|\"[^\"\n]*\"\)?|\(\S*\)", re.M)
+_COLONS = tuple(COLONS)
 _MAY_REPEAT = re.compile(
     r"\b(?:sort|order|rank|arrange|match|organi[sz]e|sequence|classify|transcribe|read|paste|copy|repeat|cite|all)\b",
     re.I,
@@ -59,9 +53,11 @@ def first_broken(example: Example, rules: Iterable[Rule]) -> str | None:
     return next((rule.name for rule in rules if rule.rejects(example)), None)
 
 
-def _num_words(text: str) -> int:
-    # Scripts without spaces have many tokens in what looks like one word.
-    return len(text.split()) if text.isascii() else max(len(text.split()), len(unicode_tokens(text)))
+def _is_too_short(example: Example) -> bool:
+    # How many words a script without spaces has is an estimate: here each character counts as one, in the example's
+    # favour.
+    words = len(example.instruction.split())
+    return words < MIN_WORDS and (example.instruction.isascii() or len(unicode_tokens(example.instruction)) < MIN_WORDS)
 
 
 def _bad_first_character(example: Example) -> bool:
@@ -73,23 +69,22 @@ def _repeats_the_question(example: Example) -> bool:
     # A word may rightly be its own answer, as the plural of "fish" is, and a list be in order already; a sentence
     # hardly ever.
     output = example.output.strip()
-    if len(output.split()) <= 3 or output not in (example.instruction.strip(), example.input.strip()):
+    if num_words(output) <= 3 or output not in (example.instruction.strip(), example.input.strip()):
         return False
     return not _MAY_REPEAT.search(example.instruction)
 
 
 def _is_empty_output(example: Example) -> bool:
     output = example.output.strip()
-    says_so = _NO_OUTPUT.fullmatch(output) or (output == example.input.strip() and _NO_INPUT.fullmatch(output))
-    return not output or bool(says_so)
+    return says_no_output(output) or (output == example.input.strip() and says_no_input(output))
 
 
 def _is_only_a_link(example: Example) -> bool:
     if not _URL.search(example.input):
         return False
-    beside = _CAPTION.sub(" ", _URL.sub(" ", example.input)).split()
+    beside = _CAPTION.sub(" ", _URL.sub(" ", example.input))
     about_address = _ABOUT_ADDRESSES.search(example.instruction) and not _NEEDS_THE_PAGE.search(example.instruction)
-    return len(beside) <= 2 and not about_address
+    return num_words(beside) <= 2 and not about_address
 
 
 # The released rules, in the released order. Source: stanford_alpaca/generate_instruction.py.
@@ -103,11 +98,11 @@ PUBLISHED_RULES = (
 
 # The same idea over the whole record and in any script.
 FIXED_RULES = (
-    Rule("too_short", lambda e: _num_words(e.instruction) < MIN_WORDS),
-    Rule("too_long", lambda e: _num_words(e.instruction) > MAX_WORDS),
+    Rule("too_short", _is_too_short),
+    Rule("too_long", lambda e: num_words(e.instruction) > MAX_WORDS),
     Rule("blacklist_word", lambda e: _BLACKLIST.search(e.instruction) is not None),
     Rule("write_a_program", lambda e: e.instruction.lower().startswith("write a program")),
-    Rule("bad_first_character", lambda e: not (e.instruction[:1].isalnum() or e.instruction[:1] in _OPENING)),
+    Rule("bad_first_character", lambda e: not may_begin_sentence(e.instruction)),
     Rule("empty_output", _is_empty_output),
     Rule("merged_record", lambda e: any(_INNER_LABEL.search(text) for text in (e.instruction, e.input, e.output))),
     Rule("output_equals_input", _repeats_the_question),
@@ -117,7 +112,7 @@ FIXED_RULES = (
 # And over instances, which a teacher that lost the thread ends in a colon. Source: Self-Instruct.
 INSTANCE_RULES = (
     *FIXED_RULES,
-    Rule("ends_in_colon", lambda e: e.input.rstrip().endswith(":") or e.output.rstrip().endswith(":")),
+    Rule("ends_in_colon", lambda e: e.input.rstrip().endswith(_COLONS) or e.output.rstrip().endswith(_COLONS)),
 )
 
 # What each reason for a rejection says, for reports; the last of them are the parser's and the pool's.
@@ -148,6 +143,6 @@ def keep_as_written(example: Example) -> Example:
 
 def normalise_input(example: Example) -> Example:
     """Every spelling of "no input" becomes the empty input."""
-    if _NO_INPUT.fullmatch(example.input.strip()):
+    if says_no_input(example.input):
         return Example(example.instruction, "", example.output)
     return example

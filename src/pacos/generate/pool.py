@@ -69,7 +69,7 @@ class Pool:
         threshold: float,
         contamination: Contamination,
     ) -> None:
-        self._mode = mode
+        self.mode = mode
         self._num_examples = num_examples
         self._contamination = contamination
         self._novelty = Novelty(threshold, mode.tokenizer)
@@ -85,6 +85,8 @@ class Pool:
         self.num_replies = 0
         self.num_read = 0
         self.replies_since_kept = 0
+        # Since one held a task that could be read, kept or not.
+        self.replies_since_read = 0
         self.kept_after_reply: list[int] = []
 
     @property
@@ -100,7 +102,7 @@ class Pool:
     @property
     def num_asked(self) -> int:
         """How many tasks the replies judged so far were asked for."""
-        return self.num_replies * self._mode.new_tasks
+        return self.num_replies * self.mode.new_tasks
 
     @property
     def num_judged(self) -> int:
@@ -114,12 +116,14 @@ class Pool:
     def take(self, call: Call, reply: Reply) -> None:
         """Judges a reply's tasks; those after the last one wanted are left."""
         before = len(self.kept)
-        for index, block in enumerate(self._mode.parse(reply)):
+        blocks = self.mode.parse(reply)
+        for index, block in enumerate(blocks):
             if self.full:
                 break
             self._judge(block, Origin(call.number, index, call.key))
         self.num_replies += 1
         self.replies_since_kept = 0 if len(self.kept) > before else self.replies_since_kept + 1
+        self.replies_since_read = 0 if any(block.examples for block in blocks) else self.replies_since_read + 1
         self.kept_after_reply.append(len(self.kept))
         self.close_request()
 
@@ -132,9 +136,9 @@ class Pool:
             self._reject(Rejected(block.rule, block.text, None, origin))
             return
         passing = []
-        examples = [self._mode.clean(example) for example in block.examples]
+        examples = [self.mode.clean(example) for example in block.examples]
         for example in examples:
-            if rule := first_broken(example, self._mode.rules):
+            if rule := first_broken(example, self.mode.rules):
                 self._reject(Rejected(rule, block.text, example, origin))
             elif any(other.input == example.input for other in examples if other is not example):
                 self._reject(Rejected(CONFLICTING, block.text, example, origin))

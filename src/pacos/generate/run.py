@@ -66,7 +66,7 @@ def _fill(recipe: Recipe, stage: OpenStage, teacher: Engine, plan: Plan, pool: P
     # Some wait to be sent again, and leave their places to others.
     most_in_flight = MOST_IN_A_BATCH if table.batch else 2 * table.concurrency
     with Funnel(pool, recipe.generate.num_examples, budget) as funnel:
-        filling = Filling(plan, pool, funnel.update)
+        filling = Filling(plan, pool, funnel.update, table.batch)
         asking = Asking("teacher", teacher, table, ledger, budget, filling, most_in_flight)
         try:
             asking.replay()

@@ -7,10 +7,13 @@ from typing import Literal, Self
 
 from pacos.core.records import Example, read_instructions
 from pacos.text.novelty import Novelty
-from pacos.text.tokens import unicode_tokens
+from pacos.text.tokens import WORD, tenths_of_words, unicode_tokens
 
-# The run of words that two texts hardly ever share by chance; the length GPT-3's authors looked for.
-RUN_TOKENS = 13
+# The run of words that two texts hardly ever share by chance; the length GPT-3's authors looked for. Characters of a
+# script without spaces count for the part of a word that they are: thirteen of them are a phrase.
+RUN_WORDS = 13
+# What so many questions share is how they are put, unless it is as long as a text they all ask about.
+MOST_QUESTIONS, PASSAGE_WORDS = 2, 39
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +33,17 @@ class Contamination:
     """Questions of evaluation sets, and what gives one of them away.
 
     A question is an instruction with its input. An example matches where its own question's ROUGE-L to one of them
-    is above `threshold`, or where it holds, in any of its fields, 13 words of one in a row. Words are those of
-    `unicode_tokens`, so that every script counts.
+    is above `threshold`, or where it holds, in any of its fields, 13 words of one in a row; of what three questions
+    share, 39. Words are those of `unicode_tokens`, so that every script counts; in scripts without spaces 13 words are
+    22 ideographs, 33 kana or 65 letters of Thai or Khmer.
     """
 
     def __init__(self, threshold: float = 0.7) -> None:
         self._questions = Novelty(threshold, unicode_tokens)
         self._file_of: dict[str, str] = {}
         self._runs: dict[tuple[str, ...], str] = {}
+        # How many questions hold a run, for those that more than one holds.
+        self._holders: dict[tuple[str, ...], int] = {}
 
     @classmethod
     def read(cls, paths: Iterable[Path]) -> Self:
@@ -58,8 +64,9 @@ class Contamination:
             return
         self._file_of[text] = file
         self._questions.add(text)
-        for run in _runs(text):
-            self._runs.setdefault(run, text)
+        for run in {run for run, _ in _runs(text)}:
+            if self._runs.setdefault(run, text) is not text:
+                self._holders[run] = self._holders.get(run, 1) + 1
 
     def find(self, example: Example) -> Match | None:
         """The question that the example gives away, or None."""
@@ -69,9 +76,14 @@ class Contamination:
         if question is not None and score > self._questions.threshold:
             return Match(self._file_of[question], question, "near", score)
         for text in (_question(example), example.output):
-            for run in _runs(text):
-                if (shared := self._runs.get(run)) is not None:
+            tenths = RUN_WORDS * WORD
+            for run, first in _runs(text):
+                if (shared := self._runs.get(run)) is None:
+                    tenths = RUN_WORDS * WORD
+                    continue
+                if self._holders.get(run, 1) <= MOST_QUESTIONS or tenths >= PASSAGE_WORDS * WORD:
                     return Match(self._file_of[shared], shared, "overlap", 1.0)
+                tenths += first
         return None
 
 
@@ -79,6 +91,20 @@ def _question(example: Example) -> str:
     return f"{example.instruction}\n{example.input}".strip()
 
 
-def _runs(text: str) -> Iterator[tuple[str, ...]]:
+def _runs(text: str) -> Iterator[tuple[tuple[str, ...], int]]:
+    """Every shortest run of 13 words, each with what its first token counts for in tenths of a word."""
     tokens = unicode_tokens(text)
-    return (tuple(tokens[at : at + RUN_TOKENS]) for at in range(len(tokens) - RUN_TOKENS + 1))
+    if text.isascii():
+        for at in range(len(tokens) - RUN_WORDS + 1):
+            yield tuple(tokens[at : at + RUN_WORDS]), WORD
+        return
+    tenths = tenths_of_words(tokens)
+    end = held = 0
+    for at, first in enumerate(tenths):
+        while held < RUN_WORDS * WORD:
+            if end == len(tokens):
+                return
+            held += tenths[end]
+            end += 1
+        yield tuple(tokens[at:end]), first
+        held -= first
