@@ -208,3 +208,36 @@ def test_terms_that_are_missing_or_empty(refusal: Callable[..., str], tmp_path: 
     assert "no such file" in refusal(terms=str(tmp_path / "terms.md"))
     (tmp_path / "terms.md").write_text(" \n")
     assert "are empty" in refusal(terms=str(tmp_path / "terms.md"))
+
+
+def test_a_model_is_served_without_a_run(tiny_model: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pacos", "serve", "--model", str(tiny_model), "serve.port=0"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path, env=environment) as process:
+        try:
+            assert process.stdout
+            assert process.stdout.readline() == "serve: loading the model\n"
+            address = process.stdout.readline().partition(" at ")[2].split()[0]
+            client = openai.OpenAI(base_url=f"{address}/v1", api_key="none", max_retries=0)
+            answer = client.completions.create(
+                model=tiny_model.name, prompt="the quick", max_tokens=120, temperature=1.0
+            )
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(timeout=30)
+    # Its files are a run's: the text is detected by them, and the same model is served again from there.
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert folder.name.startswith("serve-")
+    (tmp_path / "text").write_text(answer.choices[0].text)
+    told = subprocess.run(
+        [sys.executable, "-m", "pacos", "detect", "text", "--run", str(folder)],
+        capture_output=True, text=True, cwd=tmp_path, env=environment,
+    )  # fmt: skip
+    assert "scored tokens" in told.stdout, told.stderr
+
+
+def test_serving_nothing_is_one_line(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pacos", "serve"]
+    told = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert (told.returncode, told.stderr.count("\n")) == (2, 1)
+    assert "--model NAME" in told.stderr

@@ -15,7 +15,7 @@ from pacos.cli.environment import quiet_libraries, stay_offline
 from pacos.cli.failure import one_line
 from pacos.core.errors import PacosError
 from pacos.core.explain import explain as explain_keys
-from pacos.core.recipe import load, load_run
+from pacos.core.recipe import load, load_run, serving
 from pacos.core.run_folder import RunFolder
 from pacos.core.stages import stages_of
 
@@ -138,9 +138,24 @@ def report(path: RunPath) -> None:
 
 
 @app.command()
-def serve(path: RunPath, overrides: Overrides = None) -> None:
-    """Serve the student: chat page and OpenAI-compatible API."""
-    recipe = load_run(path, overrides or ())
+def serve(
+    path: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="A run folder; not with --model.")] = None,
+    overrides: Overrides = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", metavar="NAME", help="Serve this model without a run, from runs/serve-NAME."),
+    ] = None,
+) -> None:
+    """Serve a run's student, or any model: chat page and OpenAI-compatible API."""
+    if model is not None:
+        # Without a run, what stands in its place is an override.
+        recipe = serving(model, [*([str(path)] if path else []), *(overrides or ())])
+        path = Path("runs") / recipe.name
+        RunFolder(path, recipe).record_recipe()
+    elif path is None:
+        raise PacosError("serve: no run given; expected a run folder, such as runs/tiny, or --model NAME.")
+    else:
+        recipe = load_run(path, overrides or ())
     stay_offline(recipe)
     print("serve: loading the model", flush=True)
     from pacos.serve.run import run as serve_run

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 def launch(count: int, arguments: Sequence[str]) -> int:
     """Runs `pacos train` with these arguments in `count` processes, as torchrun would without its pages of traceback.
 
-    Returns the first exit code that is not 0, 2 where a signal ended a process. One that fails ends the others; Ctrl-C
+    Returns the least exit code that is not 0, 2 where a signal ended a process. One that fails ends the others; Ctrl-C
     reaches all of them.
     """
     group = _Group()
@@ -24,7 +24,8 @@ def launch(count: int, arguments: Sequence[str]) -> int:
         codes = group.wait()
     finally:
         group.kill()
-    code = next((code for code in codes if code), 0)
+    # The least is the cause: where one was killed (-9), the others abort (-6) or end (2) because it is gone.
+    code = min((code for code in codes if code), default=0)
     if code < 0 and not group.interrupts:
         print(
             f"pacos: train: process {codes.index(code)} was ended by signal {-code} (9 may be the system's, out of "

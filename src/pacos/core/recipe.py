@@ -1,6 +1,7 @@
 """Recipes: TOML into frozen dataclasses, one a table, each field with its doc line under it."""
 
 import difflib
+import json
 import re
 import tomllib
 from collections.abc import Iterable, Iterator
@@ -227,6 +228,13 @@ def load(path: Path | str, overrides: Iterable[str] = ()) -> Recipe:
     recipe = _resolve(path, path.stem, text, document, overrides)
     _check_evaluate_names(path, recipe)
     return recipe
+
+
+def serving(model: str, overrides: Iterable[str] = ()) -> Recipe:
+    """The recipe of a run that only serves a model."""
+    text = f"[serve]\nmodel = {json.dumps(model)}\n"
+    name = "serve-" + re.sub(r"[^\w.-]+", "-", model).strip("-.")
+    return _resolve(Path("--model"), name, text, {"serve": {"model": model}}, overrides)
 
 
 def load_run(folder: Path, overrides: Iterable[str] = ()) -> Recipe:

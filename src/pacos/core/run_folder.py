@@ -102,7 +102,7 @@ class RunFolder:
         hashes = _small_hashes(inputs)
         if _is_begun(folder):
             _check_inputs(folder, _object(folder / "recipe.json").get(INPUTS, {}), hashes)
-        self._record_recipe(name, folder, hashes)
+        self._record_stage(name, folder, hashes)
         self.log(name, "begin")
         try:
             yield OpenStage(self, name, folder, False, inputs)
@@ -155,7 +155,7 @@ class RunFolder:
             shutil.rmtree(leftover, ignore_errors=True)
         shutil.copytree(source, partial, copy_function=_link_or_copy)
         hashes = {str(path): sha256_file(path) for path in inputs}
-        self._record_recipe(name, partial, hashes)
+        self._record_stage(name, partial, hashes)
         write_json(partial / "done.json", {**done, "inputs": hashes, "shared_from": str(other)})
         os.replace(partial, folder)
         self.log(name, "shared", other=str(other))
@@ -194,9 +194,13 @@ class RunFolder:
     def _shape(self, name: str) -> dict[str, Any]:
         return {table: self.recipe.table(table) for table in STAGES[name].shaped_by(self.recipe)}
 
-    def _record_recipe(self, name: str, folder: Path, inputs: dict[str, str]) -> None:
+    def record_recipe(self) -> None:
+        """Writes recipe.toml and resolved.json, by which `load_run` knows the run again."""
         write_text(self.path / "recipe.toml", self.recipe.text)
         write_json(self.path / "resolved.json", self.recipe.tables())
+
+    def _record_stage(self, name: str, folder: Path, inputs: dict[str, str]) -> None:
+        self.record_recipe()
         write_json(folder / "recipe.json", self._shape(name) | {INPUTS: inputs})
 
 

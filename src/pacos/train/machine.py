@@ -70,7 +70,7 @@ class Team:
                 shutil.rmtree(folder, ignore_errors=True)
                 os.replace(partial, folder)
             self._wait()
-        except Exception:
+        except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
 
