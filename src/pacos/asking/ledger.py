@@ -179,7 +179,8 @@ class Ledger:
             "session_seconds": time.monotonic() - self._start,
             "raw": None if reply.raw is None else zlib.compress(json.dumps(reply.raw).encode()),
         }
-        with self._database.transaction() as connection:
+        # Waiting for the disk takes longer than a small model on this machine needs for a reply, which costs nothing.
+        with self._database.transaction(is_costly=reply.usd + reply.unseen_usd > 0) as connection:
             insert_missing(connection, _REPLIES, [values])
 
     def store_failures(self, failures: Iterable[tuple[Call, Failure]], given_up: bool) -> None:

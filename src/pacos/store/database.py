@@ -68,9 +68,12 @@ class Database:
             self._engine.dispose()  # those made from now on enforce foreign keys
 
     @contextmanager
-    def transaction(self) -> Iterator[sa.Connection]:
-        """A connection that may write; SQLite's single writer is waited for. Commits at the end."""
-        with self._connection("BEGIN IMMEDIATE") as connection:
+    def transaction(self, is_costly: bool = True) -> Iterator[sa.Connection]:
+        """A connection that may write; SQLite's single writer is waited for. Commits at the end.
+
+        What is committed outlives a killed process, and, where it `is_costly`, a power cut, for some milliseconds.
+        """
+        with self._connection("BEGIN IMMEDIATE", is_costly) as connection:
             yield connection
             connection.commit()
 
@@ -109,9 +112,9 @@ class Database:
         return version is None or version + 1 >= newest
 
     @contextmanager
-    def _connection(self, begin: str) -> Iterator[sa.Connection]:
+    def _connection(self, begin: str, is_costly: bool = True) -> Iterator[sa.Connection]:
         try:
-            with self._begun(begin) as connection:
+            with self._begun(begin, is_costly) as connection:
                 yield connection
         except DatabaseError as error:
             advice = "Mend the file or free space" if self._is_sqlite else "Check the URL and that its server runs"
@@ -119,13 +122,14 @@ class Database:
             line = f"the database cannot be read or written ({str(error.orig).splitlines()[0]}); what it holds stays"
             raise PacosError(f"{self._shown}: {line}. {advice}, then repeat the same command.") from error
 
-    def _begun(self, begin: str) -> sa.Connection:
+    def _begun(self, begin: str, is_costly: bool) -> sa.Connection:
         start, said = time.monotonic(), False
         while True:
             connection = None
             try:
                 connection = self._engine.connect()
                 if self._is_sqlite:
+                    connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if is_costly else 'NORMAL'}")
                     connection.exec_driver_sql(begin)
                 return connection
             except OperationalError as error:
@@ -141,8 +145,8 @@ class Database:
             time.sleep(0.05)
 
     def _prepare_sqlite(self, connection: sqlite3.Connection, record: object) -> None:
-        # WAL lets others read while one writes; FULL makes what is committed outlive a power cut.
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", f"foreign_keys={int(self._is_current)}"):
+        # WAL lets others read while one writes, and keeps what is committed when its process is killed.
+        for pragma in ("journal_mode=WAL", f"foreign_keys={int(self._is_current)}"):
             connection.execute(f"PRAGMA {pragma}")
 
 
