@@ -88,3 +88,28 @@ def test_a_base_that_cannot_be_read_is_one_line(tmp_path: Path, capsys: pytest.C
     (folder / "config.json").write_text(json.dumps({"model_type": "no-such-model"}))
     with pytest.raises(PacosError, match=r"config\.json cannot be used"):
         examine(tmp_path, f'[train]\nbase = "{folder}"\n', capsys)
+
+
+@pytest.mark.parametrize(
+    ("base", "parameters"),
+    [
+        ("./models/llama-7b", 6_738_415_616),
+        ("./models/llama-13b", 13_015_864_320),
+        ("huggyllama/llama-65b", 65_285_660_672),
+        ("meta-llama/Llama-2-70b-hf", 68_976_648_192),
+        ("meta-llama/Meta-Llama-3-8B", 8_030_261_248),
+    ],
+)
+def test_a_published_llama_is_known_by_its_name_before_it_is_there(
+    base: str, parameters: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    output = examine(tmp_path, f'[train]\nbase = "{base}"\n', capsys)
+    assert f"{parameters:,} parameters" in output
+    assert "not here yet" in output
+    assert re.search(r"^(fits\.|does not fit: )", output, re.MULTILINE)
+
+
+def test_another_base_that_is_not_there_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(PacosError, match="no such model folder"):
+        examine(tmp_path, '[train]\nbase = "./models/nowhere"\n', capsys)

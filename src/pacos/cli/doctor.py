@@ -12,7 +12,7 @@ from pacos.core.errors import PacosError
 from pacos.core.models import resolve_model
 from pacos.core.recipe import EngineTable, Recipe
 from pacos.engines.local.device import choose_device
-from pacos.train.memory import MemoryEstimate, estimate_memory
+from pacos.train.memory import MemoryEstimate, estimate_memory, published_config
 
 PACKAGES = ("pacos", "torch", "transformers", "tokenizers", "safetensors", "openai", "fastapi", "peft")
 
@@ -75,12 +75,21 @@ def _engine(table: EngineTable) -> str:
 
 def _tell_training(recipe: Recipe, device: torch.device) -> None:
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory_bytes()
-    estimate, devices = estimate_memory(recipe.train, device), 1
+    known_by, config, devices = recipe.train.base, None, 1
+    try:
+        estimate = estimate_memory(recipe.train, device)
+    except PacosError:
+        published = published_config(recipe.train.base)
+        if published is None:
+            raise
+        # Whether it would fit is asked before anything is fetched.
+        known_by, config = f"{recipe.train.base} (not here yet; taken for {published[0]} by its name)", published[1]
+        estimate = estimate_memory(recipe.train, device, config=config)
     if device.type == "cuda" and estimate.total > free:
         devices = torch.cuda.device_count()
-        estimate = estimate_memory(recipe.train, device, devices)
+        estimate = estimate_memory(recipe.train, device, devices, config)
     print(
-        f"\ntraining {recipe.train.base}: {estimate.parameters:,} parameters in {estimate.precision} on {device.type}"
+        f"\ntraining {known_by}: {estimate.parameters:,} parameters in {estimate.precision} on {device.type}"
         f"{f', --gpus {devices}, each' if devices > 1 else ''} estimated"
     )
     for part, size in estimate.parts.items():

@@ -11,11 +11,12 @@ from typing import Annotated, NoReturn
 import typer
 from typer.exceptions import TyperException
 
+from pacos import __version__
 from pacos.cli.environment import quiet_libraries, stay_offline
 from pacos.cli.failure import one_line
 from pacos.core.errors import PacosError
 from pacos.core.explain import explain as explain_keys
-from pacos.core.recipe import load, load_run, serving
+from pacos.core.recipe import load, load_run, serving, shipped_recipes
 from pacos.core.run_folder import RunFolder
 from pacos.core.stages import stages_of
 
@@ -29,12 +30,38 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe, such as recipes/tiny.toml.")]
+RecipePath = Annotated[
+    Path, typer.Argument(metavar="RECIPE", help="A recipe: a path, or a name that `pacos recipes` lists.")
+]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[TABLE.KEY=VALUE]...", help="Overrides of its keys.")]
 RunOption = Annotated[
     Path | None, typer.Option("--run", metavar="DIR", help="The run folder; runs/ and the recipe's name unless given.")
 ]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, such as runs/tiny.")]
+
+
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
+        print(f"pacos {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main_options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """The whole Alpaca recipe as one tool: generate, train, evaluate, release, serve."""
+
+
+@app.command("recipes")
+def list_recipes() -> None:
+    """List the recipes that come along, each with its purpose."""
+    shipped = shipped_recipes()
+    width = max(map(len, shipped), default=0)
+    for name, path in shipped.items():
+        print(f"{name:<{width}}  {path.read_text(encoding='utf-8').splitlines()[0].lstrip('# ')}")
 
 
 @app.command("run")

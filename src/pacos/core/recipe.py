@@ -215,9 +215,24 @@ def table_class(name: str) -> type:
     return ALL_TABLES["engines.NAME" if name.startswith("engines.") else name]
 
 
+def shipped_recipes() -> dict[str, Path]:
+    """The recipes that come along, by name: in the wheel beside the code, in a checkout at its top."""
+    code = Path(__file__).parent.parent
+    folders = [folder for folder in (code / "recipes", code.parent.parent / "recipes") if folder.is_dir()]
+    found = sorted(path for folder in folders[:1] for path in folder.rglob("*.toml"))
+    return {str(path.relative_to(folders[0]).with_suffix("")): path for path in found}
+
+
 def load(path: Path | str, overrides: Iterable[str] = ()) -> Recipe:
-    """Reads a recipe and lays `table.key=value` overrides over it; PacosError says what cannot be."""
-    path = Path(path)
+    """Reads a recipe, a path or the name of one that comes along, and lays `table.key=value` overrides over it.
+
+    PacosError says what cannot be.
+    """
+    name, path = str(path), Path(path)
+    if not path.suffix and not path.exists():
+        shipped = shipped_recipes()
+        check_name("recipe", name, shipped, "recipe")
+        path = shipped[name]
     text = read_text(path, "recipe")
     try:
         document = tomllib.loads(text)

@@ -1,9 +1,10 @@
 """How much memory training will take, from the base's config.json alone."""
 
+import re
 from dataclasses import dataclass
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, PreTrainedConfig, PreTrainedModel
 
 from pacos.core.errors import PacosError
 from pacos.core.models import resolve_model
@@ -26,6 +27,18 @@ ROW_TOKENS = {"cpu": 4096, "mps": 4096, "cuda": 8192}
 LARGE = 10**9
 # The interpreter with its libraries, in the memory that a device shares with it.
 LIBRARIES = 600 * 10**6
+
+# Width, layers, heads, heads of keys and values, inner width, vocabulary: of LLaMA (Touvron et al. 2023, table 2), of
+# Llama 2's 70B and Llama 3's 8B, as their config.json have them. Llama 2's 7B and 13B have LLaMA's shapes.
+PUBLISHED_LLAMAS = {
+    "7": (4096, 32, 32, 32, 11008, 32000),
+    "8": (4096, 32, 32, 8, 14336, 128256),
+    "13": (5120, 40, 40, 40, 13824, 32000),
+    "30": (6656, 60, 52, 52, 17920, 32000),
+    "33": (6656, 60, 52, 52, 17920, 32000),
+    "65": (8192, 80, 64, 64, 22016, 32000),
+    "70": (8192, 80, 64, 8, 28672, 32000),
+}
 
 
 @dataclass(frozen=True)
@@ -52,11 +65,16 @@ class MemoryEstimate:
         return f"estimated at {self.total / 1e9:.2f} GB ({parts})"
 
 
-def estimate_memory(table: TrainTable, device: torch.device, devices: int = 1) -> MemoryEstimate:
-    """Estimates a recipe's training; reads config.json and no weights. PacosError where that cannot be read. Settles
-    what `auto` and unset keys become: of rows the longest that fits the device."""
+def estimate_memory(
+    table: TrainTable, device: torch.device, devices: int = 1, config: PreTrainedConfig | None = None
+) -> MemoryEstimate:
+    """Estimates a recipe's training by the base's config.json, or by `config` where the base is not there yet.
+
+    Reads no weights. PacosError where there is no config that can be used. Settles what `auto` and unset keys become:
+    of rows the longest that fits the device.
+    """
     capacity = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
-    config, model = _shapes(table.base)
+    config, model = _shapes(table.base, config)
     parameters = model.num_parameters()
     precision = choose_precision(table.precision, device)
     # Not where there is no bf16: what splits weights is made of it.
@@ -108,13 +126,31 @@ def _row_bytes(
     }
 
 
-def _shapes(base: str) -> tuple[PreTrainedConfig, PreTrainedModel]:
+def published_config(base: str) -> tuple[str, PreTrainedConfig] | None:
+    """The published LLaMA that a base's name names, and its config; None for any other name."""
+    named = re.search(r"llama.*?(\d+)b(?![a-z])", base.lower())
+    if not named or named[1] not in PUBLISHED_LLAMAS:
+        return None
+    hidden, layers, heads, kv_heads, inner, vocabulary = PUBLISHED_LLAMAS[named[1]]
+    config = LlamaConfig(
+        hidden_size=hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=kv_heads,
+        intermediate_size=inner,
+        vocab_size=vocabulary,
+    )
+    return f"LLaMA {named[1]}B", config
+
+
+def _shapes(base: str, config: PreTrainedConfig | None) -> tuple[PreTrainedConfig, PreTrainedModel]:
     """A base on the meta device, where it has shapes and no storage."""
-    path = resolve_model(base)
     try:
-        config = AutoConfig.from_pretrained(path)
+        config = config or AutoConfig.from_pretrained(resolve_model(base))
         with torch.device("meta"):
             return config, AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
+    except PacosError:
+        raise
     # Every kind of model finds its own words and classes for what is wrong with its configuration.
     except Exception as error:
         raise PacosError(
