@@ -24,7 +24,8 @@ _CLOSES = re.compile(rf"[<\[◁]\|?(?:/|END_|end_of_){_WHAT}\|?[>\]▷]|{_OTHER_
 # What closes a block that the prompt had opened. In the middle of a line it is somebody's words.
 _CLOSES_THINKING = rf"[<\[◁]\|?(?:/|END_|end_of_){_THINKING}\|?[>\]▷]"
 _ENDS_AT_A_LINE = re.compile(rf"^[^\S\n]*{_CLOSES_THINKING}|{_CLOSES_THINKING}[^\S\n]*$|{_OTHER_CLOSES}", re.I | re.M)
-_WRAPPER = re.compile(r"\s*<(\|begin_of_solution\||answer|response|final_answer|solution)>(.*)", re.I | re.S)
+_WRAPPER_START = re.compile(r"\s*<(?:\|begin_of_solution\||answer|response|final_answer|solution)>", re.I)
+_WRAPPER = re.compile(rf"{_WRAPPER_START.pattern}(.*)", re.I | re.S)
 _WRAPPER_END = re.compile(r"(?:</(?:answer|response|final_answer|solution)>|<\|end_of_solution\|>)\Z", re.I)
 # Written on, as DeepSeek-R1 and GLM do: glued to the words on both sides, and not in quotes.
 _GLUED = re.compile(rf"(?<=[^\s`'\"]){_CLOSES_THINKING}(?=[^\s`'\",.;:)])", re.I)
@@ -85,6 +86,8 @@ def reply_start(text: str, opens_itself: bool = False) -> int | None:
             closing = _CLOSES.search(text, at)
             if closing is None:
                 return None
+        elif opening is None and thought and (closing := _WRAPPER_START.match(text, at)):
+            pass
         elif opening is None:
             is_open = at_word == len(text) or _MAY_OPEN.match(text[at_word:])
             return None if is_open else at_word if thought else 0
@@ -113,4 +116,4 @@ def _unwrapped(text: str) -> str:
     """What follows thoughts, without what some put round it."""
     rest = _SPECIAL_TOKENS.sub("", text.rstrip()).strip()
     wrapped = _WRAPPER.match(rest)
-    return _WRAPPER_END.sub("", wrapped[2]) if wrapped else rest
+    return _WRAPPER_END.sub("", wrapped[1]).strip() if wrapped else rest

@@ -53,7 +53,7 @@ def said_usd(answer: dict[str, Any]) -> float:
 def _at(value: Any, path: str) -> Any:
     for key in path.split("."):
         if isinstance(value, list):
-            value = value[0] if value else None
+            value = value[0] if value and key == "0" else None
         else:
             value = value.get(key) if isinstance(value, dict) else None
     return value
