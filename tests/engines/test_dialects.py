@@ -930,6 +930,8 @@ THINKING: dict[str, tuple[str, str]] = {
     "two blocks": (f"<think>a</think>\n<think>b</think>\n{ANSWER}", ANSWER),
     "a mark in the thoughts": (f"<think>a <think> b</think>\n{ANSWER}", ANSWER),
     "wrapped": (f"<think>a</think>\n<answer>\n{ANSWER}\n</answer>", ANSWER),
+    "one mark too many": (f"[THINK]a[/THINK]{ANSWER}[/THINK]", ANSWER),
+    "gpt-oss, no thoughts": (f"<|channel|>final<|message|>{ANSWER}", ANSWER),
     "nothing behind": ("<think>a</think>", ""),
     "cut": ("<think>\nI draft:\n4. Instruction: x", ""),
     "cut, gpt-oss": ("<|channel|>analysis<|message|>I draft 4. Instruction: x", ""),
@@ -961,10 +963,10 @@ def test_what_a_model_thinks_aloud_is_no_text(name: str, api: str) -> None:
     assert (last.text, last.finish_reason) == (reply.text, reply.finish_reason)
     pieces = "".join(delta.text for delta in shown)
     # What closes an answer is only known at its end.
-    assert pieces.startswith(last.text) if name in ("wrapped", "gpt-oss") else pieces == last.text
+    assert pieces.startswith(last.text) if name in ("wrapped", "gpt-oss", "one mark too many") else pieces == last.text
 
 
-@pytest.mark.parametrize("glue", ["\n</think>\n\n", "</think>", ".\n</think>"], ids=repr)
+@pytest.mark.parametrize("glue", ["\n</think>\n\n", "</think>", ".\n</think>", ". </think> "], ids=repr)
 def test_thoughts_that_a_template_began_end_at_their_closing_mark(glue: str) -> None:
     with OpenAIServer(text_of=lambda prompt, seed: f"I draft\n4. Instruction: x{glue}{ANSWER}") as server:
         reply = ask(server)["r0"]

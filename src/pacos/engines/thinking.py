@@ -20,6 +20,7 @@ _OTHER_CLOSES = (
     r"<\|channel\|>final\b[^<\n]*(?:<\|constrain\|>\w+)?<\|message\|>|<channel\|>|^Here is my response:"
     r"|assistantfinal(?-i:(?=[A-Z\W]))"
 )
+_ANSWER_FOLLOWS = re.compile(rf"(?:<\|start\|>assistant)?(?:{_OTHER_CLOSES})", re.I)
 _CLOSES = re.compile(rf"[<\[◁]\|?(?:/|END_|end_of_){_WHAT}\|?[>\]▷]|{_OTHER_CLOSES}", re.I | re.M)
 # What closes a block that the prompt had opened. In the middle of a line it is somebody's words.
 _CLOSES_THINKING = rf"[<\[◁]\|?(?:/|END_|end_of_){_THINKING}\|?[>\]▷]"
@@ -27,8 +28,10 @@ _ENDS_AT_A_LINE = re.compile(rf"^[^\S\n]*{_CLOSES_THINKING}|{_CLOSES_THINKING}[^
 _WRAPPER_START = re.compile(r"\s*<(?:\|begin_of_solution\||answer|response|final_answer|solution)>", re.I)
 _WRAPPER = re.compile(rf"{_WRAPPER_START.pattern}(.*)", re.I | re.S)
 _WRAPPER_END = re.compile(r"(?:</(?:answer|response|final_answer|solution)>|<\|end_of_solution\|>)\Z", re.I)
-# Written on, as DeepSeek-R1 and GLM do: glued to the words on both sides, and not in quotes.
-_GLUED = re.compile(rf"(?<=[^\s`'\"]){_CLOSES_THINKING}(?=[^\s`'\",.;:)])", re.I)
+# Written on, as DeepSeek-R1 and GLM do: glued to the words on both sides and not in quotes, or behind a sentence.
+_GLUED = re.compile(
+    rf"(?<=[^\s`'\"]){_CLOSES_THINKING}(?=[^\s`'\",.;:)])|(?<=[.!?…。！？])[ \t]+{_CLOSES_THINKING}", re.I
+)
 _MENTIONED = re.compile(rf"[<\[◁]\|?(?:START_|begin_of_)?{_THINKING}(?:\s[^<>\n]*)?\|?[>\]▷]", re.I)
 # The beginning of a text that may become an opening mark.
 _MAY_OPEN = re.compile(
@@ -68,7 +71,10 @@ def after_thinking(text: str) -> Thought:
     closings = [*_ENDS_AT_A_LINE.finditer(unopened), *_GLUED.finditer(unopened)]
     closes_alone = bool(closings) and not thought
     if closings:
-        rest, thought = rest[max(closing.end() for closing in closings) :], True
+        last = max(closings, key=lambda closing: closing.end())
+        # One too many behind the answer closes nothing.
+        is_stray = thought and not rest[last.end() :].strip()
+        rest, thought = rest[: last.start()] if is_stray else rest[last.end() :], True
     return Thought(_unwrapped(rest) if thought else text, thought, closes_alone)
 
 
@@ -86,7 +92,7 @@ def reply_start(text: str, opens_itself: bool = False) -> int | None:
             closing = _CLOSES.search(text, at)
             if closing is None:
                 return None
-        elif opening is None and thought and (closing := _WRAPPER_START.match(text, at)):
+        elif opening is None and (closing := (_WRAPPER_START if thought else _ANSWER_FOLLOWS).match(text, at_word)):
             pass
         elif opening is None:
             is_open = at_word == len(text) or _MAY_OPEN.match(text[at_word:])

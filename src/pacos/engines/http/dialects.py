@@ -149,12 +149,15 @@ WORDS: tuple[tuple[Verdict, frozenset[int], str, str], ...] = (
     ("context_length", _ANY, r"prompt contains \d+ tokens|exceeded model token limit", "Mistral; Moonshot"),
     ("context_length", _ANY, r"input token count.{0,40}exceeds|range of input length", "Gemini; Alibaba"),
     ("context_length", _ANY, r"inputs. tokens \+ .max_new_tokens", "text-generation-inference"),
+    ("context_length", _ANY, r"input length.{0,40}exceed|context limit|too many tokens", "SGLang; Anthropic; Cohere"),
+    ("context_length", _ANY, r"maximum (model|input|allowed).{0,7} (length|size)|max prompt tokens", "older vLLM"),
     ("auth", _REFUSED, r"(incorrect|invalid) api.?key|api.?key (is )?(not valid|invalid)", "xAI with 400"),
     ("quota", _EMPTY, r"exceeded your current quota|billing.{0,6}limit", "OpenAI"),
     ("quota", _EMPTY, r"insufficient.(balance|credit|fund)|out of credit|余额不足", "DeepSeek; Z.ai"),
     ("quota", _EMPTY, r"credit balance|(no|any|available|more) credits", "Anthropic; xAI; OpenRouter"),
-    ("quota", _EMPTY, r"monthly (spending|usage) limit|check your billing", "xAI"),
+    ("quota", _EMPTY, r"monthly (spending|usage) limit|check your billing|key limit exceeded", "xAI; OpenRouter"),
     ("missing", _REFUSED, r"model.{0,80}(not exist|not found|no longer)|not a valid model", "DeepSeek; OpenRouter"),
+    ("rate_limit", _ANY, r"rate.?limit.{0,9}(exceeded|reached|hit)|too many requests", "gateways, with any status"),
 )
 # More than a limit lets through at once, however long one waits: Groq (413) and OpenAI (429), tokens a minute.
 TOO_LARGE = re.compile(r"request too large|(tokens|message size).{0,20}must be reduced|reduce your message size", re.I)
@@ -212,7 +215,9 @@ LIMIT_HEADERS: tuple[tuple[str, Literal["requests", "tokens"], str], ...] = (
 _LENGTH = r"\d+(?:\.\d+)?\s*(?:ms|milliseconds?|h|hours?|m|min|minutes?|s|secs?|seconds?|d|days?)(?![a-z])"
 # "Please try again in 1m2.5s" (OpenAI, Groq), "Please retry in 47.4s" (Gemini), "retry after 26 seconds" (Azure),
 # "try again after 1 seconds" (Moonshot), "wait 2 minutes".
-WAIT_WORDS = re.compile(rf"(?:again|retry|wait|available)(?:\s+\w+){{0,4}}?\s+((?:{_LENGTH}[\s,and]*)+)", re.I)
+WAIT_WORDS = re.compile(
+    rf"(?:again|retry|wait|available|resets?)(?:[\s:-]+\w+){{0,4}}?[\s:-]+((?:{_LENGTH}[\s,and]*)+)", re.I
+)
 
 # A thinking model's fields beside its text, and content parts that are none of the text.
 THOUGHT_FIELDS: tuple[tuple[str, str], ...] = (

@@ -14,13 +14,15 @@ from pacos.engines.http.body import SHAPING
 from pacos.engines.http.connection import Connection
 from pacos.engines.http.dialects import TEXT_PARTS, THOUGHT_FIELDS, Ending, ending
 from pacos.engines.http.error_body import read_error
-from pacos.engines.http.troubles import NoReplyError, Trouble, said_trouble, status_trouble, trouble_of
+from pacos.engines.http.troubles import NoReplyError, Trouble, one_line, said_trouble, status_trouble, trouble_of
 from pacos.engines.http.usage import said_usd, usage_of
 from pacos.engines.prices import Prices
 from pacos.engines.thinking import after_thinking, reply_start
 from pacos.engines.types import Delta, FinishReason, Reply, Request
 
 _TEXT_KEYS = ("text", "thinking", "reasoning", "summary", "content", "refusal")
+# Of a word that nobody knows.
+_MOST_SHOWN = 60
 # What the last event of a stream may hold beside its choices.
 _BESIDE = ("usage", "x_groq", "timings", "usageMetadata", "error")
 
@@ -62,7 +64,7 @@ class Reader:
         Raises NoReplyError where there is none.
         """
         choice = _first_choice(answer)
-        message = choice.get("message") or choice
+        message = _object(choice.get("message", choice))
         said, thoughts, refusal = _read_parts(message.get("content") if "message" in choice else choice.get("text"))
         # Once more: a text may come in parts that cut a secret.
         said = self._mask.text(said)
@@ -91,9 +93,10 @@ class Reader:
         begin: int | None = None
         async for event in events:
             answer |= {key: event[key] for key in _BESIDE if event.get(key)}
-            for part in event.get("choices") or ():
+            choices = event.get("choices")
+            for part in map(_object, choices if isinstance(choices, list) else ()):
                 choice |= {key: value for key, value in part.items() if value and key not in ("delta", "text")}
-                delta = part.get("delta") or {}
+                delta = _object(part.get("delta"))
                 piece, thought, _ = _read_parts(delta.get("content") or part.get("text"))
                 said, thoughts = said + piece, thoughts + thought + _thoughts_beside(delta)
                 if begin is None:
@@ -133,7 +136,8 @@ class Reader:
         if found == "failed":
             raise NoReplyError(f"the server broke its answer off (finish_reason {word!r})", begun)
         if found is None:
-            self._tell_once(f"finish_reason {word!r} is no word that pacos knows; its replies count as cut off")
+            shown = one_line(repr(word), _MOST_SHOWN)
+            self._tell_once(f"finish_reason {shown} is no word that pacos knows; its replies count as cut off")
         return found or "length"
 
     def _without_thoughts(self, said: str, thoughts: str, reason: FinishReason) -> tuple[str, FinishReason]:
@@ -174,6 +178,11 @@ def _first_choice(answer: dict[str, Any]) -> dict[str, Any]:
         keys = ", ".join(answer) or "none"
         raise NoReplyError(f"not an OpenAI-compatible answer: no choices in it (keys {keys})") from None
     return choice
+
+
+def _object(value: Any) -> dict[str, Any]:
+    """The value where it is an object, else an empty one."""
+    return value if isinstance(value, dict) else {}
 
 
 def _read_parts(content: Any) -> tuple[str, str, str]:

@@ -27,7 +27,7 @@ def usage_of(answer: dict[str, Any], request: Request, written: str) -> Usage:
     most = {what: max(values) for what, values in counts.items()}
     prompt, completion = most.get("prompt", 0), most.get("completion", 0)
     total, reasoning, beside = most.get("total", 0), most.get("reasoning", 0), most.get("beside", 0)
-    estimate = len(written.encode()) // _BYTES_PER_TOKEN
+    estimate = len(written.encode("utf-8", "replace")) // _BYTES_PER_TOKEN
     if not prompt:
         by_total = total - completion if completion else 0
         prompt = max(by_total, len(prompt_text(request).encode()) // _BYTES_PER_TOKEN)

@@ -42,7 +42,7 @@ def seconds_of(key: str, said: Any) -> float | None:
     """A wait in an error's body: "37s", 37, {"seconds": 37, "nanos": 0}, or in milliseconds where the key says so."""
     if isinstance(said, dict):
         seconds, nanos = said.get("seconds", 0), said.get("nanos", 0)
-        said = f"{seconds}s" if not nanos else f"{seconds}.{nanos:>09}s"
+        said = f"{seconds}s" if not nanos else f"{seconds}.{nanos!s:0>9}s"
     return _later(str(said), {}, 0.001 if plain(key).endswith("ms") else 1.0)
 
 
@@ -74,7 +74,7 @@ def _later(text: str, headers: Mapping[str, str], unit: float = 1.0) -> float | 
     if seconds is not None and seconds < _EPOCH_SECONDS:
         return seconds * unit
     then = _time_of(text) if seconds is None else seconds / (1000 if seconds >= _EPOCH_MILLISECONDS else 1)
-    if then is None:
+    if then is None or not math.isfinite(then):
         return None
     now = _time_of(headers.get("date", ""))
     if now is not None:
