@@ -86,7 +86,7 @@ def test_one_bad_request_is_no_reason_to_stop() -> None:
     with OpenAIServer(scripted_faults("400"), echo) as server:
         answers = ask(server, 3, concurrency=1)
     assert isinstance(answers["r0"], Failure)
-    assert (answers["r0"].kind, answers["r0"].fatal) == ("bad_request", False)
+    assert (answers["r0"].kind, answers["r0"].fatal) == ("context_length", False)
     assert isinstance(answers["r1"], Reply)
     assert len(server.bodies) == 3
 

@@ -29,6 +29,11 @@ def no_faults(number: int) -> str | None:
     return None
 
 
+def answer(status: int, body: Any, **headers: str) -> str:
+    """The fault that answers in just these words: JSON, or a page where `body` is a text."""
+    return f"answer {json.dumps([status, body, headers])}"
+
+
 def seeded_faults(share: float, kinds: tuple[str, ...] = RETRIED + CUT, seed: int = 0) -> Faults:
     """Request number n, counted from 0, fails in the same way in every run."""
 
@@ -71,7 +76,8 @@ class TokenBucket:
 class OpenAIServer:
     """`text_of(prompt, seed)` writes the replies; `key` is required of clients where it is set.
 
-    `rewrite(answer)` may change an answer's JSON before it is sent, as servers with habits of their own do;
+    `rewrite(answer)` may change an answer's JSON, or an event's of a stream, before it is sent, as servers with habits
+    of their own do;
     `reply_headers(number)` adds headers to good answers. With a `bucket`, requests beyond its limit are refused with
     429 and `bucket_says` ("seconds", "ms" or "nothing") about when to come back.
     """
@@ -248,6 +254,7 @@ class Handler(BaseHTTPRequestHandler):
 
         def send(choices: list[dict[str, Any]], **more: Any) -> None:
             event = {"id": "c-1", "object": kind, "created": 0, "model": body["model"], "choices": choices, **more}
+            self.owner.rewrite(event)
             self.wfile.write(f"data: {json.dumps(event)}\n\n".encode())
             self.wfile.flush()
 
@@ -278,6 +285,11 @@ class Handler(BaseHTTPRequestHandler):
             return self.error(429, "You exceeded your current quota.", "insufficient_quota")
         if fault == "402":
             return self.error(402, "Insufficient Balance", "unknown_error")
+        if fault.startswith("answer "):
+            status, body, headers = json.loads(fault.removeprefix("answer "))
+            headers = {name.replace("_", "-"): value for name, value in headers.items()}
+            kind = "text/plain" if isinstance(body, str) else "application/json"
+            return self.send(status, (body if isinstance(body, str) else json.dumps(body)).encode(), kind, headers)
         if fault.startswith("400 "):
             return self.error(400, fault.removeprefix("400 "), "bad_words")
         if fault == "echo-key":
@@ -337,7 +349,8 @@ class Handler(BaseHTTPRequestHandler):
     def send(
         self, status: int, data: bytes, content_type: str, headers: dict[str, str] | None = None, cut: bool = False
     ) -> None:
-        self.send_response(status)
+        # Who says what time it is there says so once.
+        (self.send_response_only if "Date" in (headers or {}) else self.send_response)(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(data)))
         for name, value in (headers or {}).items():

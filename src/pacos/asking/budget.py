@@ -25,6 +25,8 @@ class Budget:
         self._reserved: dict[str, float] = {}
         # Of floats, but exact: what was added and taken out again leaves nothing behind.
         self._reserved_usd = Fraction(0)
+        # How many times its worst case a reply has cost: some bill thoughts that max_tokens does not limit.
+        self._excess = 1.0
         is_free = table.engine != "http" or is_loopback(table.base_url)
         if self._max_usd is not None and not is_free and not self._prices.known:
             raise PacosError(
@@ -34,12 +36,12 @@ class Budget:
 
     def worst_case_usd(self, request: Request) -> float:
         """The most that one attempt at the request can cost."""
-        return self._prices.worst_case_usd(request)
+        return self._excess * self._prices.worst_case_usd(request)
 
     def reserve(self, request: Request) -> bool:
         """Sets the request's worst case aside; False where the limit leaves no room for it."""
         worst = self._prices.worst_case_usd(request)
-        at_worst = self.spent_usd + self.unseen_usd + float(self._reserved_usd) + worst
+        at_worst = self.spent_usd + self.unseen_usd + self._excess * (float(self._reserved_usd) + worst)
         if self._max_usd is not None and at_worst > self._max_usd:
             return False
         self._reserved_usd += Fraction(worst) - Fraction(self._reserved.get(request.id, 0.0))
@@ -48,13 +50,16 @@ class Budget:
 
     def settle(self, answer: Reply | Failure) -> None:
         """The request is over: its reservation becomes what it really cost."""
-        self._reserved_usd -= Fraction(self._reserved.pop(answer.id))
+        reserved = self._reserved.pop(answer.id)
+        self._reserved_usd -= Fraction(reserved)
+        if isinstance(answer, Reply) and reserved:
+            self._excess = max(self._excess, answer.usd / reserved)
         self.spent_usd += answer.usd if isinstance(answer, Reply) else 0.0
         self.unseen_usd += answer.unseen_usd
 
     def exhausted(self, request: Request) -> PacosError:
         """The line that stops a run whose next request does not fit."""
-        worst = self._prices.worst_case_usd(request)
+        worst = self.worst_case_usd(request)
         unseen = (
             f", up to {self.unseen_usd:.4f} may have been billed for attempts that brought no answer,"
             if self.unseen_usd

@@ -44,10 +44,14 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Token counts, as the engine itself counts them."""
+    """Token counts, as the engine itself counts them.
+
+    What a model thinks is part of its completion; `cached_tokens` are those of the prompt that were read before.
+    """
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cached_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

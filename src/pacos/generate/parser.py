@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from pacos.core.records import Example
 from pacos.engines import Reply
+from pacos.engines.thinking import without_thinking
 from pacos.generate.labels import ASKED
 from pacos.generate.prompts import NO_INPUT
 from pacos.generate.structured import read_json_tasks, read_table
 from pacos.generate.tasks import STYLES, Task, other_readings, read_tasks
-from pacos.generate.thinking import without_thinking
 
 # The finish reasons that leave the last block unfinished, and the rule that rejects it.
 _UNFINISHED = {"length": "truncated", "content_filter": "content_filter"}

@@ -42,7 +42,7 @@ class BatchEngine:
     ) -> None:
         self._connection = Connection(table)
         self.name = self._connection.name
-        self._reader = Reader(table, self._connection.mask)
+        self._reader = Reader(table, self._connection)
         self._api = BatchApi(self._connection, self._reader)
         self._records = BatchRecords(folder, self._connection.shown_url)
         self._poll_seconds = poll_seconds
@@ -207,12 +207,12 @@ class BatchEngine:
             return custom_id, self._failure(request, Trouble("server", message, retry=True))
         status, body = response.get("status_code"), response.get("body")
         sent = self._connection.body(request, refused)
-        if not isinstance(status, int) or status < 400:
-            try:
+        try:
+            if not isinstance(status, int) or status < 400:
                 return custom_id, self._reader.reply(body if isinstance(body, dict) else {}, request, sent)
-            except NoReplyError as no_reply:
-                return custom_id, self._failure(request, self._reader.trouble(no_reply))
-        trouble = status_trouble(status, body)
+            trouble = status_trouble(status, body)
+        except NoReplyError as no_reply:
+            trouble = self._reader.trouble(no_reply)
         if (name := trouble.refused_of(sent)) and self._connection.body(request, refused | {name}) != sent:
             # Free, and no trouble of the user's: the next batch leaves it out.
             self._connection.leave_out(name)

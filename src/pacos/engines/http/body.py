@@ -6,8 +6,6 @@ from typing import Any
 from pacos.engines.types import Request
 
 _OPTIONAL = ("temperature", "top_p", "stop", "seed")
-# What some models refuse, or want under another name; without it the request can still be asked.
-REFUSABLE = (*_OPTIONAL, "max_tokens")
 # What shapes the reply; a stop string is no such thing, as texts are cut here too.
 SHAPING = ("temperature", "top_p", "seed")
 

@@ -20,6 +20,8 @@ from pacos.engines.prices import is_loopback
 from pacos.engines.types import Request
 
 CONNECT_SECONDS = 10.0
+# Whoever has ever new words need not be quoted for ever.
+MOST_TOLD = 10
 
 
 class Connection:
@@ -36,6 +38,7 @@ class Connection:
         self.name = f"{self._model} ({self.shown_url})"
         self.refused: set[str] = set()
         """Parameters that the server was found not to take."""
+        self._told: set[str] = set()
         self.client = openai.AsyncOpenAI(
             base_url=table.base_url,
             api_key=self._key or "none",
@@ -59,8 +62,7 @@ class Connection:
 
     async def stream(self, body: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         """The events of a streamed response; closing the generator closes the connection."""
-        options = {"include_usage": True}
-        async with await self._endpoint.create(**body, stream=True, stream_options=options) as events:
+        async with await self._endpoint.create(**body, stream=True) as events:
             async for event in events:
                 yield event.model_dump()
 
@@ -70,12 +72,19 @@ class Connection:
             print(f"{self.name}: does not take {parameter}; asking without it", file=sys.stderr)
         self.refused.add(parameter)
 
+    def tell_once(self, what: str) -> None:
+        """Says something about the server on stderr, the first time."""
+        if what not in self._told and len(self._told) < MOST_TOLD:
+            self._told.add(what)
+            print(f"{self.name}: {one_line(what)}", file=sys.stderr)
+
     def line(self, trouble: Trouble, advice: str = "") -> str:
         """What happened and what to do, on one line."""
         key_advice = "Check the key in" if self._key else "No key was sent: set it in"
         advice = advice or {
             "auth": f"{key_advice} the environment variable {self._table.api_key_env}.",
             "quota": "Top up the account or use another key.",
+            "context_length": "Ask for less: a shorter prompt, or a lower max_tokens.",
             "rate_limit": "Come back when it allows more, or use another key.",
             "bad_request": f"Check base_url, model ({self._model!r}) and api ({self._table.api!r}).",
         }.get(trouble.kind, "Check that the server is up and base_url is right.")

@@ -24,6 +24,8 @@ ATTEMPTS = 8
 ATTEMPTS_AT_FIRST_CONTACT = 3
 # A request gives up when the server has made it wait this long in all.
 PATIENCE_SECONDS = 900.0
+# A request that is too long is no fault but its own; so many with no reply between them are the recipe's.
+TOO_LONG_IN_A_ROW = 50
 # How soon a stop is noticed while nothing is in flight.
 STOP_POLL_SECONDS = 0.5
 
@@ -93,13 +95,14 @@ class HttpEngine:
     ) -> None:
         self._connection = Connection(table)
         self.name = self._connection.name
-        self._reader = Reader(table, self._connection.mask)
+        self._reader = Reader(table, self._connection)
         self._is_limited = table.max_usd is not None
         self._timeout_seconds = timeout_seconds
         self._pace = Pace(table.concurrency, timeout_seconds, shortest_timeout_seconds)
         self._breaker = Breaker(self.name)
         # How often each request went back to the caller since it was last answered, outages aside.
         self._losses: Counter[str] = Counter()
+        self._too_long_in_a_row = 0
 
     async def complete(self, requests: Iterable[Request], stop: Event | None = None) -> AsyncIterator[Reply | Failure]:
         """Answers every request once, as answers arrive; takes the next request only when one may be sent."""
@@ -123,16 +126,25 @@ class HttpEngine:
 
     async def stream(self, request: Request) -> AsyncIterator[Delta]:
         """Answers one request piece by piece; PacosError where the server fails."""
-        body = self._connection.body(request, self._connection.refused)
-        try:
-            async with (
-                aclosing(self._connection.stream(body)) as events,
-                aclosing(self._reader.deltas(events, request, body)) as deltas,
-            ):
-                async for delta in deltas:
-                    yield delta
-        except ATTEMPT_ERRORS as error:
-            raise PacosError(self._connection.line(self._reader.trouble(error))) from None
+        connection = self._connection
+        while True:
+            body = connection.body(request, connection.refused)
+            options = {} if "stream_options" in connection.refused else {"stream_options": {"include_usage": True}}
+            try:
+                async with (
+                    aclosing(connection.stream(body | options)) as events,
+                    aclosing(self._reader.deltas(events, request, body)) as deltas,
+                ):
+                    async for delta in deltas:
+                        yield delta
+                return
+            except ATTEMPT_ERRORS as error:
+                trouble = self._reader.trouble(error)
+            # A refusal comes before the first piece.
+            refused = trouble.refused_of(body | options)
+            if refused is None or refused in connection.refused:
+                raise PacosError(connection.line(trouble))
+            connection.leave_out(refused)
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -237,11 +249,16 @@ class HttpEngine:
         if isinstance(outcome, Reply):
             self._breaker.good()
             self._losses.pop(job.request.id, None)
+            self._too_long_in_a_row = 0
             self._pace.answered(outcome.seconds)
             return replace(outcome, unseen_usd=job.unseen_usd, attempts=job.sent)
         if outcome.kind == "rate_limit":
             return self._refusal(job, outcome)
         job.refusals_in_a_row = 0
+        if outcome.kind == "context_length":
+            self._too_long_in_a_row += 1
+            if self._too_long_in_a_row >= TOO_LONG_IN_A_ROW:
+                outcome = replace(outcome, kind="bad_request")
         if outcome.retry:
             return self._after_trouble(job, outcome)
         if not outcome.fatal:

@@ -1,6 +1,7 @@
 """A server's answer as JSON, and that as a Reply, without secrets: the one place that knows what answers look like."""
 
 import json
+import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
@@ -9,25 +10,32 @@ from typing import Any
 import openai
 
 from pacos.core.recipe import EngineTable
-from pacos.engines.http.body import SHAPING, prompt_text
-from pacos.engines.http.masking import Mask
-from pacos.engines.http.troubles import NoReplyError, Trouble, status_trouble, trouble_of
+from pacos.engines.http.body import SHAPING
+from pacos.engines.http.connection import Connection
+from pacos.engines.http.dialects import TEXT_PARTS, THOUGHT_FIELDS, Ending, ending
+from pacos.engines.http.error_body import read_error
+from pacos.engines.http.troubles import NoReplyError, Trouble, one_line, said_trouble, status_trouble, trouble_of
+from pacos.engines.http.usage import said_usd, usage_of
 from pacos.engines.prices import Prices
-from pacos.engines.types import Delta, FinishReason, Reply, Request, Usage
+from pacos.engines.thinking import after_thinking, reply_start
+from pacos.engines.types import Delta, FinishReason, Reply, Request
 
-# A server's word for why a text ends -> ours; whatever is neither a cut nor a filter is a stop.
-FINISH_REASONS: dict[str, FinishReason] = {"length": "length", "content_filter": "content_filter"}
-# No model reads or writes so many at once; a count beyond is none.
-_MOST_TOKENS = 2**24
-# Without a usage count in the reply, money is counted at about three bytes a token: rather too much than nothing.
-_BYTES_PER_TOKEN = 3
+_TEXT_KEYS = ("text", "thinking", "reasoning", "summary", "content", "refusal")
+# Of a word that nobody knows.
+_MOST_SHOWN = 60
+# What the last event of a stream may hold beside its choices.
+_BESIDE = ("usage", "x_groq", "timings", "usageMetadata", "error")
 
 
 class Reader:
     """Reads one server's answers. Whatever it returns has been masked: a server may send back what it was sent."""
 
-    def __init__(self, table: EngineTable, mask: Mask) -> None:
-        self.prices, self._mask, self._keep_raw = Prices(table), mask, table.keep_raw
+    def __init__(self, table: EngineTable, connection: Connection) -> None:
+        self.prices, self._mask, self._keep_raw = Prices(table), connection.mask, table.keep_raw
+        self._tell_once = connection.tell_once
+        # A template that opens the block of thoughts itself leaves its closing mark in every whole reply, and in one
+        # cut before it nothing.
+        self._closes_alone, self._ends_without = False, False
 
     def body(self, response: Any) -> dict[str, Any]:
         """A response's body as a JSON object; raises as `json` does."""
@@ -35,15 +43,19 @@ class Reader:
 
     def json(self, text: str, content_type: str = "application/json") -> dict[str, Any]:
         """A JSON object; NoReplyError where it is none or ends early."""
-        if text.lstrip()[:1] != "{":
+        if text.lstrip()[:1] not in ("{", "["):
             what = "an HTML page" if text.lstrip()[:1] == "<" else f"{content_type or 'something'}: {_said(text)}"
             raise NoReplyError(f"not an OpenAI-compatible server: it answers {what}")
         try:
-            value: dict[str, Any] = self._mask.json(json.loads(text))
+            value = self._mask.json(json.loads(text))
         except json.JSONDecodeError:
             raise NoReplyError("the server's answer ended in the middle", True, "connection") from None
         except (RecursionError, ValueError):
             raise NoReplyError("not an OpenAI-compatible answer: nested too deep, or a number too long") from None
+        if not isinstance(value, dict):
+            if read_error(value).messages:
+                raise NoReplyError("", trouble=said_trouble(value))
+            raise NoReplyError(f"not an OpenAI-compatible server: it answers a list ({_said(value)})")
         return value
 
     def reply(self, answer: dict[str, Any], request: Request, sent: dict[str, Any], seconds: float = 0.0) -> Reply:
@@ -51,11 +63,18 @@ class Reader:
 
         Raises NoReplyError where there is none.
         """
-        text, reason = _first_choice(answer)
+        choice = _first_choice(answer)
+        message = _object(choice.get("message", choice))
+        said, thoughts, refusal = _read_parts(message.get("content") if "message" in choice else choice.get("text"))
         # Once more: a text may come in parts that cut a secret.
-        text = self._mask.text(text)
-        usage, cached_tokens = _usage(answer.get("usage"), request, text)
-        usd = self.prices.usd(usage.prompt_tokens, usage.completion_tokens, cached_tokens)
+        said = self._mask.text(said)
+        thoughts += _thoughts_beside(message)
+        reason = self._finish_reason(choice, answer, bool(said or thoughts))
+        text, reason = self._without_thoughts(said, thoughts, reason)
+        if not text and (refusal or message.get("refusal")):
+            reason = "content_filter"
+        usage = usage_of(answer, request, said + thoughts)
+        usd = max(self.prices.usd(usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens), said_usd(answer))
         # For servers that refuse or overlook the parameter.
         ends = [at for stop in request.sampling.stop if (at := text.find(stop)) >= 0]
         if ends:
@@ -68,29 +87,75 @@ class Reader:
         self, events: AsyncIterator[dict[str, Any]], request: Request, sent: dict[str, Any]
     ) -> AsyncGenerator[Delta, None]:
         """A streamed answer's pieces as they come, then its Reply; raises as `reply` does."""
-        start, text, held, reason, usage = time.monotonic(), "", "", None, None
+        start, said, thoughts, held = time.monotonic(), "", "", ""
+        answer: dict[str, Any] = {}
+        choice: dict[str, Any] = {}
+        begin: int | None = None
         async for event in events:
-            usage = event.get("usage") or usage
-            for choice in event.get("choices") or ():
-                reason = choice.get("finish_reason") or reason
-                said = _plain_text((choice.get("delta") or {}).get("content") or choice.get("text"))
+            answer |= {key: event[key] for key in _BESIDE if event.get(key)}
+            choices = event.get("choices")
+            for part in map(_object, choices if isinstance(choices, list) else ()):
+                choice |= {key: value for key, value in part.items() if value and key not in ("delta", "text")}
+                delta = _object(part.get("delta"))
+                piece, thought, _ = _read_parts(delta.get("content") or part.get("text"))
+                said, thoughts = said + piece, thoughts + thought + _thoughts_beside(delta)
+                if begin is None:
+                    begin = reply_start(said, self._opens_itself)
+                    piece = "" if begin is None else said[begin:]
                 # A secret may come in pieces.
-                piece, held = self._mask.cut(held + said)
-                text += piece
+                piece, held = self._mask.cut(held + piece)
                 if piece:
                     yield Delta(piece)
-        answer = {"choices": [{"text": text + held, "finish_reason": reason}], "usage": usage}
-        reply = self.reply(answer, request, sent, time.monotonic() - start)
-        yield Delta(self._mask.text(held), reply)
+        answer["choices"] = [choice | {"message": {"content": said, "reasoning_content": thoughts}}]
+        reply = self.reply(self._mask.json(answer), request, sent, time.monotonic() - start)
+        yield Delta(reply.text if begin is None else self._mask.text(held), reply)
 
     def trouble(self, error: Exception) -> Trouble:
         """Reads what a request raised."""
         if isinstance(error, openai.APIStatusError):
-            headers = error.response.headers
-            trouble = status_trouble(error.status_code, error.body, _text_of(error.response), headers)
+            text = _text_of(error.response)
+            try:
+                body = json.loads(text)
+            except (ValueError, RecursionError):
+                body = None
+            trouble = status_trouble(error.status_code, body, text, error.response.headers)
         else:
             trouble = trouble_of(error)
         return replace(trouble, message=self._mask.text(trouble.message))
+
+    def _finish_reason(self, choice: dict[str, Any], answer: dict[str, Any], begun: bool) -> FinishReason:
+        """Ours for the server's; a word that is not known, or none, never means a whole reply. Raises NoReplyError."""
+        word = choice.get("finish_reason")
+        said, native = ending(word), ending(choice.get("native_finish_reason"))
+        # OpenRouter's own word is one for all; that of the server behind it knows more of what was cut.
+        found: Ending | None = native if said in ("stop", None) and native else said
+        for error in (choice.get("error"), answer.get("error")):
+            # Some send an object of nothings where there is none.
+            if any(error.values()) if isinstance(error, dict) else error:
+                raise NoReplyError("", trouble=said_trouble(error, begun=begun))
+        if found == "failed":
+            raise NoReplyError(f"the server broke its answer off (finish_reason {word!r})", begun)
+        if found is None:
+            shown = one_line(repr(word), _MOST_SHOWN)
+            self._tell_once(f"finish_reason {shown} is no word that pacos knows; its replies count as cut off")
+        return found or "length"
+
+    def _without_thoughts(self, said: str, thoughts: str, reason: FinishReason) -> tuple[str, FinishReason]:
+        """The text behind what the model thought; where it was cut in its thoughts, none."""
+        read = after_thinking(said)
+        if read.closes_alone:
+            self._closes_alone = True
+        elif not read.thought and reason == "stop":
+            self._ends_without = True
+        is_cut = read.is_cut or (reason == "length" and not read.thought and self._opens_itself)
+        text = "" if is_cut else read.text
+        # A reply of thoughts alone is no whole one, whatever the server says.
+        is_whole = not is_cut and (text.strip() or not (read.thought or thoughts))
+        return text, reason if is_whole or reason != "stop" else "length"
+
+    @property
+    def _opens_itself(self) -> bool:
+        return self._closes_alone and not self._ends_without
 
 
 def _text_of(response: Any) -> str:
@@ -99,50 +164,59 @@ def _text_of(response: Any) -> str:
     return content.decode("utf-8-sig", "replace")
 
 
-def _first_choice(answer: dict[str, Any]) -> tuple[str, FinishReason]:
+def _first_choice(answer: dict[str, Any]) -> dict[str, Any]:
     try:
-        choice = answer["choices"][0]
-        # A model that thinks until its limit may say nothing at all.
-        text = _plain_text(choice["message"].get("content") if "message" in choice else choice["text"])
-        reason = choice.get("finish_reason")
+        choice: dict[str, Any] = answer["choices"][0]
+        # One that holds an error may hold no message.
+        if not choice.get("error"):
+            choice["message"].get("content") if "message" in choice else choice["text"]
     except (KeyError, IndexError, TypeError, AttributeError):
-        if answer.get("error"):
-            raise NoReplyError(f"the server answers with an error ({_said(answer['error'])})") from None
+        if answer.get("error") or ("choices" not in answer and read_error(answer).messages):
+            raise NoReplyError("", trouble=said_trouble(answer)) from None
         if "choices" in answer:
             raise NoReplyError(f"no message in the answer's choices ({_said(answer['choices'])})", True) from None
         keys = ", ".join(answer) or "none"
         raise NoReplyError(f"not an OpenAI-compatible answer: no choices in it (keys {keys})") from None
-    # Half a surrogate pair is legal in JSON and in no file.
-    text = text.encode("utf-8", "replace").decode()
-    return text, FINISH_REASONS.get(reason, "stop") if isinstance(reason, str) else "stop"
+    return choice
 
 
-def _plain_text(content: Any) -> str:
-    """A message's content as text: a string, nothing, or a list of parts, whose texts are joined."""
-    if isinstance(content, list) and content:
-        texts = [part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str)]
-        content = "".join(texts) if texts else content
-    if content and not isinstance(content, str):
+def _object(value: Any) -> dict[str, Any]:
+    """The value where it is an object, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def _read_parts(content: Any) -> tuple[str, str, str]:
+    """A message's content as text, thoughts and refusal: a string, nothing, or a list of parts, joined by kind."""
+    said, thoughts, refusal, is_readable = "", "", "", not content
+    for part in content if isinstance(content, list) else [content or ""]:
+        kind = part.get("type") if isinstance(part, dict) else None
+        is_listed = isinstance(content, list) and isinstance(part, dict)
+        if isinstance(part, str):
+            said, is_readable = said + part, True
+        elif is_listed and kind in TEXT_PARTS and isinstance(part.get("text"), str):
+            said, is_readable = said + part["text"], True
+        elif is_listed and kind == "refusal":
+            refusal, is_readable = refusal + _texts(part), True
+        elif is_listed and re.search("think|reason", str(kind)):
+            thoughts, is_readable = thoughts + _texts(part), True
+    if not is_readable:
         raise NoReplyError(f"not an OpenAI-compatible answer: no text in its content ({_said(content)})", True)
-    return content or ""
+    # Half a surrogate pair is legal in JSON and in no file.
+    return said.encode("utf-8", "replace").decode(), thoughts, refusal
 
 
-def _usage(said: Any, request: Request, text: str) -> tuple[Usage, int]:
-    """The server's `usage`, and how many prompt tokens it had read before and charges less for.
-
-    Each count that it does not send, or cannot have counted, is estimated from the texts.
-    """
-    said = said if isinstance(said, dict) else {}
-    details = said.get("prompt_tokens_details")
-    cached = details.get("cached_tokens") if isinstance(details, dict) else 0
-    prompt = _whole(said.get("prompt_tokens")) or len(prompt_text(request).encode()) // _BYTES_PER_TOKEN
-    completion = _whole(said.get("completion_tokens")) or len(text.encode()) // _BYTES_PER_TOKEN
-    return Usage(prompt, completion), min(_whole(cached), prompt)
+def _thoughts_beside(message: dict[str, Any]) -> str:
+    """What the model thought, where the server keeps it apart; several fields hold the same."""
+    return max((_texts(message.get(name)) for name, _ in THOUGHT_FIELDS), key=len)
 
 
-def _whole(count: Any) -> int:
-    """The count, or 0 for what no server can have counted."""
-    return count if isinstance(count, int) and not isinstance(count, bool) and 0 <= count <= _MOST_TOKENS else 0
+def _texts(value: Any) -> str:
+    """All texts in a value, whatever goes round them."""
+    if isinstance(value, dict):
+        return "".join(_texts(part) for key, part in value.items() if key in _TEXT_KEYS)
+    if isinstance(value, list):
+        return "".join(_texts(part) for part in value)
+    return value if isinstance(value, str) else ""
 
 
 def _said(value: Any) -> str:

@@ -1,28 +1,41 @@
-"""What went wrong with a request, and what can be done: the one place that knows servers' errors."""
+"""What went wrong with a request, and what can be done about it."""
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
 import httpx2
 import openai
 
-from pacos.engines.http.body import REFUSABLE
-from pacos.engines.http.waits import retry_after_seconds, wait_seconds
+from pacos.engines.http.dialects import (
+    BAD_VALUE,
+    CODES,
+    PASSES,
+    REFUSAL_CODES,
+    REFUSALS,
+    SPELLINGS,
+    TOO_LARGE,
+    WORDS,
+    Kind,
+    Verdict,
+    plain,
+)
+from pacos.engines.http.error_body import ErrorBody, read_error
+from pacos.engines.http.waits import retry_after_seconds, spoken_seconds, wait_seconds
 
-Kind = Literal["auth", "quota", "rate_limit", "timeout", "connection", "bad_request", "server"]
-
-# A limit that passes may be worded like a bill ("add a payment method"): the code or type is trusted before the words.
-_QUOTA_CODE = re.compile(r"insufficient_quota|billing|insufficient.balance", re.I)
-_QUOTA = re.compile(r"exceeded your current quota|billing.{0,6}limit|insufficient.balance|out of credit", re.I)
-_RATE_CODES = {"rate_limit_exceeded", "requests", "tokens"}
-_REFUSAL = re.compile(r"support|unrecognized|unknown|unexpected|not permitted|not allowed|extra|invalid param", re.I)
+_REFUSAL = re.compile("|".join(words for words, _ in REFUSALS), re.I)
 # What fails before the whole request is out; whatever else fails on the way may have reached the model.
 _NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.WriteError, httpx2.WriteTimeout)
 _NEVER_SENT = (httpx2.LocalProtocolError, httpx2.UnsupportedProtocol, httpx2.InvalidURL)
+_BY_STATUS: dict[int, Verdict] = {
+    **{401: "auth", 402: "quota", 404: "missing", 405: "missing", 413: "context_length", 429: "rate_limit"},
+    **{408: "server", 409: "server", 425: "server", 498: "server", 501: "missing"},
+}
 # A gateway that ran out of patience says nothing about the model behind it, which may have answered and be paid.
 _GATEWAY_TIMEOUTS = (504, 524)
+# What an error that comes without a status counts as: it may pass.
+_NO_STATUS = 500
 LEFT_AT_A_STOP = "not sent again because of a stop"
 
 
@@ -45,15 +58,17 @@ class Trouble:
 
     def refused_of(self, sent: dict[str, Any]) -> str | None:
         """The first parameter of the body sent that the server does not know, if it says so."""
-        return next((name for name in sent if name in self.refused), None)
+        return next((name for name in self.refused if name in sent), None)
 
 
 class NoReplyError(Exception):
     """The server answered with something that is no reply of the protocol, or not all of one."""
 
-    def __init__(self, message: str, maybe_billed: bool = False, kind: Kind = "server") -> None:
+    def __init__(
+        self, message: str, maybe_billed: bool = False, kind: Kind = "server", trouble: Trouble | None = None
+    ) -> None:
         super().__init__(message)
-        self.trouble = Trouble(kind, message, retry=True, maybe_billed=maybe_billed)
+        self.trouble = trouble or Trouble(kind, message, retry=True, maybe_billed=maybe_billed)
 
 
 # Whatever an attempt can end in, other than a reply.
@@ -68,7 +83,7 @@ def trouble_of(error: Exception) -> Trouble:
         return _connection_trouble(error)
     if isinstance(error, openai.APIError):
         # An error event in the middle of a stream has no status.
-        return Trouble("server", str(error), retry=True)
+        return said_trouble(error.body, str(error))
     raise error
 
 
@@ -87,58 +102,87 @@ def _connection_trouble(error: Exception) -> Trouble:
 def status_trouble(status: int, body: Any, text: str = "", headers: Mapping[str, str] | None = None) -> Trouble:
     """Reads an error answer; `body` is its JSON, or what the openai library took out of it as the error itself."""
     headers = headers or {}
-    error = _error_in(body)
-    message = _message(error, text)
-    code = error.get("code")
-    if status == 401 or (status == 403 and error):
-        return Trouble("auth", f"the server refuses the key ({status}: {message})", fatal=True)
-    wait = retry_after_seconds(headers)
-    if status == 402 or (status == 429 and _is_quota(error, message, wait)):
-        return Trouble("quota", f"the account has no quota left ({status}: {message})", fatal=True)
-    if status == 429:
-        wait = wait_seconds(headers) if wait is None else wait
-        return Trouble("rate_limit", f"rate limit ({message})", retry=True, wait_seconds=wait)
-    if status in (403, 404, 405, 501) or code == "model_not_found":
-        # A page in place of an error object is what a gateway shows while the server behind it is away.
-        message = f"no such model or address ({status}: {message})"
-        return Trouble("bad_request", message, retry=not error, fatal=bool(error))
-    if status in (408, 409, 425) or status >= 500:
-        message, maybe_billed = f"server error ({status}: {message})", status in _GATEWAY_TIMEOUTS
-        return Trouble("server", message, retry=True, wait_seconds=wait, maybe_billed=maybe_billed)
+    error = read_error(body, headers.get("date", ""))
+    message = _message(error, body, text)
+    by_header, in_words = retry_after_seconds(headers), spoken_seconds(message)
+    named = _some(by_header, *error.waits, in_words)
+    verdict = _verdict(status, error, message)
+    # Who says when to come back expects to answer then, however much it speaks of bills.
+    if verdict == "quota" and named:
+        verdict = "rate_limit"
+    match verdict:
+        case "filtered":
+            return Trouble("bad_request", f"the server filters the request ({status}: {message})", filtered=True)
+        case "auth":
+            return Trouble("auth", f"the server refuses the key ({status}: {message})", fatal=True)
+        case "quota":
+            return Trouble("quota", f"the account has no quota left ({status}: {message})", fatal=True)
+        case "rate_limit":
+            waits = _some(by_header, *error.waits, wait_seconds(headers), in_words)
+            wait = next(iter(waits), None)
+            return Trouble("rate_limit", f"rate limit ({message})", retry=True, wait_seconds=wait)
+        case "missing":
+            # A page in place of an error object is what a gateway shows while the server behind it is away.
+            message, is_error = f"no such model or address ({status}: {message})", error.is_object
+            return Trouble("bad_request", message, retry=not is_error, fatal=is_error)
+        case "context_length":
+            return Trouble("context_length", f"the server finds the request too long ({status}: {message})")
+        case "server":
+            message, maybe_billed = f"server error ({status}: {message})", status in _GATEWAY_TIMEOUTS
+            wait = next(iter(named), None)
+            return Trouble("server", message, retry=True, wait_seconds=wait, maybe_billed=maybe_billed)
     refused = _refused(error, message) if status in (400, 422) else ()
-    message = f"the server refuses the request ({status}: {message})"
-    return Trouble("bad_request", message, filtered=code == "content_filter", refused=refused)
+    return Trouble("bad_request", f"the server refuses the request ({status}: {message})", refused=refused)
 
 
-def _refused(error: dict[str, Any], message: str) -> tuple[str, ...]:
+def said_trouble(body: Any, text: str = "", begun: bool = False) -> Trouble:
+    """Reads an error that comes where a reply should be, with a status of 200 or in the middle of a stream.
+
+    `begun` says that there was some of a reply, which may be billed.
+    """
+    trouble = status_trouble(read_error(body).status or _NO_STATUS, body, text)
+    return replace(trouble, maybe_billed=begun or trouble.maybe_billed)
+
+
+def _verdict(status: int, error: ErrorBody, message: str) -> Verdict:
+    """What an error means: by its code or type first, then by its status, then by its words."""
+    by_code = next((what for what, codes, _ in CODES for code in error.codes if re.search(codes, code, re.I)), None)
+    if by_code in (None, "rate_limit") and TOO_LARGE.search(message):
+        return "context_length"
+    if by_code is not None:
+        return by_code
+    by_words = next(
+        (what for what, when, words, _ in WORDS if status in when and re.search(words, message, re.I)), None
+    )
+    if by_words == "quota" and PASSES.search(" ".join([message, *error.codes])):
+        by_words = None
+    if status == 403:
+        return by_words or ("auth" if error.is_object else "missing")
+    return by_words or _BY_STATUS.get(status, "server" if status >= 500 else "bad_request")
+
+
+def _refused(error: ErrorBody, message: str) -> tuple[str, ...]:
     """The parameters that an error names as unknown or unsupported."""
-    if not _REFUSAL.search(message) and error.get("code") not in ("unsupported_parameter", "unsupported_value"):
+    says_so = _REFUSAL.search(message) or not REFUSAL_CODES.isdisjoint(map(plain, error.codes))
+    if not says_so or BAD_VALUE.search(message):
         return ()
-    named = error.get("param")
-    return tuple(name for name in REFUSABLE if name == named or re.search(rf"\b{name}\b", message))
+    # Words name other things beside the one that is meant.
+    where = error.params or [message]
+    return tuple(
+        name for name, written in SPELLINGS.items() if any(re.search(rf"\b{written}\b", text, re.I) for text in where)
+    )
 
 
-def _is_quota(error: dict[str, Any], message: str, wait_seconds: float | None) -> bool:
-    """Whether a 429 says that the account is empty, and not that it asks too fast."""
-    names = [str(error.get(key)) for key in ("code", "type")]
-    if any(_QUOTA_CODE.search(name) for name in names):
-        return True
-    # Who says when to come back expects to answer then.
-    return wait_seconds is None and _RATE_CODES.isdisjoint(names) and bool(_QUOTA.search(message))
-
-
-def _error_in(body: Any) -> dict[str, Any]:
-    """The error object of an answer, wherever servers put it; empty where there is none."""
-    if isinstance(body, dict) and isinstance(body.get("error"), dict):
-        body = body["error"]
-    return body if isinstance(body, dict) else {}
-
-
-def _message(error: dict[str, Any], text: str) -> str:
-    said = error.get("message") or error.get("error") or error.get("detail") or error
-    if said:
-        return str(said)
+def _message(error: ErrorBody, body: Any, text: str) -> str:
+    if error.message:
+        return error.message
+    if error.is_object:
+        return str(body)
     return "an HTML page" if text.lstrip()[:1] == "<" else text.strip() or "an empty answer"
+
+
+def _some(*seconds: float | None) -> list[float]:
+    return [wait for wait in seconds if wait is not None]
 
 
 def one_line(text: str, length: int = 240) -> str:
