@@ -93,7 +93,7 @@ class Answers:
         texts = said if len(said) == 1 else (*said, "\n".join(said))
         if any([await self._is_flagged(text) for text in texts]):
             raise RefusalError(
-                400, "content_filter", "This request was refused by the server's content filter. Please rephrase it."
+                400, "content_filter", "This request was refused by the server's content filter."
             )
 
     async def _is_flagged(self, text: str) -> bool:
