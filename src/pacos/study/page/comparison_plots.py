@@ -106,7 +106,8 @@ def _outcome_bar(axes: Axes, y: float, pair: Judged) -> None:
         # Labels of the first bar alone: a legend names each outcome once.
         axes.barh(y, share, left=left, height=0.44, color=COLOURS[colour], label="" if y else name)
         shown = count(number)
-        if share > 0.03 * len(shown):
+        # With a margin on both sides.
+        if share > CHARACTER_SHARE * len(shown) + 0.035:
             axes.annotate(shown, (left, y), (6, 0), textcoords="offset points", va="center", color=COLOURS[ink])
         else:
             one = {"wins": "win", "ties": "tie", "losses": "loss"}[name]

@@ -26,7 +26,7 @@ MOST_LABEL_CHARACTERS = 13
 
 
 def sunburst_plot(diversity: Diversity) -> Plot:
-    """Verbs inside, the words most often after each outside, as in figure 2 of Self-Instruct; widest first, clockwise."""
+    """Verbs inside, the words that follow each outside, as in figure 2 of Self-Instruct; widest first, clockwise."""
     shown = sorted(diversity.verbs, key=lambda verb: verb.count, reverse=True)
     total = sum(verb.count for verb in shown)
 
@@ -50,7 +50,7 @@ def sunburst_plot(diversity: Diversity) -> Plot:
 
     text = (
         f"The {len(shown)} commonest verbs of commands, {total:,} of {diversity.instructions:,} instructions, each as "
-        "wide as it is frequent; outside, the four words that most often come after it, by their shares among the four. "
+        "wide as it is frequent; outside, the four words that most often follow it, by their shares among the four. "
         "What is too narrow for its name stands in the table."
     )
     return plot("sunburst", "What the instructions ask for", text, draw, height_points=WIDTH_POINTS)
