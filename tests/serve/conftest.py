@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ from pacos.engines import Delta, Failure, Reply, Request, Usage
 from pacos.guard import ModerationResult, Moderator, moderator
 from pacos.serve.answering import Answers
 from pacos.serve.app import make_app
+from pacos.serve.examples import Example
 from pacos.serve.model import Prompt, ServedModel
 from pacos.serve.reports import ReportBox
 from pacos.serve.run import OWN_TERMS
@@ -123,6 +124,7 @@ class Starter:
         database_url: str = "",
         has_template: bool = False,
         takes_conversation: bool = False,
+        examples: Sequence[Example] = (),
     ) -> Served:
         engine = engine or ScriptedEngine()
         database = self.folder / "store.sqlite"
@@ -130,7 +132,7 @@ class Starter:
         reports = self.stack.enter_context(closing(ReportBox(database_url or database)))
         model = ServedModel("tiny", "nowhere", "ab" * 32, 400, has_template, takes_conversation, 1)
         answers = Answers(engine, model, moderating or moderator("off"), moderating is not None, count_words)
-        app = make_app(answers, people, reports, watermark=True)
+        app = make_app(answers, people, reports, watermark=True, examples=examples)
         return Served(self.stack.enter_context(running(app)), engine, model, database)
 
 

@@ -8,6 +8,7 @@ from types import ModuleType
 
 import pytest
 
+from pacos.serve.examples import Example
 from tests.conftest import missing_part
 from tests.serve.conftest import ScriptedEngine, Served, WordModerator, eventually
 
@@ -82,7 +83,8 @@ def test_terms_question_answer_and_note(visit: Callable[..., object]) -> None:
     assert page.get_by_label("Your message").count() == 0
     page.get_by_role("button", name="I accept").click()
     page.locator("#question:not([readonly])").wait_for()
-    assert page.locator(".example").count() == 4
+    # Nothing was evaluated here, so that there is no question known to go well.
+    assert page.locator(".example").count() == 0
     ask(page)
     answer = finished(page)
     assert answer.locator(".prose").inner_html() == "<div><p>Hello <strong>there</strong>. Bye.</p></div>"
@@ -92,7 +94,7 @@ def test_terms_question_answer_and_note(visit: Callable[..., object]) -> None:
 
 
 def test_example_asks_itself(visit: Callable[..., object]) -> None:
-    page = visit()
+    page = visit(examples=[Example("Half", "What is half of 90?")])
     page.locator(".example").first.click()
     finished(page)
     assert page.locator("#welcome").is_hidden()
@@ -162,6 +164,34 @@ def test_report_with_and_without_consent(visit: Callable[..., object]) -> None:
         {"role": "assistant", "content": "An answer."},
     ]
     assert "Reported, number 2" in page.locator(".note").inner_text()
+
+
+def test_report_without_a_reason_is_asked_for_one_in_the_pages_words(visit: Callable[..., object]) -> None:
+    page = visit(ScriptedEngine(["An answer."]))
+    ask(page)
+    finished(page)
+    page.get_by_role("button", name="Report").click()
+    page.get_by_role("button", name="Send report").click()
+    assert "needs a reason" in page.locator("#report-missing").inner_text()
+    assert page.locator("#report-refusal").is_hidden()
+    page.get_by_label("Wrong or misleading").check()
+    assert page.locator("#report-missing").is_hidden()
+    assert page.served.reports() == []
+
+
+def test_refusal_can_be_reported(visit: Callable[..., object]) -> None:
+    page = visit(moderating=WordModerator())
+    ask(page, "a forbidden thing")
+    assert "rephrase" not in finished(page).locator(".problem").inner_text()
+    page.get_by_role("button", name="Report").click()
+    page.get_by_label("should not have been refused").check()
+    page.get_by_label("Include the conversation").check()
+    page.get_by_role("button", name="Send report").click()
+    page.get_by_role("dialog").wait_for(state="hidden")
+    (report,) = page.served.reports()
+    question, refusal = json.loads(report["transcript"])
+    assert (report["reason"], question["content"]) == ("refusal", "a forbidden thing")
+    assert "content filter" in refusal["content"]
 
 
 ATTACKS = [

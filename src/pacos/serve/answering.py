@@ -92,9 +92,7 @@ class Answers:
         # Each alone, so that a message's beginning is a beginning; and all in one, for a question spread over messages.
         texts = said if len(said) == 1 else (*said, "\n".join(said))
         if any([await self._is_flagged(text) for text in texts]):
-            raise RefusalError(
-                400, "content_filter", "This request was refused by the server's content filter. Please rephrase it."
-            )
+            raise RefusalError(400, "content_filter", "This request was refused by the server's content filter.")
 
     async def _is_flagged(self, text: str) -> bool:
         # In a thread: a moderation model must not stop the other answers.

@@ -1,6 +1,6 @@
 """Puts page and API on one FastAPI app."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from pacos.serve.answering import Answers
 from pacos.serve.chat_page import ChatPage
+from pacos.serve.examples import Example
 from pacos.serve.openai_api import OpenAiApi
 from pacos.serve.reports import ReportBox
 from pacos.web.error_shape import add_error_handlers
@@ -21,7 +22,12 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
 def make_app(
-    answers: Answers, people: People, reports: ReportBox, watermark: bool, lifespan: Lifespan | None = None
+    answers: Answers,
+    people: People,
+    reports: ReportBox,
+    watermark: bool,
+    lifespan: Lifespan | None = None,
+    examples: Sequence[Example] = (),
 ) -> FastAPI:
     """The whole web app; `watermark` only tells readers of the mark, which is the engine's to make."""
     # FastAPI's own documentation pages load scripts from elsewhere, so they are off.
@@ -32,7 +38,7 @@ def make_app(
     # One limit for both, since who asks by the API may ask on the page too.
     questions = Limit(session=(20, 20), address=(60, 60))
     app.include_router(OpenAiApi(answers, people, questions).router())
-    app.include_router(ChatPage(answers, people, questions, reports, pages, watermark).router())
+    app.include_router(ChatPage(answers, people, questions, reports, pages, watermark, examples).router())
     pages.mount(app)
 
     def missing_page(request: Request) -> Response | None:

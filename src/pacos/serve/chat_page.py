@@ -4,7 +4,7 @@ import asyncio
 import json
 import sys
 import traceback
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from starlette.responses import RedirectResponse, Response
 
 from pacos.engines import Message, Sampling
 from pacos.serve.answering import Answers, End, Piece
+from pacos.serve.examples import Example
 from pacos.serve.reports import ReportBox
 from pacos.web.markdown import render_blocks
 from pacos.web.pages import Pages
@@ -25,17 +26,12 @@ MAX_QUESTION_CHARACTERS = 4000
 MAX_TURNS = 100
 # Cooler than the API's default: a small student answers better, and there is still choice for the watermark.
 PAGE_SAMPLING = Sampling(max_tokens=512, temperature=0.3, top_p=0.9)
-EXAMPLES = (
-    ("Facts", "What is the capital of Italy?"),
-    ("Lists", "Make a bullet list of lamp, river, apple."),
-    ("Writing", "Write an invitation for Anna; the party is on Friday."),
-    ("Reading", 'Is this review positive or negative: "I think the soup is wonderful."'),
-)
 REASONS = {
     "harmful": "Harmful or dangerous",
     "hateful": "Hateful or harassing",
     "private": "Private information about a person",
     "wrong": "Wrong or misleading",
+    "refusal": "It should not have been refused",
     "other": "Something else",
 }
 
@@ -67,7 +63,7 @@ class ChatQuestion(BaseModel):
 class ReportForm(BaseModel):
     """A report; `transcript` ends with the reported answer and is kept only with `consent`."""
 
-    reason: Literal["harmful", "hateful", "private", "wrong", "other"]
+    reason: Literal["harmful", "hateful", "private", "wrong", "refusal", "other"]
     details: str = Field("", max_length=2000)
     consent: bool = False
     transcript: list[Turn] = Field(default_factory=list, max_length=MAX_TURNS)
@@ -84,9 +80,10 @@ class ChatPage:
         reports: ReportBox,
         pages: Pages,
         watermark: bool,
+        examples: Sequence[Example] = (),
     ) -> None:
         self.answers, self.model, self.people, self.pages = answers, answers.model, people, pages
-        self.questions, self.reports, self.watermark = questions, reports, watermark
+        self.questions, self.reports, self.watermark, self.examples = questions, reports, watermark, examples
         self.report_limit = Limit(session=(5, 2), address=(15, 6))
 
     def router(self) -> APIRouter:
@@ -108,7 +105,7 @@ class ChatPage:
             "chat.html",
             model=self.model,
             watermark=self.watermark,
-            examples=EXAMPLES,
+            examples=self.examples,
             reasons=REASONS,
             max_characters=MAX_QUESTION_CHARACTERS,
         )

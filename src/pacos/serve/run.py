@@ -14,6 +14,7 @@ from pacos.engines import Engine, Request, Sampling, open_engine
 from pacos.guard import moderator
 from pacos.serve.answering import Answers
 from pacos.serve.app import Lifespan, make_app
+from pacos.serve.examples import evaluated_examples
 from pacos.serve.marking import watermark_settings
 from pacos.serve.model import ServedModel, find_model, usage_counter
 from pacos.serve.reports import ReportBox
@@ -39,7 +40,8 @@ def run(run_path: Path, table: ServeTable) -> None:
             asyncio.run(_warm_up(engine))
             checks = table.moderation != "off"
             answers = Answers(engine, model, moderator(table.moderation), checks, usage_counter(model.path))
-            app = make_app(answers, people, reports, table.watermark, _lifespan(engine))
+            examples = evaluated_examples(run_path / "evaluate", model.sha256)
+            app = make_app(answers, people, reports, table.watermark, _lifespan(engine), examples)
             server = make_server(app, lambda: print(_ready_line(address_of(bound), model, table), flush=True))
             try:
                 server.run(sockets=[bound])

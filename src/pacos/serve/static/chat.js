@@ -45,6 +45,7 @@ async function answer() {
   } catch (error) {
     if (error.name === "AbortError") turn.note = "Stopped";
     else turn.problem = explain(error);
+    turn.refused = error.code === "content_filter";
   }
   running = null;
   conversation.save();
@@ -82,7 +83,11 @@ function regenerate() {
 
 function report(turn) {
   const end = conversation.turns.indexOf(turn) + 1;
-  reportDialog.open(conversation.messages(end), (id) => {
+  // A refusal is no answer of the model's, yet the question and what was said to it are what the report is about.
+  const transcript = turn.refused
+    ? [...conversation.messages(end - 1), { role: "assistant", content: turn.problem }]
+    : conversation.messages(end);
+  reportDialog.open(transcript, Boolean(turn.refused), (id) => {
     turn.note = [turn.note, `Reported, number ${id}`].filter(Boolean).join(" · ");
     conversation.save();
     log.children[end - 1].querySelector(".note").textContent = turn.note;

@@ -7,6 +7,11 @@ export class ReportDialog {
     this.dialog = document.getElementById("report");
     this.form = document.getElementById("report-form");
     this.problem = document.getElementById("report-problem");
+    this.title = document.getElementById("report-title");
+    this.reasons = document.getElementById("report-reasons");
+    this.missing = document.getElementById("report-missing");
+    this.refusal = document.getElementById("report-refusal");
+    this.reasons.addEventListener("change", () => this.showMissing(false));
     this.sendButton = document.getElementById("report-send");
     document.getElementById("report-cancel").addEventListener("click", () => this.dialog.close());
     this.form.addEventListener("submit", (event) => {
@@ -16,16 +21,30 @@ export class ReportDialog {
   }
 
   /** `transcript` ends with the reported answer; `onSent` gets the report's number. */
-  open(transcript, onSent) {
+  open(transcript, isRefusal, onSent) {
     this.transcript = transcript;
     this.onSent = onSent;
     this.form.reset();
     this.problem.hidden = true;
+    this.showMissing(false);
+    this.title.textContent = isRefusal ? "Report this refusal" : "Report this answer";
+    this.refusal.hidden = !isRefusal;
     this.dialog.showModal();
+  }
+
+  showMissing(isMissing) {
+    this.missing.hidden = !isMissing;
+    if (isMissing) this.reasons.setAttribute("aria-invalid", "true");
+    else this.reasons.removeAttribute("aria-invalid");
   }
 
   async send() {
     const { reason, details, consent } = this.form.elements;
+    if (!reason.value) {
+      this.showMissing(true);
+      reason[0].focus();
+      return;
+    }
     this.sendButton.disabled = true;
     try {
       const response = await post("/reports", {

@@ -49,7 +49,8 @@ export class AnswerView {
     this.body.removeAttribute("aria-live");
     this.note.textContent = turn.note ?? "";
     this.footer.hidden = false;
-    for (const button of this.element.querySelectorAll(".copy, .report")) button.hidden = !turn.content;
+    this.copy.hidden = !turn.content;
+    this.element.querySelector(".report").hidden = !turn.content && !turn.refused;
     if (!turn.problem) return;
     this.problem.textContent = turn.problem;
     this.problem.hidden = false;

@@ -1,9 +1,11 @@
 """Who won: exact match and blind pairwise comparison with intervals, skills, and answers side by side."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from pacos.core.files import read_json_lines
 from pacos.evaluate.report import EvaluateReport, SkillRow
 from pacos.study.page.comparison_plots import Judged, Measured, exact_match_plot, pairwise_plot
 from pacos.study.page.run_files import RunFiles
@@ -57,6 +59,7 @@ def compared(files: RunFiles) -> Compared | None:
         return None
     labels = [report.baseline, *report.candidates]
     measured, pairs = _measured(report, labels), _judged(report)
+    cut = _cut_answers(files.path / "evaluate", labels) if report.examples else set()
     skills = [row for row in report.per_skill if row.skill]
     return Compared(
         report=report,
@@ -65,7 +68,7 @@ def compared(files: RunFiles) -> Compared | None:
         pairwise=pairs,
         groups=_groups(skills, labels),
         num_skills=len(skills),
-        examples=[_shown(example, labels) for example in report.examples],
+        examples=[_shown(example, labels, cut) for example in report.examples],
         has_rule_based_judge=any(judge.startswith("builtin:") for judge in report.judges),
         plots=_plots(measured, pairs, labels),
     )
@@ -111,11 +114,33 @@ def _groups(skills: Sequence[SkillRow], labels: Sequence[str]) -> list[SkillGrou
     return groups
 
 
-def _shown(example: Mapping[str, str | bool | None], labels: Sequence[str]) -> Shown:
+def _cut_answers(folder: Path, labels: Sequence[str]) -> set[tuple[str, str, str]]:
+    """(label, instruction, input) of the answers that the length limit cut, as far as the folder still tells."""
+    if not (folder / "items.jsonl").exists():
+        return set()
+    items = {
+        item["id"]: (item["instruction"], item["input"])
+        for _, item in read_json_lines(folder / "items.jsonl", "evaluation items")
+    }
+    cut = set()
+    for label in labels:
+        path = folder / "answers" / f"{label}.jsonl"
+        if not path.exists():
+            continue
+        for _, answer in read_json_lines(path, "answers"):
+            if answer["finish_reason"] == "length" and answer["item"] in items:
+                cut.add((label, *items[answer["item"]]))
+    return cut
+
+
+def _shown(
+    example: Mapping[str, str | bool | None], labels: Sequence[str], cut: Collection[tuple[str, str, str]]
+) -> Shown:
     skill, instruction, context, reference = (
         str(example[key]) for key in ("skill", "instruction", "input", "reference")
     )
-    answers = [(label, role(label), str(example[label])) for label in labels]
+    ends = {label: "…" if (label, instruction, context) in cut else "" for label in labels}
+    answers = [(label, role(label), f"{example[label]}{ends[label]}") for label in labels]
     right = example["right"]
     return Shown(skill, instruction, context, answers, reference, None if right is None else bool(right))
 

@@ -11,8 +11,14 @@ from pacos.evaluate.report import Pairwise
 from pacos.study.page.formats import count, percent
 from pacos.study.page.svg import COLOURS, Plot, legend_above, plot
 
-# Name of the count, colour of the bar, colour of the number on it.
-OUTCOMES = (("wins", "student", "paper"), ("ties", "line", "ink"), ("losses", "base", "paper"))
+# Name of the count, colour of the bar, colours of the number on it and of the number beside it.
+OUTCOMES = (
+    ("wins", "student", "paper", "student"),
+    ("ties", "line", "ink", "muted"),
+    ("losses", "base", "paper", "base"),
+)
+# About what a character takes of the axis.
+CHARACTER_SHARE = 0.022
 
 
 @dataclass(frozen=True)
@@ -93,18 +99,31 @@ def pairwise_plot(pairs: Sequence[Judged], baseline: str) -> Plot:
 
 def _outcome_bar(axes: Axes, y: float, pair: Judged) -> None:
     left, counts = 0.0, pair.counts
-    for name, colour, ink in OUTCOMES:
+    above: list[tuple[str, str, float]] = []
+    for name, colour, ink, beside in OUTCOMES:
         number = getattr(counts, name)
         share = number / counts.judged
         # Labels of the first bar alone: a legend names each outcome once.
         axes.barh(y, share, left=left, height=0.44, color=COLOURS[colour], label="" if y else name)
         shown = count(number)
-        if share > 0.03 * len(shown):
+        # With a margin on both sides.
+        if share > CHARACTER_SHARE * len(shown) + 0.035:
             axes.annotate(shown, (left, y), (6, 0), textcoords="offset points", va="center", color=COLOURS[ink])
+        else:
+            one = {"wins": "win", "ties": "tie", "losses": "loss"}[name]
+            above.append((f"{shown} {one if number == 1 else name}", beside, left + share / 2))
         left += share
     # Half way, marked beside the bar so that it crosses no number.
-    for edge in (-1, 1):
+    ends = _apart(above)
+    covered = any(start < 0.51 and end > 0.49 for start, end in ends)
+    for edge in (1,) if covered else (-1, 1):
         axes.plot((0.5, 0.5), (y + 0.22 * edge, y + 0.29 * edge), color=COLOURS["ink"], linewidth=1.4)
+    # A number that its piece of the bar has no room for stands above, in the colour of the piece.
+    for (label, colour, _), (start, end) in zip(above, ends, strict=True):
+        axes.annotate(
+            label, ((start + end) / 2, y - 0.22), (0, 2), textcoords="offset points", ha="center", va="bottom",
+            color=COLOURS[colour],
+        )  # fmt: skip
     if counts.win_rate is None or counts.interval is None:
         return
     rate, (low, high) = counts.win_rate, counts.interval
@@ -114,6 +133,24 @@ def _outcome_bar(axes: Axes, y: float, pair: Judged) -> None:
     side, offset, end = ("right", -9, low) if rate > 0.5 else ("left", 9, high)
     text = f"win rate {percent(rate)} ({100 * low:.1f} to {100 * high:.1f})"
     axes.annotate(text, (end, below), (offset, 0), textcoords="offset points", ha=side, va="center")
+
+
+def _apart(labels: Sequence[tuple[str, str, float]]) -> list[tuple[float, float]]:
+    """From where to where on the axis each label stands: about its middle, moved so that none touches another."""
+    ends: list[tuple[float, float]] = []
+    taken = 0.0
+    for label, _, middle in labels:
+        width = CHARACTER_SHARE * (len(label) + 1)
+        start = max(middle - width / 2, taken)
+        taken = start + width
+        ends.append((start, taken))
+    most = 1.0
+    for index in range(len(ends) - 1, -1, -1):
+        start, end = ends[index]
+        moved = max(end - most, 0.0)
+        ends[index] = (start - moved, end - moved)
+        most = start - moved
+    return ends
 
 
 def model_colours(labels: Sequence[str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Plots of the data: verbs and objects, lengths, novelty, yield."""
+"""Plots of the data: verbs and the words after them, lengths, novelty, yield."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,10 @@ from pacos.study.page.formats import showable
 from pacos.study.page.svg import COLOURS, THOUSANDS, WIDTH_POINTS, Plot, legend_above, plot
 
 MOST_BINS = 40
-# The sunburst's rings: the hole, between verbs and objects, the rim; as shares of the radius.
+# Lengths beyond this quantile are left off the axis where the longest would squeeze the others into its beginning.
+DRAWN_SHARE = 0.99
+SQUEEZING = 1.5
+# The sunburst's rings: the hole, between verbs and the words after them, the rim; as shares of the radius.
 HOLE, MIDDLE, RIM = 0.26, 0.6, 1.0
 LABEL_POINTS = 9.5
 # About what a character takes of a line of such type.
@@ -23,7 +26,7 @@ MOST_LABEL_CHARACTERS = 13
 
 
 def sunburst_plot(diversity: Diversity) -> Plot:
-    """Verbs inside, what each acts on most outside, as in figure 2 of Self-Instruct; widest first, clockwise."""
+    """Verbs inside, the words that follow each outside, as in figure 2 of Self-Instruct; widest first, clockwise."""
     shown = sorted(diversity.verbs, key=lambda verb: verb.count, reverse=True)
     total = sum(verb.count for verb in shown)
 
@@ -37,7 +40,7 @@ def sunburst_plot(diversity: Diversity) -> Plot:
         for index, verb in enumerate(shown):
             colour = COLOURS[("student", "base", "third", "fourth")[index % 4]]
             first, start = start, start - 360 * verb.count / total
-            # The four are a small part of all that a verb acts on: among themselves they fill its width, to be read.
+            # The four are a small part of all that follows a verb: among themselves they fill its width, to be read.
             edge, of_four = first, sum(pair.count for pair in verb.objects)
             for pair in verb.objects:
                 width = (first - start) * pair.count / of_four
@@ -47,8 +50,8 @@ def sunburst_plot(diversity: Diversity) -> Plot:
 
     text = (
         f"The {len(shown)} commonest verbs of commands, {total:,} of {diversity.instructions:,} instructions, each as "
-        "wide as it is frequent; outside, the four things it acts on most often, by their shares among the four. What "
-        "is too narrow for its name stands in the table."
+        "wide as it is frequent; outside, the four words that most often follow it, by their shares among the four. "
+        "What is too narrow for its name stands in the table."
     )
     return plot("sunburst", "What the instructions ask for", text, draw, height_points=WIDTH_POINTS)
 
@@ -84,21 +87,40 @@ def lengths_plot(lengths: Mapping[str, Sequence[int]]) -> Plot:
             figure.subplots(len(fields), 1, squeeze=False).flat, fields.items(), strict=True
         ):
             # Bins of whole words: any other width would hold now more lengths and now fewer, and show gaps.
-            width = -(-max(values) // MOST_BINS)
-            edges = [0.5 + width * index for index in range(-(-max(values) // width) + 1)]
+            longest = _longest_drawn(values)
+            width = -(-longest // MOST_BINS)
+            edges = [0.5 + width * index for index in range(-(-longest // width) + 1)]
             axes.hist(values, edges, color=COLOURS["student"], alpha=0.8, rwidth=0.92)
             axes.axvline(median(values), color=COLOURS["ink"], linewidth=1, linestyle=(0, (3, 2)))
-            axes.set_title(f"{name}: {_words(median(values))}, longest {max(values):,}")
+            axes.set_title(_described(name, values))
             axes.set_xlim(0, edges[-1])
             axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
             axes.yaxis.set_major_formatter(THOUSANDS)
             axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
             axes.xaxis.set_major_formatter(THOUSANDS)
 
-    described = "; ".join(
-        f"{name}: {_words(median(values))}, longest {max(values):,}" for name, values in fields.items()
-    )
+    described = "; ".join(_described(name, values) for name, values in fields.items())
     return plot("lengths", "Lengths in words", described, draw, height_points=140 * len(fields))
+
+
+def _longest_drawn(lengths: Sequence[int]) -> int:
+    """Where the axis ends: at the longest, or at a high quantile where an outlier lies far beyond that."""
+    longest = max(lengths)
+    high = sorted(lengths)[math.ceil(DRAWN_SHARE * len(lengths)) - 1]
+    if longest == high and longest > 4 * SQUEEZING * median(lengths):
+        # Among few values the quantile is the outlier itself.
+        high = max((length for length in lengths if length < longest), default=longest)
+    return high if longest > SQUEEZING * high else longest
+
+
+def _described(name: str, lengths: Sequence[int]) -> str:
+    drawn = _longest_drawn(lengths)
+    # The last bin ends where its width says, which may be beyond the last length drawn.
+    width = -(-drawn // MOST_BINS)
+    end = -(-drawn // width) * width
+    beyond = sum(length > end for length in lengths)
+    left_off = f" ({beyond:,} beyond {end:,} not drawn)" if beyond else ""
+    return f"{name}: {_words(median(lengths))}, longest {max(lengths):,}{left_off}"
 
 
 def _words(number: float) -> str:

@@ -64,8 +64,8 @@ def slug(text: str) -> str:
 
 
 def shortened(text: str, most: int = MOST_CHARACTERS) -> str:
-    """The text, or its beginning and how much is left out."""
-    return text if len(text) <= most else f"{text[:most]} … ({len(text) - most:,} more characters)"
+    """The text, or its beginning, which ends in …, and how much is left out."""
+    return text if len(text) <= most else f"{text[:most].rstrip()}… ({len(text) - most:,} more characters)"
 
 
 def showable(text: str) -> str:

@@ -1,14 +1,17 @@
 """Plots of training: loss, learning rate, speed."""
 
+import math
 from collections.abc import Sequence
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from pacos.study.page.svg import COLOURS, THOUSANDS, Plot, legend_above, plot
 
 # The part of a run's steps, on each side, that a point of the smoothed loss is the mean of.
 SMOOTHED_SHARE = 0.025
+MOST_TICKS = 7
 
 
 def loss_plot(steps: Sequence[float], losses: Sequence[float], heldout: tuple[float | None, float | None]) -> Plot:
@@ -25,11 +28,13 @@ def loss_plot(steps: Sequence[float], losses: Sequence[float], heldout: tuple[fl
             axes.plot(xs, ys, "o", color=COLOURS["ink"], markersize=5, label="held out", clip_on=False)
         axes.set_xlabel("optimizer step")
         axes.set_ylabel("loss (nats a token)")
-        axes.set_ylim(0)
+        _log_axis(axes, [*losses, *(value for _, value in ends)])
         axes.xaxis.set_major_formatter(THOUSANDS)
         legend_above(axes)
 
     taken = "".join(f" Held-out loss at step {x:,.0f}: {value:.3f}." for x, value in ends)
+    if _has_log_axis(losses):
+        taken += " The axis is logarithmic."
     text = f"From {losses[0]:.3f} to {smooth[-1]:.3f} over {steps[-1]:,.0f} steps.{taken}"
     return plot("loss", "Loss", text, draw, height_points=250)
 
@@ -52,6 +57,36 @@ def rate_and_speed_plot(steps: Sequence[float], rates: Sequence[float], speeds: 
 
     text = f"Learning rate up to {max(rates):.3g}; {min(speeds):,.0f} to {max(speeds):,.0f} real tokens a second."
     return plot("pace", "Learning rate and speed", text, draw, height_points=250)
+
+
+def _has_log_axis(losses: Sequence[float]) -> bool:
+    """A loss that was rounded to 0, or is no number, has no place on a logarithmic axis."""
+    return all(0 < loss < math.inf for loss in losses)
+
+
+def _log_axis(axes: Axes, losses: Sequence[float]) -> None:
+    """A logarithmic axis, since the fall from 0.1 to 0.05 tells as much as that from 4 to 2; else one from 0."""
+    if not _has_log_axis(losses):
+        axes.set_ylim(0)
+        return
+    axes.set_yscale("log")
+    low, high = min(losses) / 1.15, max(losses) * 1.15
+    axes.set_ylim(low, high)
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_locator(FixedLocator(_log_ticks(low, high)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    """Few round numbers: 0.05, 0.5, 5 and such; evenly spaced ones where the loss hardly moved."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for digits in ((1, 2, 5), (1, 5), (5,)):
+        # As a quotient, since 5 * 10**-2 is no 0.05 in binary.
+        ticks = [digit * 10**power if power >= 0 else digit / 10**-power for power in decades for digit in digits]
+        ticks = [float(tick) for tick in ticks if low <= tick <= high]
+        if len(ticks) <= MOST_TICKS:
+            break
+    return ticks if len(ticks) > 2 else [float(tick) for tick in MaxNLocator(4).tick_values(low, high) if tick > 0]
 
 
 def _smoothed(values: Sequence[float], reach: int) -> list[float]:
