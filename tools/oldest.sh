@@ -26,5 +26,5 @@ for module in pkgutil.walk_packages(pacos.__path__, "pacos."):
 print("every module of pacos imports with the oldest versions")
 P
 cp -r "$checkout/tests" "$checkout/benchmarks" "$checkout/pyproject.toml" "$folder/"
-OMP_NUM_THREADS=1 "$folder/bin/python" -m pytest -q -n 2 --import-mode=importlib tests/statistics tests/store tests/text tests/judging \
+OMP_NUM_THREADS=1 "$folder/bin/python" -m pytest -q -n 2 --import-mode=importlib tests/statistics tests/judging \
     tests/evaluate/test_run.py tests/evaluate/test_http_judge.py tests/engines/test_http.py tests/serve/test_openai_api.py
