@@ -61,7 +61,7 @@ def test_loss_has_a_logarithmic_axis() -> None:
     svg = loss_plot([1, 2, 3, 4], [8.0, 1.0, 0.1, 0.02], (9.0, 0.3)).svg
     assert {"0.05", "0.5", "5"} <= set(shown(svg))
     assert "logarithmic" in svg
-    assert "0" in shown(loss_plot([1, 2], [1.0, 0.0], (None, None)).svg)
+    assert "0.0" in shown(loss_plot([1, 2], [1.0, 0.0], (None, None)).svg)
 
 
 def test_outlier_is_told_and_not_drawn() -> None:
