@@ -2,7 +2,7 @@
 
 import pytest
 
-from pacos.evaluate.exact_match import is_exact
+from pacos.text.exact import is_exact
 
 
 @pytest.mark.parametrize(

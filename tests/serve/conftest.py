@@ -15,7 +15,7 @@ from pacos.engines import Delta, Failure, Reply, Request, Usage
 from pacos.guard import ModerationResult, Moderator, moderator
 from pacos.serve.answering import Answers
 from pacos.serve.app import make_app
-from pacos.serve.examples import Example
+from pacos.serve.first_questions import Example
 from pacos.serve.model import Prompt, ServedModel
 from pacos.serve.reports import ReportBox
 from pacos.serve.run import OWN_TERMS

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from pacos.serve.examples import Example
+from pacos.serve.first_questions import Example
 from tests.conftest import missing_part
 from tests.serve.conftest import ScriptedEngine, Served, WordModerator, eventually
 

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from pacos.serve.examples import evaluated_examples
+from pacos.serve.first_questions import evaluated_examples
 
 
 def write_evaluation(folder: Path) -> None:

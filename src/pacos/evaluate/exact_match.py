@@ -9,6 +9,7 @@ from pacos.evaluate.answers import Answers
 from pacos.evaluate.items import Item
 from pacos.evaluate.report import SkillRow
 from pacos.statistics import chance_corrected, wilson
+from pacos.text.exact import is_exact
 
 
 @dataclass(frozen=True)
@@ -20,15 +21,6 @@ class ExactMatch:
     intervals: dict[str, tuple[float, float] | None]
     chance_corrected: dict[str, float | None]
     per_skill: list[SkillRow]
-
-
-def is_exact(reference: str, answer: str) -> bool:
-    """Equal after stripping, with runs of white space as one space and one final full stop dropped; case counts."""
-    return _normalise(reference) == _normalise(answer)
-
-
-def _normalise(text: str) -> str:
-    return " ".join(text.split()).removesuffix(".").rstrip()
 
 
 def exact_match(items: Sequence[Item], answers: Answers) -> ExactMatch:

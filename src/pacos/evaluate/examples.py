@@ -4,8 +4,8 @@ import hashlib
 from collections.abc import Sequence
 
 from pacos.evaluate.answers import Answers
-from pacos.evaluate.exact_match import is_exact
 from pacos.evaluate.items import Item
+from pacos.text.exact import is_exact
 
 NUM_EXAMPLES = 5
 

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from pacos.serve.answering import Answers
 from pacos.serve.chat_page import ChatPage
-from pacos.serve.examples import Example
+from pacos.serve.first_questions import Example
 from pacos.serve.openai_api import OpenAiApi
 from pacos.serve.reports import ReportBox
 from pacos.web.error_shape import add_error_handlers

@@ -15,7 +15,7 @@ from starlette.responses import RedirectResponse, Response
 
 from pacos.engines import Message, Sampling
 from pacos.serve.answering import Answers, End, Piece
-from pacos.serve.examples import Example
+from pacos.serve.first_questions import Example
 from pacos.serve.reports import ReportBox
 from pacos.web.markdown import render_blocks
 from pacos.web.pages import Pages

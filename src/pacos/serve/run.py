@@ -14,7 +14,7 @@ from pacos.engines import Engine, Request, Sampling, open_engine
 from pacos.guard import moderator
 from pacos.serve.answering import Answers
 from pacos.serve.app import Lifespan, make_app
-from pacos.serve.examples import evaluated_examples
+from pacos.serve.first_questions import evaluated_examples
 from pacos.serve.marking import watermark_settings
 from pacos.serve.model import ServedModel, find_model, usage_counter
 from pacos.serve.reports import ReportBox

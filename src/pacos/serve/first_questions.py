@@ -6,7 +6,7 @@ from typing import NamedTuple
 from pacos.core.errors import PacosError
 from pacos.core.files import read_json_lines
 from pacos.engines.builtin.skills import SKILLS
-from pacos.evaluate.exact_match import is_exact
+from pacos.text.exact import is_exact
 
 MOST_EXAMPLES = 4
 MOST_CHARACTERS = 120
