@@ -54,6 +54,6 @@ class Filling:
         pool = self._pool
         kept_per_reply = len(pool.kept) / pool.num_replies if pool.num_replies else float(self._plan.new_tasks)
         waiting = num_in_flight + len(self._arrived)
-        if not pool.num_read and not self._in_batch and waiting >= UNREADABLE_REPLIES:
+        if pool.replies_since_read == pool.num_replies and not self._in_batch and waiting >= UNREADABLE_REPLIES:
             return False
         return waiting == 0 or waiting * kept_per_reply < pool.missing
