@@ -184,7 +184,10 @@ def test_a_barren_teacher_stops_the_run(recipe_path: Path, tmp_path: Path) -> No
         ),
         ("请 自 己 写 任 务 。" * 99, "“请 自 己 .*…” "),
         ("", r"reads: \(nothing\) "),
-        ("<think>\n4. Instruction: Name a draft.\n4. Input:\nx\n4. Output:\ny\n", "“<think>"),
+        (
+            "<think>\n4. Instruction: Name a draft.\n4. Input:\nx\n4. Output:\ny\n",
+            r"reads: \(nothing\) .*raise teacher\.max_tokens",
+        ),
     ],
 )
 def test_replies_that_cannot_be_read_stop_the_run_soon(recipe_path: Path, tmp_path: Path, text: str, said: str) -> None:

@@ -138,13 +138,14 @@ class Asking:
         return self._goes_on
 
     def _try_again_or_give_up(self, call: Call, failure: Failure) -> None:
-        if failure.kind == "context_length":
-            # Nobody's fault but the prompt's own, however many come in a row.
+        if failure.kind == "context_length" and self._every_answer:
+            # Of a list of questions some may be too long, however many in a row; where any will do, all are alike, and
+            # so many in a row mean that the model cannot take such prompts.
             self._ledger.store_failures([(call, failure)], given_up=True)
             self._hand_over(call, failure)
             return
         self._tries[call.key] += not failure.retry
-        is_refused = failure.kind == "bad_request" and not failure.fatal
+        is_refused = failure.kind in ("bad_request", "context_length") and not failure.fatal
         is_over = is_refused or self._tries[call.key] >= TRIES
         if is_over and not failure.fatal and (is_refused or not self._every_answer):
             self._given_up.append((call, failure))
