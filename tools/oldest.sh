@@ -25,6 +25,10 @@ for module in pkgutil.walk_packages(pacos.__path__, "pacos."):
         importlib.import_module(module.name)
 print("every module of pacos imports with the oldest versions")
 P
-cp -r "$checkout/tests" "$checkout/benchmarks" "$checkout/pyproject.toml" "$folder/"
+# A copy, so that the installed package is tested and not the checkout's; the real data lies beside it as it does there.
+mkdir "$folder/copy"
+cp -r "$checkout/tests" "$checkout/benchmarks" "$checkout/pyproject.toml" "$folder/copy/"
+if [ -d "$checkout/../shared" ]; then ln -s "$(realpath "$checkout/../shared")" "$folder/shared"; fi
+cd "$folder/copy"
 OMP_NUM_THREADS=1 "$folder/bin/python" -m pytest -q -n 2 --import-mode=importlib tests/statistics tests/judging \
     tests/evaluate/test_run.py tests/evaluate/test_http_judge.py tests/engines/test_http.py tests/serve/test_openai_api.py
