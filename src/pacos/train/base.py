@@ -14,6 +14,7 @@ from transformers.utils.logging import disable_progress_bar
 from pacos.core.errors import PacosError
 from pacos.core.models import resolve_model
 from pacos.core.recipe import LoraTable, TrainTable
+from pacos.engines.local.saving import layout_like, mend_generation_config
 from pacos.engines.local.tokenizer import load_tokenizer
 from pacos.train import attention
 from pacos.train.data import PUBLISHED
@@ -34,6 +35,8 @@ class LoadedBase:
     """Whether these alone are trained, beside the base's own weights."""
     folder: Path
     """Where its files lie."""
+    unset: tuple[str, ...] = ()
+    """Keys of its generation config that cannot be saved as they stand, and so are not in the student's."""
 
 
 def load_base(table: TrainTable, weights: bool = True) -> LoadedBase:
@@ -42,7 +45,7 @@ def load_base(table: TrainTable, weights: bool = True) -> LoadedBase:
     Without `weights` it has shapes and no storage: another process shares its own out. Raises PacosError where the
     base is missing, cannot be read, has no end-of-text token, or fewer embeddings than tokens.
     """
-    name, path = table.base, resolve_model(table.base)
+    name, path, unset = table.base, resolve_model(table.base), list[str]()
     disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         tokenizer = load_tokenizer(path)
@@ -60,8 +63,8 @@ def load_base(table: TrainTable, weights: bool = True) -> LoadedBase:
             if not embedded.sum().isfinite():
                 # Of all weights only rows of these may meet no example, and so show in no loss.
                 raise ValueError("its embeddings hold what is no number")
-            # What could not be saved after training is refused before it.
-            model.generation_config.validate(strict=True)
+            # What could not be saved after training is mended, or refused before it.
+            unset = mend_generation_config(model)
         else:
             with torch.device("meta"):
                 model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, **kind)  # type: ignore[no-untyped-call]
@@ -88,7 +91,17 @@ def load_base(table: TrainTable, weights: bool = True) -> LoadedBase:
         add_adapters(model, table.lora, path)
     else:
         grow_vocabulary(model, tokenizer, table.mode)
-    return LoadedBase(model, tokenizer, packs, table.lora is not None, folder)
+        if weights:
+            _check_layout(name, model, folder)
+    return LoadedBase(model, tokenizer, packs, table.lora is not None, folder, tuple(unset))
+
+
+def _check_layout(name: str, model: PreTrainedModel, folder: Path) -> None:
+    """PacosError where, after training, the model could not be saved as its files are."""
+    try:
+        layout_like(model, folder)
+    except ValueError as error:
+        raise PacosError(f"train.base {name}: {error}. Take another base, or train adapters: [train.lora].") from None
 
 
 @torch.no_grad()

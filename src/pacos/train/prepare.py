@@ -44,6 +44,9 @@ class Prepared:
             micro = PUBLISHED_MICRO_BATCH
             how = f"by Hugging Face's Trainer, padded, {micro} examples at once, without a held-out loss"
         yield f"train: {how}"
+        if self.base.unset:
+            keys = " and ".join(self.base.unset)
+            yield f"train: the base's generation config sets {keys} against its other keys; the student's leaves them out"
         yield from self.data.report.lines()
 
 
