@@ -22,7 +22,8 @@ class Facts:
     evaluate: EvaluateReport | None
     dataset_sha256: str
     base_licence: str | None
-    has_weights_diff: bool
+    stored_whole: float | None
+    """The part of the weight difference for which the base has nothing; None where there is no difference."""
     weights_sha256: str
     """Of the released model, which is not the student's own file where that is adapters."""
 
@@ -177,11 +178,14 @@ def _limits(facts: Facts) -> str:
 
 
 def _rebuilding(facts: Facts) -> str:
-    if not facts.has_weights_diff:
+    if facts.stored_whole is None:
         return "There is no weight difference: the base has no safetensors to compare with."
+    whole = ""
+    if facts.stored_whole:
+        whole = f" For {facts.stored_whole:.1%} of the weights the base has no counterpart: these are stored whole."
     return (
         f"`pacos rebuild . --base {facts.recipe.train.base} --out DIR` rebuilds model/ bit for bit from weights_diff/ "
-        "and the base, for those who may share a difference and not the model."
+        f"and the base, for those who may share a difference and not the model.{whole}"
     )
 
 

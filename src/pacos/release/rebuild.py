@@ -30,6 +30,11 @@ def rebuild(release_dir: Path, base: str, out: Path) -> None:
         raise PacosError(f"{release_dir}: this release has no weights_diff/ to rebuild from. Use its model/ folder.")
     check_sums(release_dir, sums, may_be_missing="model/")
     manifest = read_manifest(release_dir / "weights_diff" / "manifest.json")
+    if not any(tensor.base for file in manifest.files for tensor in file.tensors):
+        raise PacosError(
+            f"{release_dir}: its weights_diff/ holds whole weights and no difference, so any base would do. "
+            "Use its model/ folder, or make the release anew."
+        )
     source = Source(base, manifest.base, tensors_in(local_folder(base)))
     with _appearing(out) as made:
         for file in manifest.files:

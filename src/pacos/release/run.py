@@ -37,8 +37,8 @@ def run(recipe: Recipe, run_folder: RunFolder) -> ReleaseReport:
             return read(stage.folder)
         _copy_model(student, stage.folder / "model")
         student = stage.folder / "model"
-        base = _write_difference(recipe.train.base, student, stage.folder / "weights_diff")
-        facts = _facts(recipe, run_folder, base, student)
+        stored_whole = _write_difference(recipe.train.base, student, stage.folder / "weights_diff")
+        facts = _facts(recipe, run_folder, stored_whole, student)
         _write_data(facts, run_folder.path / "generate", stage.folder)
         write_text(stage.folder / "MODEL_CARD.md", model_card(facts))
         write_sums(stage.folder, PARTS)
@@ -56,19 +56,22 @@ def _copy_model(student: Path, target: Path) -> None:
         copy_file(path, target / path.relative_to(student))
 
 
-def _write_difference(base: str, student: Path, folder: Path) -> Path | None:
-    """Writes weights_diff/ and returns the base's folder; None, and said so, where the base has no safetensors."""
+def _write_difference(base: str, student: Path, folder: Path) -> float | None:
+    """Writes weights_diff/ and returns what part of it the base has nothing for; None, and said so, where the base has
+    no safetensors to compare with."""
     source = local_folder(base)
     try:
         weight_files(source)
     except PacosError as reason:
         print(f"release: no weight difference is made: {reason}")
         return None
-    write_weights_diff(source, base, student, folder)
-    return source
+    stored_whole = write_weights_diff(source, base, student, folder)
+    if stored_whole:
+        print(f"release: {stored_whole:.1%} of the weights have no counterpart in the base and are stored whole")
+    return stored_whole
 
 
-def _facts(recipe: Recipe, run_folder: RunFolder, base: Path | None, model: Path) -> Facts:
+def _facts(recipe: Recipe, run_folder: RunFolder, stored_whole: float | None, model: Path) -> Facts:
     folder, given = run_folder.path, recipe.train.dataset
     dataset = Path(given) if given else run_folder.finished("generate") / "dataset.json"
     evaluated = (folder / "evaluate" / "done.json").exists()
@@ -79,7 +82,7 @@ def _facts(recipe: Recipe, run_folder: RunFolder, base: Path | None, model: Path
         evaluate=pacos.evaluate.report.read(folder / "evaluate") if evaluated else None,
         dataset_sha256=sha256_file(dataset),
         base_licence=licence_of(local_folder(recipe.train.base)),
-        has_weights_diff=base is not None,
+        stored_whole=stored_whole,
         weights_sha256=weights_sha256(model),
     )
 

@@ -75,11 +75,15 @@ def weight_files(folder: Path) -> list[Path]:
     elif (folder / "model.safetensors").exists():
         files = [folder / "model.safetensors"]
     else:
-        files = sorted(folder.glob("*.safetensors"))
+        # Others beside a .bin are no part of the model: adapters, or another library's weights.
+        files = sorted(folder.glob("model*.safetensors"))
     missing = [file for file in files if not file.exists()]
     if missing or not files:
-        what = f"{missing[0].name} is missing" if missing else "no .safetensors file there"
-        raise PacosError(f"{folder}: {what}; expected a checkpoint with its weights in safetensors.")
+        what = f"{missing[0].name} is missing" if missing else "no model.safetensors there"
+        raise PacosError(
+            f"{folder}: {what}; expected a checkpoint with its weights in safetensors. Convert others to that: load "
+            "them with transformers and save_pretrained."
+        )
     return files
 
 

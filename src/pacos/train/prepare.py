@@ -46,7 +46,7 @@ class Prepared:
         yield f"train: {how}"
         if self.base.unset:
             keys = " and ".join(self.base.unset)
-            yield f"train: the base's generation config sets {keys} against its other keys; the student's leaves them out"
+            yield f"train: the base's generation config sets {keys}, which cannot be saved without others; dropped"
         yield from self.data.report.lines()
 
 

@@ -13,10 +13,10 @@ from pacos.core.errors import PacosError
 from pacos.core.files import write_error
 from pacos.core.prompts import chat_template
 from pacos.engines.local.saving import (
+    describe,
     distance,
     fixed_logits,
     layout_like,
-    settle_special_tokens,
     stored_tensors,
     write_tensors,
     write_weights,
@@ -49,10 +49,7 @@ def _write_descriptions(base: LoadedBase, folder: Path) -> None:
     model, tokenizer = base.model, base.tokenizer
     # Servers tokenise a rendered chat without adding special tokens, so the template writes what training saw.
     tokenizer.chat_template = chat_template(str(tokenizer.bos_token) if _adds_bos(tokenizer) else "")
-    settle_special_tokens(model, tokenizer)
-    model.config.dtype = torch.float32
-    # Servers choose their own code by it; sharding has given the class another name.
-    model.config.architectures = [type(model).__name__.removeprefix("FSDP")]
+    describe(model, tokenizer)
     # transformers takes a folder with a config of its own for a whole model, and without for adapters.
     described = [model.peft_config["default"]] if base.adapters else [model.config, model.generation_config]
     for part in (tokenizer, *described):

@@ -34,7 +34,7 @@ def names_in(folder: Path) -> frozenset[str]:
     for index in ("model.safetensors.index.json", "pytorch_model.bin.index.json"):
         whole = folder / index.removesuffix(".index.json")
         if whole.exists() and whole.suffix == ".safetensors":
-            with safe_open(whole, "pt") as file:  # type: ignore[no-untyped-call]
+            with safe_open(whole, "pt") as file:
                 return frozenset(file.keys())
         if whole.exists():
             return frozenset(torch.load(whole, map_location="meta", weights_only=True, mmap=True))
@@ -125,9 +125,7 @@ def write_weights(layout: Layout, path: Path, whole: Callable[[torch.Tensor], to
             _write(layout.stored(parts), layout.together, file)
 
 
-def write_tensors(
-    tensors: dict[str, torch.Tensor], path: Path, whole: Callable[[torch.Tensor], torch.Tensor]
-) -> None:
+def write_tensors(tensors: dict[str, torch.Tensor], path: Path, whole: Callable[[torch.Tensor], torch.Tensor]) -> None:
     """The same for tensors under the names that they are given."""
     with open(path, "wb") as file:
         file.write(_header((name, tuple(tensor.shape), tensor.dtype) for name, tensor in tensors.items()))
@@ -154,8 +152,12 @@ def _write(tensors: dict[str, torch.Tensor], order: dict[str, torch.Tensor], fil
         file.write(value.contiguous().view(-1).view(torch.uint8).numpy().data)
 
 
-def settle_special_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Makes the tokenizer's bos, eos and pad those of all files: with it training, servers and users meet the model."""
+def describe(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Makes the model's configs say what is saved: weights in fp32, its class, and the tokenizer's bos, eos and pad,
+    with which it was trained."""
+    model.config.dtype = torch.float32
+    # Servers choose their own code by it; sharding has given the class another name.
+    model.config.architectures = [type(model).__name__.removeprefix("FSDP")]
     for name in SPECIAL_IDS:
         value = getattr(tokenizer, name)
         for config in (model.config, model.config.get_text_config(), model.generation_config):
