@@ -22,11 +22,16 @@ REFUSED_KEY = re.compile(r"^- `(\w+)`:", re.MULTILINE)
 
 
 def stored_tensors(model: PreTrainedModel) -> dict[str, torch.Tensor]:
-    """Every weight once by its name in the module, tied ones by their first, and the buffers that are saved."""
-    weights = {name for name, _ in model.named_parameters(remove_duplicate=False)}
-    buffers = {name: tensor for name, tensor in model.state_dict().items() if name not in weights}
-    kept = {**dict(model.named_parameters()), **buffers}
-    return {name: tensor for name, tensor in kept.items() if name not in (model._keys_to_ignore_on_save or ())}
+    """Every weight once by its name in the module, tied ones by their first, and saved buffers."""
+    named = dict(model.named_parameters(remove_duplicate=False))
+    names: dict[int, list[str]] = {}
+    for name, parameter in named.items():
+        names.setdefault(id(parameter), []).append(name)
+    tied = model.all_tied_weights_keys
+    kept = [next((name for name in same if name not in tied), same[0]) for same in names.values()]
+    buffers = {name: tensor for name, tensor in model.state_dict().items() if name not in named}
+    tensors: dict[str, torch.Tensor] = {**{name: named[name] for name in kept}, **buffers}
+    return {name: tensor for name, tensor in tensors.items() if name not in (model._keys_to_ignore_on_save or ())}
 
 
 def names_in(folder: Path) -> frozenset[str]:
