@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from pacos.core.recipe import Recipe, load_run
 from pacos.core.run_folder import RunFolder
 from tests.train import members
+from tests.train.bases import save_base
 
 MakeRecipe = Callable[..., Recipe]
 
@@ -203,3 +205,14 @@ def test_ctrl_c_on_the_launcher_saves_and_the_same_command_ends_in_the_same_weig
     train(2, arguments(broken, **keys), tmp_path)
     train(2, arguments(unbroken, **keys), tmp_path)
     assert sha(broken) == sha(unbroken)
+
+
+@pytest.mark.parametrize(("kind", "tensors"), [("gpt2", 28), ("mixtral", 41)])
+def test_a_student_of_two_processes_has_its_bases_names(
+    kind: str, tensors: int, arguments: Callable[..., list[str]], tmp_path: Path, tiny_model: Path
+) -> None:
+    base = save_base(kind, tiny_model, tmp_path / "base")
+    train(2, arguments(tmp_path / "two", base=base, num_epochs=1), tmp_path)
+    student = load_file(tmp_path / "two/train/model/model.safetensors").keys()
+    assert student <= load_file(base / "model.safetensors").keys()
+    assert len(student) == tensors
