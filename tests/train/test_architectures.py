@@ -138,12 +138,13 @@ def test_adapters_on_a_bf16_base_are_merged_in_fp32_under_the_bases_names(
     assert hashes(tmp_path / "rebuilt") == expected
 
 
+@pytest.mark.parametrize("zipped", [True, False], ids=["of today", "of 2019"])
 def test_a_base_from_before_safetensors_gives_its_names_and_no_difference(
-    short_recipe: MakeRecipe, tmp_path: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+    zipped: bool, short_recipe: MakeRecipe, tmp_path: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     base = save_base("gpt2", tiny_model, tmp_path / "base")
     tensors = tensors_of(base)
-    torch.save(tensors, base / "pytorch_model.bin")
+    torch.save(tensors, base / "pytorch_model.bin", _use_new_zipfile_serialization=zipped)
     (base / "model.safetensors").unlink()
     run_and_release(short_recipe(base=base, num_epochs=1), tmp_path / "run")
     names = {name for name in tensors if not name.endswith(NOT_WEIGHTS)}

@@ -42,7 +42,7 @@ def names_in(folder: Path) -> frozenset[str]:
             with safe_open(whole, "pt") as file:
                 return frozenset(file.keys())
         if whole.exists():
-            return frozenset(torch.load(whole, map_location="meta", weights_only=True, mmap=True))
+            return frozenset(torch.load(whole, map_location="meta", weights_only=True))
         if (folder / index).exists():
             return frozenset(read_json(folder / index, "weights index")["weight_map"])
     return frozenset()
