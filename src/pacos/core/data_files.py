@@ -20,8 +20,8 @@ from pacos.core.files import read_bytes
 # Keys that tell a record from what wraps records, and the header of a table from any other line.
 RECORD_KEYS = frozenset(
     (
-        "instruction", "output", "conversations", "messages", "instances", "history", "prompt", "completion", "question",
-        "answer", "response", "text", "chosen", "rejected",
+        "instruction", "output", "conversations", "messages", "instances", "history", "prompt", "completion",
+        "question", "answer", "response", "text", "chosen", "rejected",
     )
 )  # fmt: skip
 EXPECTED = "expected JSON, JSON Lines, CSV or Parquet"

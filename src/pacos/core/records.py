@@ -14,7 +14,7 @@ from pacos.core.typed import MisfitError
 
 __all__ = [
     "Conversation", "Dataset", "Example", "Record", "SeedTask", "examples_of", "read_dataset", "read_examples",
-    "read_instructions", "read_seed_tasks", "write_examples",
+    "read_instructions", "read_seed_tasks", "refused", "write_examples",
 ]  # fmt: skip
 MOST_SHOWN = 10
 EXPECTED = "expected an object with instruction, input, output, or a conversation in messages with role and content"
@@ -50,7 +50,7 @@ class Dataset:
     def sound(self) -> list[Record]:
         """The records; PacosError counts the bad ones, where there are any, and shows the first ten."""
         if self.bad:
-            raise _refused(self.path, self.unit, self.bad, len(self.bad) + len(self.records))
+            raise refused(self.path, self.unit, self.bad, len(self.bad) + len(self.records))
         return [record for _, record in self.records]
 
     def told(self) -> str:
@@ -85,7 +85,7 @@ def read_dataset(path: Path) -> Dataset:
     if not records and not bad:
         raise PacosError(f"{path}: the dataset is empty; expected at least one record.")
     if not records:
-        raise _refused(path, file.unit, bad, len(bad))
+        raise refused(path, file.unit, bad, len(bad))
     unknown = dict(sorted(reading.unknown_keys.items(), key=lambda item: (-item[1], item[0])))
     return Dataset(path, file.form, file.unit, records, bad, unknown, reading.as_text, reading.unanswered)
 
@@ -99,7 +99,7 @@ def read_examples(path: Path) -> list[Example]:
     return [example for record in read_dataset(path).sound() for example in examples_of(record)]
 
 
-def _refused(path: Path, unit: str, bad: list[tuple[int, str]], total: int) -> PacosError:
+def refused(path: Path, unit: str, bad: list[tuple[int, str]], total: int) -> PacosError:
     """One line for all bad records: how many, and what is wrong with each of the first ten."""
     expected = "" if any(reason.startswith("expected") for _, reason in bad) else f"; {EXPECTED}"
     if len(bad) == 1:
@@ -137,7 +137,7 @@ def read_instructions(path: Path) -> list[Example]:
         except MisfitError as misfit:
             bad.append((number, str(misfit)))
     if bad:
-        raise _refused(path, file.unit, sorted(bad), len(file.values) + len(file.broken))
+        raise refused(path, file.unit, sorted(bad), len(file.values) + len(file.broken))
     if not examples:
         raise PacosError(f"{path}: the set is empty; {EXPECTED}.")
     return examples
@@ -181,7 +181,7 @@ def read_seed_tasks(path: Path) -> list[SeedTask]:
         identity, name = str(value.get("id", f"seed_task_{number - 1}")), str(value.get("name", ""))
         tasks.append(SeedTask(identity, name, instruction, examples, bool(value.get("is_classification", False))))
     if bad:
-        raise _refused(path, file.unit, sorted(bad), len(bad) + len(tasks))
+        raise refused(path, file.unit, sorted(bad), len(bad) + len(tasks))
     if len(tasks) < 3:
         raise PacosError(f"{path}: holds {len(tasks)} seed tasks; a prompt shows three, so at least three are needed.")
     return tasks

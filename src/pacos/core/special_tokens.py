@@ -1,0 +1,16 @@
+"""Special tokens that stand in texts: a tokenizer that parses them would make control ids of them."""
+
+import re
+from collections.abc import Iterable
+
+# Of the models that people train: LLaMA, Mistral, Alpaca's padding, ChatML and its kin, Gemma, DeepSeek.
+WELL_KNOWN = re.compile(
+    r"</?s>|<(?:unk|pad|bos|eos|mask)>|\[(?:PAD|UNK|BOS|EOS)\]|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>"
+    r"|<\|[^\s|<>]{1,40}\|>|<｜[^\s｜<>]{1,40}｜>"
+)
+
+
+def pattern_of(tokens: Iterable[str]) -> re.Pattern[str]:
+    """Finds any of these tokens in a text, the longest first where one begins another; nothing where there are none."""
+    listed = sorted(filter(None, set(tokens)), key=lambda token: (-len(token), token))
+    return re.compile("|".join(map(re.escape, listed)) or r"(?!)")
