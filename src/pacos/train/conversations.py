@@ -127,11 +127,8 @@ class ChatEncoder:
 
     def _render(self, messages: list[dict[str, str]], asks: bool = False) -> str:
         try:
-            return str(
-                self._tokenizer.apply_chat_template(
-                    messages, tokenize=False, add_generation_prompt=add_generation_prompt
-                )
-            )
+            options: dict[str, Any] = {"tokenize": False, "add_generation_prompt": asks}
+            return str(self._tokenizer.apply_chat_template(messages, **options))
         except (TemplateError, ValueError, TypeError) as error:
             raise MisfitError(
                 f"is refused by the base's chat template ({' '.join(str(error).split())[:100]})"
