@@ -13,4 +13,8 @@ WELL_KNOWN = re.compile(
 def pattern_of(tokens: Iterable[str]) -> re.Pattern[str]:
     """Finds any of these tokens in a text, the longest first where one begins another; nothing where there are none."""
     listed = sorted(filter(None, set(tokens)), key=lambda token: (-len(token), token))
-    return re.compile("|".join(map(re.escape, listed)) or r"(?!)")
+    if not listed:
+        return re.compile(r"(?!)")
+    # Some bases have thousands: they are tried only where a first character of one stands.
+    first = "".join(sorted({re.escape(token[0]) for token in listed}))
+    return re.compile(f"(?=[{first}])(?:{'|'.join(map(re.escape, listed))})")

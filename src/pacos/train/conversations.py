@@ -1,17 +1,21 @@
 """Conversations under the base's own chat template, with every answer of the assistant in the loss."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 from transformers.utils.chat_template_utils import render_jinja_template
 
+from pacos.core.files import read_json, write_json, write_text
 from pacos.core.records import Conversation
 from pacos.core.special_tokens import WELL_KNOWN, pattern_of
 from pacos.core.typed import MisfitError
 
+TEMPLATE_FILE = "chat_template.jinja"
 PRIVATE_USE = range(0xE000, 0xF900)
 _GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
 Span = tuple[int, int]
@@ -136,7 +140,7 @@ class ChatEncoder:
 
     def _marked(self, messages: list[dict[str, str]]) -> list[Span]:
         """The answers as the template itself marks them; none where it does not."""
-        template = str(self._tokenizer.chat_template)
+        template = self._tokenizer.get_chat_template()
         if not _GENERATION.search(template):
             return []
         options: dict[str, Any] = {"return_assistant_tokens_mask": True, **self._tokenizer.special_tokens_map}
@@ -185,3 +189,14 @@ class ChatEncoder:
                 offsets.append(match.span())
                 at = match.end()
         return ids, offsets
+
+
+def keep_chat(folder: Path, template: str, ends: Iterable[int]) -> None:
+    """Makes a saved student take conversations as it was trained on them, ended by these tokens too."""
+    write_text(folder / TEMPLATE_FILE, template)
+    path = folder / "generation_config.json"
+    if path.exists():
+        config = read_json(path, "generation config")
+        known = config.get("eos_token_id")
+        config["eos_token_id"] = list(dict.fromkeys([*(known if isinstance(known, list) else [known]), *ends]))
+        write_json(path, config)

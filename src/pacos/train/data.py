@@ -54,6 +54,8 @@ class TrainingData:
     documents: list[Document]
     heldout: list[Document]
     report: DataReport
+    ends: tuple[int, ...] = ()
+    """The tokens that end the conversations."""
 
 
 def load_data(path: Path, table: TrainTable, tokenizer: PreTrainedTokenizerBase) -> TrainingData:
@@ -61,7 +63,8 @@ def load_data(path: Path, table: TrainTable, tokenizer: PreTrainedTokenizerBase)
     dataset = read_dataset(path)
     records = dataset.sound()
     control = ControlTokens(tokenizer)
-    chats = _encode_conversations(dataset, table, tokenizer, control)
+    special = Counter(token for record in records for token in control.found(record.texts))
+    chats = _encode_conversations(dataset, table, tokenizer, control, bool(special))
     trained, held_back = split_heldout(records, table.max_examples, table.mode == PUBLISHED)
     encoded, heldout = (_encode_all(group, chats, tokenizer, table) for group in (trained, held_back))
     documents, heldout_left = ([d for d in group if d.num_labels > 0] for group in (encoded, heldout))
@@ -71,7 +74,6 @@ def load_data(path: Path, table: TrainTable, tokenizer: PreTrainedTokenizerBase)
             "raise train.max_length."
         )
     lengths = [len(document.input_ids) for document in documents]
-    special = Counter(token for record in records for token in control.found(record.texts))
     report = DataReport(
         records=len(records), heldout=len(heldout), heldout_wholly_masked=len(heldout) - len(heldout_left),
         examples=len(documents), truncated=sum(document.truncated for document in encoded),
@@ -84,14 +86,15 @@ def load_data(path: Path, table: TrainTable, tokenizer: PreTrainedTokenizerBase)
         form=dataset.form, unknown_keys=dataset.unknown_keys, as_text=dataset.as_text, unanswered=dataset.unanswered,
         special_tokens=dict(special.most_common()), special_tokens_parsed=table.parse_special_tokens,
     )  # fmt: skip
-    return TrainingData(documents, heldout_left, report)
+    ends = {document.input_ids[-1] for document in chats.values() if not document.truncated}
+    return TrainingData(documents, heldout_left, report, tuple(sorted(ends)))
 
 
 def _encode_conversations(
-    dataset: Dataset, table: TrainTable, tokenizer: PreTrainedTokenizerBase, control: ControlTokens
+    dataset: Dataset, table: TrainTable, tokenizer: PreTrainedTokenizerBase, control: ControlTokens, special: bool
 ) -> dict[Conversation, Document]:
     """Every conversation under the base's chat template. PacosError where it has none, and for all those records at
-    once that it cannot write, or whose special tokens the tokenizer cannot take as text."""
+    once that it cannot write or, where texts hold `special` tokens, whose own the tokenizer cannot take as text."""
     numbers = [number for number, record in dataset.records if isinstance(record, Conversation)]
     if numbers and not tokenizer.chat_template:
         raise PacosError(
@@ -111,7 +114,7 @@ def _encode_conversations(
         try:
             if isinstance(record, Conversation):
                 documents[record] = _cut(record, encoder, table.max_length)
-            elif not table.parse_special_tokens:
+            elif special and not table.parse_special_tokens:
                 for text in record.texts:
                     control.check_text(text)
         except MisfitError as misfit:
