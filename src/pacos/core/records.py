@@ -56,13 +56,13 @@ class Dataset:
     def told(self) -> str:
         """In one line what is in the file beside its examples; "" where there is nothing to say."""
         conversations = sum(isinstance(record, Conversation) for _, record in self.records)
-        parts = [f"{conversations:,} conversations"] if conversations else []
-        parts += [f"{self.unanswered:,} end with a user turn, which is left out"] if self.unanswered else []
-        parts += [f"{self.as_text:,} hold a number or true/false, read as text"] if self.as_text else []
+        parts = [f"conversations: {conversations:,}"] if conversations else []
+        parts += [f"last turns without an answer, left out: {self.unanswered:,}"] if self.unanswered else []
+        parts += [f"numbers or true/false, read as text: {self.as_text:,}"] if self.as_text else []
         if self.unknown_keys:
             shown = [f"{key} ({count:,})" for key, count in list(self.unknown_keys.items())[:MOST_SHOWN]]
             more = len(self.unknown_keys) - len(shown)
-            parts.append(f"unknown keys, not read: {', '.join(shown)}{f' and {more} more' if more else ''}")
+            parts.append(f"keys that are not read: {', '.join(shown)}{f' and {more} more' if more else ''}")
         return "; ".join(parts)
 
 

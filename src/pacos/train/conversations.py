@@ -12,7 +12,7 @@ from transformers.utils.chat_template_utils import render_jinja_template
 
 from pacos.core.files import read_json, write_json, write_text
 from pacos.core.records import Conversation
-from pacos.core.special_tokens import WELL_KNOWN, pattern_of
+from pacos.core.special_tokens import control_tokens, pattern_of
 from pacos.core.typed import MisfitError
 
 TEMPLATE_FILE = "chat_template.jinja"
@@ -35,11 +35,8 @@ class ControlTokens:
     """The tokens of a tokenizer that are no text, and texts encoded so that none of them comes of it."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        added = tokenizer.added_tokens_decoder.items()
         self._tokenizer = tokenizer
-        self.ids = {str(t): number for number, t in added if t.special or WELL_KNOWN.fullmatch(str(t))}
-        for token in tokenizer.all_special_tokens:
-            self.ids.setdefault(token, int(str(tokenizer.convert_tokens_to_ids(token))))
+        self.ids = control_tokens(tokenizer)
         self.pattern = pattern_of(self.ids)
         # A character that the vocabulary lacks is unknown, whatever stands beside it.
         self._forbidden = frozenset(self.ids.values()) - {tokenizer.unk_token_id}
