@@ -27,8 +27,6 @@ class EncodedConversation:
 
     input_ids: list[int]
     answers: tuple[Span, ...]
-    merged: bool
-    """Whether a token spans a prompt and its answer, so that the answer's first character is masked."""
 
 
 class ControlTokens:
@@ -80,10 +78,10 @@ class ChatEncoder:
         text, spans = self._rendered(messages)
         spans = [(start, self._answer_end(text, start, end)) for start, end in spans]
         ids, offsets = self._tokens(text, {placeholder: token for token, placeholder in hidden.items()})
-        answers, merged = [], False
+        answers = []
         for start, end in spans:
-            inside = [n for n, (first, _) in enumerate(offsets) if start <= first < end]
-            merged = merged or any(first < start < last for first, last in offsets)
+            # A token that begins in the prompt, with a space, and holds the answer's first word is the answer's.
+            inside = [n for n, (first, last) in enumerate(offsets) if first < end and last > start]
             if inside:
                 answers.append((inside[0], inside[-1] + 1))
         if not answers:
@@ -93,7 +91,7 @@ class ChatEncoder:
             # A template that closes no answer: the student is to learn where one ends all the same.
             ids.append(int(str(self._tokenizer.eos_token_id)))
             answers[-1] = (answers[-1][0], len(ids))
-        return EncodedConversation(ids, tuple(answers), merged)
+        return EncodedConversation(ids, tuple(answers))
 
     def _placeholders(self, conversation: Conversation) -> dict[str, str]:
         """A character for each special token in the texts, which the template is given in its stead."""

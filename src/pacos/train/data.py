@@ -131,7 +131,7 @@ def _cut(conversation: Conversation, encoder: ChatEncoder, max_length: int) -> D
     gaps = tuple((end, min(start, length)) for (_, end), (start, _) in between if end < length)
     return Document(
         conversation.id, encoded.input_ids[:length], min(encoded.answers[0][0], length),
-        truncated=length < len(encoded.input_ids), merged=encoded.merged, gaps=gaps,
+        truncated=length < len(encoded.input_ids), gaps=gaps,
     )  # fmt: skip
 
 
