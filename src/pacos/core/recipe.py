@@ -140,7 +140,7 @@ class EvaluateTable:
     baseline: str = _key("base")
     """The model they are compared with: `base`, `student` or a checkpoint folder."""
     instructions: str = _key("")
-    """Items to answer: an Alpaca-format or Self-Instruct file; empty means held-out tasks of the builtin teacher."""
+    """Items to answer: a data file or Self-Instruct's; empty means held-out tasks of the builtin teacher."""
     judges: tuple[str, ...] = _key(())
     """Engines that judge: the NAME of an [engines.NAME], or "builtin:judge"; empty means the [judge] table."""
     items_per_skill: int = _key(8, unit="items", at_least=1)

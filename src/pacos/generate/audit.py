@@ -1,4 +1,4 @@
-"""Every check on any Alpaca-format file: what is wrong with which record, and how varied the whole is."""
+"""Every check on any data file: what is wrong with which record, and how varied the whole is."""
 
 import json
 import math
