@@ -24,6 +24,7 @@ ARROWS_BETWEEN_PARTS = {
 DRAWERS = {"utils", "helpers", "common", "misc", "manager"}
 # Where an import may wait for a function to be called, and why; a verb that imports its stage aside.
 LAZY_DOORS = {
+    "core/data_files.py": "pyarrow is an extra",
     "engines/open.py": "an engine is imported when it is opened: what needs no torch never loads it",
     "train/base.py": "peft is an extra",
     "train/run.py": "Hugging Face's Trainer takes two seconds to import, and few need it",

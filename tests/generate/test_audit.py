@@ -1,5 +1,6 @@
 """The audit finds the known defects of the released data, and what is wrong with a file made to be wrong."""
 
+import gzip
 import json
 import random
 import re
@@ -180,6 +181,44 @@ def test_audit_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     printed = capsys.readouterr().out
     assert "5: (empty)" in printed
     assert str(tmp_path / "out" / "findings.jsonl") in printed
+
+
+def test_audit_of_a_file_as_people_have_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    chat = [("human", "What is a fox, in a word?"), ("gpt", "An animal."), ("human", "And </s>?"), ("gpt", "A token.")]
+    rows = [
+        json.dumps({"instruction": "Name three red fruits.", "output": "Apple, cherry, plum.", "source": "x"}),
+        '{"instruction": "Name a thing',
+        json.dumps({"conversations": [{"from": role, "value": text} for role, text in chat], "source": "y"}),
+        json.dumps({"instruction": "Say what [INST] is for.", "output": "It begins an <|im_start|> turn."}),
+    ]
+    (tmp_path / "data.txt").write_bytes(gzip.compress("\n".join(rows).encode()))
+    (tmp_path / "eval.json").write_text(json.dumps([{"instruction": "And </s>?", "output": ""}]))
+    report = audit(tmp_path / "data.txt", tmp_path / "out", (tmp_path / "eval.json",))
+    found = [(f["record"], f["check"], f["evidence"]) for f in findings(tmp_path / "out")]
+    assert [each[:2] for each in found] == [
+        (2, "unreadable_record"),
+        (3, "special_token"),
+        (3, "contamination"),
+        (4, "special_token"),
+    ]
+    assert (found[1][2], found[3][2]) == ("</s>", "[INST] <|im_start|>")
+    assert (report.records, report.flagged, report.conversations) == (4, 3, 1)
+    assert report.unknown_keys == {"source": 2}
+    printed = capsys.readouterr().out
+    assert "JSON Lines, gzip: conversations: 1; keys that are not read: source (2)" in printed
+
+
+def test_the_special_tokens_of_a_named_base_are_looked_for(tmp_path: Path, tiny_model: Path) -> None:
+    write_examples(tmp_path / "data.json", [changed(output="It is <pad> here."), changed("Say [INST] now.")])
+    command = [sys.executable, "-m", "pacos", "generate", "--audit", tmp_path / "data.json", "--out", tmp_path / "out"]
+    done = subprocess.run([*command, "--base", tiny_model], capture_output=True, text=True, check=True)
+    assert [(f["record"], f["evidence"]) for f in findings(tmp_path / "out") if f["check"] == "special_token"] == [
+        (1, "<pad>")
+    ]
+    assert "special_token" in done.stdout
+    done = subprocess.run([*command, "--base", tmp_path / "none"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
 
 
 def test_evaluation_questions_are_looked_for(tmp_path: Path) -> None:

@@ -81,6 +81,15 @@ def test_a_clean_file_of_one_record(tmp_path: Path) -> None:
     assert_self_contained(page)
 
 
+def test_what_the_file_holds_beside_examples_is_told(tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "What is a fox?"}, {"role": "assistant", "content": "An animal."}]
+    (tmp_path / "data.json").write_text(json.dumps([{"messages": turns, "<b>key": "x"}]))
+    audit(tmp_path / "data.json", tmp_path / "out")
+    page = Page(write(tmp_path / "out"))
+    assert "conversations: 1; keys that are not read: <b>key (1)" in page.text["file-holds"]
+    assert "first question and answer" in page.text["file-holds"]
+
+
 def test_a_folder_without_an_audit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PacosError, match=r"audit\.json"):
         write(tmp_path)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -208,6 +209,8 @@ def padded_gradients(model: PreTrainedModel, documents: list[Document], mode: st
         labels = ids.masked_fill(mask == 0, -100)
         for row, document in enumerate(micro):
             labels[row, : document.num_masked] = -100
+            for first, end in document.gaps:
+                labels[row, first:end] = -100
         loss = model(ids, attention_mask=mask, labels=labels, use_cache=False).loss / len(micros)
         loss.backward()
         total += float(loss.detach())
@@ -233,6 +236,27 @@ def test_gradients_equal_the_padded_batchs(
     packed = torch.cat([parameter.grad.flatten() for parameter in model.parameters()]).double()
     assert loss == pytest.approx(expected_loss, rel=1e-6)
     assert float((packed - expected).norm() / expected.norm()) < 1e-6
+
+
+@pytest.mark.parametrize("padded", [False, True], ids=["packed", "padded"])
+@pytest.mark.parametrize("row_tokens", [64, 1000])
+def test_what_the_user_says_between_answers_is_in_no_loss(padded: bool, row_tokens: int) -> None:
+    documents = [
+        replace(d, gaps=((d.num_masked + 2, d.num_masked + 4), (len(d.input_ids) - 3, len(d.input_ids) - 2)))
+        if d.num_labels > 8
+        else d
+        for d in shared_documents()
+    ]
+    assert sum(bool(document.gaps) for document in documents) > 3
+    model = make("llama")
+    expected_loss, expected = padded_gradients(model, documents, "modern")
+    if padded:
+        model.set_attn_implementation("sdpa")
+    packer = Packer(row_tokens, () if padded else PREFIXES, padded=padded)
+    loop = Loop(model, AdamW(model, 0.0, {}, False), TrainTable(), CPU, packer, "fp32", 1e12)
+    assert loop.accumulate(documents)[0] == pytest.approx(expected_loss, rel=1e-6)
+    gradients = torch.cat([parameter.grad.flatten() for parameter in model.parameters()]).double()
+    assert float((gradients - expected).norm() / expected.norm()) < 1e-6
 
 
 def test_a_model_with_attention_of_its_own_is_padded_to_the_same_gradients() -> None:

@@ -84,22 +84,30 @@ def generate(
         str | None, typer.Option(metavar="ID", help="Tell the story of one record of the run instead.")
     ] = None,
     audit: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Run every check and plot on an Alpaca-format file instead.")
+        Path | None, typer.Option(metavar="FILE", help="Run every check and plot on a data file instead.")
     ] = None,
     against: Annotated[
         list[Path] | None, typer.Option(metavar="FILE", help="With --audit: evaluation sets to look for in it.")
+    ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="With --audit: the model whose special tokens to look for in texts."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="With --audit: where to write; runs/audit-FILE unless given.")
     ] = None,
 ) -> None:
     """Make instruction data with a teacher; or explain one record of it, or audit any data set."""
-    if audit is None and (out or against):
-        raise PacosError("generate: --out and --against belong to --audit FILE; name the file, or leave them out.")
+    if audit is None and (out or against or base):
+        raise PacosError(
+            "generate: --out, --against and --base belong to --audit FILE; name the file, or leave them out."
+        )
     if audit is not None and (recipe or path or explain is not None):
-        raise PacosError("generate --audit takes no recipe, no --run and no --explain: only FILE, --out and --against.")
+        raise PacosError(
+            "generate --audit takes no recipe, no --run and no --explain: only FILE, --out, --against and --base."
+        )
     if audit is not None:
-        _audit(audit, out or Path("runs") / f"audit-{audit.stem}", against or [])
+        _audit(audit, out or Path("runs") / f"audit-{audit.stem}", against or [], base)
     elif explain is not None:
         _explain_record(recipe, overrides, path, explain)
     elif recipe is None:
@@ -266,12 +274,26 @@ def _explain_record(recipe: Path | None, overrides: list[str] | None, path: Path
     print(explain_record(folder / "generate", load_run(folder), record))
 
 
-def _audit(file: Path, out: Path, against: list[Path]) -> None:
+def _audit(file: Path, out: Path, against: list[Path], base: str | None) -> None:
     from pacos.generate.audit import audit
     from pacos.study.audit_page import write
 
-    audit(file, out, tuple(against))
+    audit(file, out, tuple(against), _special_tokens(base) if base else None)
     print(write(out))
+
+
+def _special_tokens(base: str) -> tuple[str, ...]:
+    from pacos.core.models import resolve_model
+    from pacos.core.special_tokens import control_tokens
+    from pacos.engines.local.tokenizer import load_tokenizer
+
+    try:
+        return tuple(control_tokens(load_tokenizer(resolve_model(base))))
+    except (OSError, ValueError) as error:
+        raise PacosError(
+            f"--base {base}: its tokenizer cannot be read ({' '.join(str(error).split())[:120]}); expected a model "
+            "that train.base could name. Check the name or the path."
+        ) from None
 
 
 def main() -> None:

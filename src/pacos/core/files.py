@@ -66,10 +66,10 @@ def write_text(path: Path, text: str) -> None:
         file.write(text)
 
 
-def read_text(path: Path, what: str) -> str:
-    """The file's text; `what` names it in the error ("recipe", "seed tasks")."""
+@contextmanager
+def _read_errors_named(path: Path, what: str) -> Iterator[None]:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        yield
     except FileNotFoundError:
         raise PacosError(f"{path}: no such file; expected the {what}. Check the path.") from None
     except UnicodeDecodeError as error:
@@ -78,6 +78,18 @@ def read_text(path: Path, what: str) -> str:
         raise PacosError(f"{str(path)!r}: no path can hold a NUL; expected the {what}. Check the path.") from None
     except OSError as error:
         raise PacosError(f"{path}: the {what} cannot be read ({error.strerror}).") from None
+
+
+def read_text(path: Path, what: str) -> str:
+    """The file's text; `what` names it in the error ("recipe", "seed tasks")."""
+    with _read_errors_named(path, what):
+        return path.read_text(encoding="utf-8-sig")
+
+
+def read_bytes(path: Path, what: str) -> bytes:
+    """The file as it is; `what` names it in the error."""
+    with _read_errors_named(path, what):
+        return path.read_bytes()
 
 
 def read_json(path: Path, what: str) -> Any:

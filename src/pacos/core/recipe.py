@@ -92,7 +92,9 @@ class TrainTable:
     base: str = _key("pacos-mini")
     """`pacos-mini` (comes with pacos), a checkpoint folder or a hub name."""
     dataset: str = _key("")
-    """An Alpaca-format file; empty means the one this run generated."""
+    """A file of records or conversations (JSON, JSON Lines, CSV, Parquet); empty means the one this run generated."""
+    parse_special_tokens: bool = _key(False)
+    """Makes control ids of special tokens such as </s> that stand in texts, as the published run did."""
     num_epochs: int = _key(3, unit="passes over the data", at_least=1)
     """How often each example is seen."""
     learning_rate: float = _key(2e-5, at_least=0, at_most=1)
@@ -138,7 +140,7 @@ class EvaluateTable:
     baseline: str = _key("base")
     """The model they are compared with: `base`, `student` or a checkpoint folder."""
     instructions: str = _key("")
-    """Items to answer: an Alpaca-format or Self-Instruct file; empty means held-out tasks of the builtin teacher."""
+    """Items to answer: a data file or Self-Instruct's; empty means held-out tasks of the builtin teacher."""
     judges: tuple[str, ...] = _key(())
     """Engines that judge: the NAME of an [engines.NAME], or "builtin:judge"; empty means the [judge] table."""
     items_per_skill: int = _key(8, unit="items", at_least=1)

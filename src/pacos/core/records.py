@@ -1,29 +1,23 @@
-"""What crosses rooms: examples and seed tasks, with the readers that say where a bad record stands."""
+"""What crosses rooms: examples, conversations and seed tasks, with the readers that say where bad records stand."""
 
-import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pacos.core.data_files import read_data_file
 from pacos.core.errors import PacosError
-from pacos.core.files import atomic_open, read_json, read_json_lines
+from pacos.core.files import atomic_open
+from pacos.core.record_shapes import Conversation, Example, Reading, Record, examples_of
+from pacos.core.typed import MisfitError
 
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """One instruction, its input ("" for none) and the answer."""
-
-    instruction: str
-    input: str
-    output: str
-
-    @property
-    def id(self) -> str:
-        """Sixteen hex digits of the content's SHA-256: the same example has the same id in every room."""
-        content = json.dumps([self.instruction, self.input, self.output])
-        return hashlib.sha256(content.encode()).hexdigest()[:16]
+__all__ = [
+    "Conversation", "Dataset", "Example", "Record", "SeedTask", "examples_of", "read_dataset", "read_examples",
+    "read_instructions", "read_seed_tasks", "refused", "write_examples",
+]  # fmt: skip
+MOST_SHOWN = 10
+EXPECTED = "expected an object with instruction, input, output, or a conversation in messages with role and content"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,76 +31,129 @@ class SeedTask:
     is_classification: bool
 
 
-def read_examples(path: Path) -> list[Example]:
-    """Reads an Alpaca-format file: a JSON list, or one JSON object a line where the name ends in .jsonl.
+@dataclass(frozen=True)
+class Dataset:
+    """A file's records with their numbers, the bad ones with what is wrong, and the counts of what was left out."""
 
-    Raises PacosError naming the record (counted from 1) that is not an object with a text `instruction` and
-    `output`; a missing `input` is read as "", as Alpaca's own trainer does.
+    path: Path
+    form: str
+    unit: str
+    records: list[tuple[int, Record]]
+    bad: list[tuple[int, str]]
+    unknown_keys: dict[str, int]
+    """How many records have each key that is not read, the commonest first; in a turn it is named "messages.KEY"."""
+    as_text: int
+    """Records with a number or true/false that is read as text."""
+    unanswered: int
+    """Conversations whose last user turns, having no answer, are left out."""
+
+    def sound(self) -> list[Record]:
+        """The records; PacosError counts the bad ones, where there are any, and shows the first ten."""
+        if self.bad:
+            raise refused(self.path, self.unit, self.bad, len(self.bad) + len(self.records))
+        return [record for _, record in self.records]
+
+    def told(self) -> str:
+        """In one line what is in the file beside its examples; "" where there is nothing to say."""
+        conversations = sum(isinstance(record, Conversation) for _, record in self.records)
+        parts = [f"conversations: {conversations:,}"] if conversations else []
+        parts += [f"last turns without an answer, left out: {self.unanswered:,}"] if self.unanswered else []
+        parts += [f"numbers or true/false, read as text: {self.as_text:,}"] if self.as_text else []
+        if self.unknown_keys:
+            shown = [f"{key} ({count:,})" for key, count in list(self.unknown_keys.items())[:MOST_SHOWN]]
+            more = len(self.unknown_keys) - len(shown)
+            parts.append(f"keys that are not read: {', '.join(shown)}{f' and {more} more' if more else ''}")
+        return "; ".join(parts)
+
+
+def read_dataset(path: Path) -> Dataset:
+    """Every record of a data file in any form of `read_data_file`: an Alpaca record is an Example, or with `history` or
+    `system` a Conversation, and so is one with `messages` (role, content) or `conversations` (from, value).
+
+    Null and missing are one. Raises PacosError where nothing in the file is a record.
     """
-    if path.suffix == ".jsonl":
-        records = list(read_json_lines(path, "dataset"))
-    else:
-        value = read_json(path, "dataset")
-        if not isinstance(value, list):
-            raise PacosError(
-                f"{path}: holds a JSON {_kind(value)}; a dataset is a list of objects with instruction, input, output."
-            )
-        records = list(enumerate(value, start=1))
-    if not records:
+    file = read_data_file(path, "dataset")
+    reading = Reading()
+    records: list[tuple[int, Record]] = []
+    bad = list(file.broken)
+    for number, value in file.values:
+        try:
+            records.append((number, reading.record(value)))
+        except MisfitError as misfit:
+            bad.append((number, str(misfit)))
+    bad.sort()
+    if not records and not bad:
         raise PacosError(f"{path}: the dataset is empty; expected at least one record.")
-    where = "line" if path.suffix == ".jsonl" else "record"
-    return [_example(record, f"{path}: {where} {number}") for number, record in records]
+    if not records:
+        raise refused(path, file.unit, bad, len(bad))
+    unknown = dict(sorted(reading.unknown_keys.items(), key=lambda item: (-item[1], item[0])))
+    return Dataset(path, file.form, file.unit, records, bad, unknown, reading.as_text, reading.unanswered)
 
 
-def _example(record: Any, where: str) -> Example:
-    if not isinstance(record, dict):
-        raise PacosError(f"{where} is a JSON {_kind(record)}; expected an object with instruction, input, output.")
-    for key in ("instruction", "output"):
-        if key not in record:
-            raise PacosError(
-                f"{where} has no '{key}' (it has: {', '.join(map(str, record)) or 'nothing'}); "
-                "expected instruction, input, output. Add the key or remove that record."
-            )
-    values = (record["instruction"], record.get("input", ""), record["output"])
-    for key, value in zip(("instruction", "input", "output"), values, strict=True):
-        if not isinstance(value, str):
-            raise PacosError(f"{where} has a {_kind(value)} for '{key}'; expected text.")
-        if any("\ud800" <= character <= "\udfff" for character in value):
-            raise PacosError(f"{where} has half a surrogate pair in '{key}', which no file can hold; remove it.")
-    return Example(*values)
+def read_examples(path: Path) -> list[Example]:
+    """Reads a data file's examples; a conversation has one for each answer.
+
+    Raises PacosError that counts the records that are none and shows the first ten; a missing `input` is read as "", as
+    Alpaca's own trainer does.
+    """
+    return [example for record in read_dataset(path).sound() for example in examples_of(record)]
 
 
-def _kind(value: Any) -> str:
-    if value is None:
-        return "null"
-    return {dict: "object", list: "list", str: "text", bool: "true/false"}.get(type(value), "number")
+def refused(path: Path, unit: str, bad: list[tuple[int, str]], total: int) -> PacosError:
+    """One line for all bad records: how many, and what is wrong with each of the first ten."""
+    expected = "" if any(reason.startswith("expected") for _, reason in bad) else f"; {EXPECTED}"
+    if len(bad) == 1:
+        ((number, reason),) = bad
+        where = f"{path}:{number}: {reason}" if unit == "line" else f"{path}: {unit} {number} {reason}"
+        return PacosError(f"{where}{expected}. Mend or remove that {unit}.")
+    places: dict[str, list[str]] = {}
+    for number, reason in bad[:MOST_SHOWN]:
+        places.setdefault(reason, []).append(str(number))
+    shown = "; ".join(f"{unit} {', '.join(numbers)} {reason}" for reason, numbers in places.items())
+    more = f"; and {len(bad) - MOST_SHOWN:,} more" if len(bad) > MOST_SHOWN else ""
+    return PacosError(
+        f"{path}: {len(bad):,} of {total:,} records cannot be used: {shown}{more}{expected}. Mend or remove them."
+    )
 
 
 def read_instructions(path: Path) -> list[Example]:
-    """Reads an evaluation set: Alpaca's format, AlpacaEval's, or Self-Instruct's user-oriented one (has `instances`).
+    """Reads an evaluation set: examples, AlpacaEval's records, or Self-Instruct's user-oriented ones with `instances`.
 
-    Raises PacosError naming the record that is not of that shape.
+    Raises PacosError that counts the records that are none; a conversation counts where it is one question.
     """
-    if path.suffix != ".jsonl":
-        return read_examples(path)
-    lines = list(read_json_lines(path, "evaluation instructions"))
-    if not lines or not isinstance(lines[0][1], dict) or "instances" not in lines[0][1]:
-        return read_examples(path)
-    return [example for number, value in lines for example in _instances(value, f"{path}:{number}", output="")]
+    file = read_data_file(path, "evaluation instructions")
+    reading = Reading()
+    examples: list[Example] = []
+    bad = list(file.broken)
+    for number, value in file.values:
+        try:
+            if isinstance(value, dict) and "instances" in value:
+                examples += _instances(value, output="")
+                continue
+            record = reading.record(value)
+            if isinstance(record, Conversation) and len(record.turns) != 2:
+                raise MisfitError("is a conversation of more than a question and an answer")
+            examples += examples_of(record)
+        except MisfitError as misfit:
+            bad.append((number, str(misfit)))
+    if bad:
+        raise refused(path, file.unit, sorted(bad), len(file.values) + len(file.broken))
+    if not examples:
+        raise PacosError(f"{path}: the set is empty; {EXPECTED}.")
+    return examples
 
 
-def _instances(value: Any, where: str, **defaults: str) -> tuple[Example, ...]:
-    """A task's instances as examples; `defaults` stand for keys that an instance may lack."""
+def _instances(value: Any, **defaults: str) -> tuple[Example, ...]:
+    """A task's instances as examples; `defaults` stand for keys that an instance may lack. MisfitError for no task."""
     try:
         instances = [defaults | instance for instance in value["instances"]]
         examples = tuple(Example(value["instruction"], i["input"], i["output"]) for i in instances)
     except (KeyError, TypeError, AttributeError):
         examples = ()
-    texts = [text for e in examples for text in (e.instruction, e.input, e.output)]
-    if not examples or not all(isinstance(text, str) for text in texts):
-        raise PacosError(
-            f"{where}: expected an object with a text instruction and at least one of instances, with text input and "
-            f"output each, as in Self-Instruct's schema, not {json.dumps(value)[:60]}. Mend or remove that line."
+    if not examples or not all(isinstance(text, str) for example in examples for text in example.texts):
+        raise MisfitError(
+            "expected an object with a text instruction and at least one of instances, with text input and output "
+            f"each, as in Self-Instruct's schema, not {json.dumps(value, default=str)[:60]}"
         )
     return examples
 
@@ -119,15 +166,22 @@ def write_examples(path: Path, examples: Iterable[Example]) -> None:
 
 
 def read_seed_tasks(path: Path) -> list[SeedTask]:
-    """Reads Self-Instruct's schema, one task a line; PacosError names the file and line of a bad one."""
-    tasks = []
-    for number, value in read_json_lines(path, "seed tasks"):
-        examples = _instances(value, f"{path}:{number}")
-        instruction = examples[0].instruction
-        if not instruction.strip():
-            raise PacosError(f"{path}:{number}: this seed task's instruction is empty. Mend or remove that line.")
+    """Reads Self-Instruct's schema, one task a record; PacosError counts the bad ones and says where they stand."""
+    file = read_data_file(path, "seed tasks")
+    tasks, bad = [], list(file.broken)
+    for number, value in file.values:
+        try:
+            examples = _instances(value)
+            instruction = examples[0].instruction
+            if not instruction.strip():
+                raise MisfitError("has an empty instruction")
+        except MisfitError as misfit:
+            bad.append((number, str(misfit)))
+            continue
         identity, name = str(value.get("id", f"seed_task_{number - 1}")), str(value.get("name", ""))
         tasks.append(SeedTask(identity, name, instruction, examples, bool(value.get("is_classification", False))))
+    if bad:
+        raise refused(path, file.unit, sorted(bad), len(bad) + len(tasks))
     if len(tasks) < 3:
         raise PacosError(f"{path}: holds {len(tasks)} seed tasks; a prompt shows three, so at least three are needed.")
     return tasks

@@ -1,4 +1,4 @@
-"""Every check on any Alpaca-format file: what is wrong with which record, and how varied the whole is."""
+"""Every check on any data file: what is wrong with which record, and how varied the whole is."""
 
 import json
 import math
@@ -12,7 +12,8 @@ from pathlib import Path
 from pacos.core.errors import PacosError
 from pacos.core.files import atomic_open, read_json, write_json
 from pacos.core.progress import ProgressBar
-from pacos.core.records import Example, read_examples
+from pacos.core.records import Conversation, Example, examples_of, read_dataset
+from pacos.core.special_tokens import WELL_KNOWN, pattern_of
 from pacos.generate.defects import CHECKS, cut_short
 from pacos.generate.figures import EDGES, diversity, histogram
 from pacos.generate.report import AuditReport, CheckCount, Finding, NearestBefore, StopAt20
@@ -30,34 +31,47 @@ POOL_MEANINGS = {
     "near_duplicate": f"an instruction above ROUGE-L {THRESHOLD:g} to an earlier one",
 }
 FILE_MEANING = "“20.” stands nowhere in the file, as if replies were stopped there"
+UNREADABLE_MEANING = "no record: training refuses the file until it is mended or removed"
+SPECIAL_MEANING = "holds a special token, which some programs make a control id of in the middle of a text"
 CONTAMINATION_MEANING = "gives away a question of an evaluation set"
 
 
-def audit(file: Path, out: Path, against: tuple[Path, ...] = ()) -> AuditReport:
-    """Checks every record of an Alpaca-format file; writes `out`/findings.jsonl and `out`/audit.json, prints a table.
+def audit(
+    file: Path, out: Path, against: tuple[Path, ...] = (), special_tokens: tuple[str, ...] | None = None
+) -> AuditReport:
+    """Checks every record of a data file; writes `out`/findings.jsonl and `out`/audit.json, prints a table.
 
-    `against` are evaluation sets to look for in it. Raises PacosError where a file cannot be read or written.
+    `against` are evaluation sets to look for in it; `special_tokens` are looked for in place of the well-known ones. Of
+    a conversation the first question and answer are checked, and all of it for special tokens and evaluation sets. A
+    bad record is a finding. Raises PacosError where nothing in a file can be read, or nothing written.
     """
     start = time.monotonic()
     _refuse_another_audit(out / "audit.json", file)
-    examples = read_examples(file)
+    dataset = read_dataset(file)
     contamination = Contamination.read(against) if against else None
-    meanings = {check.name: check.meaning for check in CHECKS} | POOL_MEANINGS
+    special = WELL_KNOWN if special_tokens is None else pattern_of(special_tokens)
+    meanings = {"unreadable_record": UNREADABLE_MEANING, "special_token": SPECIAL_MEANING}
+    meanings |= {check.name: check.meaning for check in CHECKS} | POOL_MEANINGS
     if contamination is not None:
         meanings["contamination"] = CONTAMINATION_MEANING
     meanings["no_20"] = FILE_MEANING
     earlier = _Earlier()
-    findings: list[Finding] = []
-    with ProgressBar("audit", len(examples), "records") as bar:
-        for number, example in enumerate(examples, start=1):
-            findings += [
-                Finding(number, example.id, name, evidence)
-                for name, evidence in (*_defects(example), *earlier.seen(number, example))
-            ]
-            if contamination is not None and (match := contamination.find(example)):
-                evidence = f"{match.kind} {match.score:.2f} to {match.file}: {cut_short(match.question)}"
-                findings.append(Finding(number, example.id, "contamination", evidence))
+    examples: list[Example] = []
+    findings = [Finding(number, None, "unreadable_record", reason) for number, reason in dataset.bad]
+    with ProgressBar("audit", len(dataset.records), "records") as bar:
+        for number, record in dataset.records:
+            turns = examples_of(record)
+            examples.append(turns[0])
+            found = [*_defects(turns[0]), *earlier.seen(number, turns[0])]
+            if tokens := list(dict.fromkeys(token for text in record.texts for token in special.findall(text))):
+                found.append(("special_token", " ".join(tokens[:5])))
+            matches = (contamination.find(turn) for turn in turns) if contamination is not None else ()
+            if match := next(filter(None, matches), None):
+                question = cut_short(match.question)
+                found.append(("contamination", f"{match.kind} {match.score:.2f} to {match.file}: {question}"))
+            findings += [Finding(number, record.id, name, evidence) for name, evidence in found]
             bar.advance()
+    findings.sort(key=lambda finding: finding.record or 0)
     stop = stop_at_20(examples)
     if stop.evidence:
         findings.append(Finding(None, None, "no_20", stop.evidence))
@@ -66,7 +80,7 @@ def audit(file: Path, out: Path, against: tuple[Path, ...] = ()) -> AuditReport:
     report = AuditReport(
         file=str(file),
         against=[str(path) for path in against],
-        records=len(examples),
+        records=len(dataset.records) + len(dataset.bad),
         flagged=len({finding.record for finding in findings if finding.record is not None}),
         checks={name: CheckCount(counts[name], meaning, first.get(name)) for name, meaning in meanings.items()},
         stop_at_20=stop,
@@ -78,6 +92,11 @@ def audit(file: Path, out: Path, against: tuple[Path, ...] = ()) -> AuditReport:
         similarities=NearestBefore(EDGES, histogram(earlier.nearest), THRESHOLD),
         diversity=diversity(examples),
         seconds=round(time.monotonic() - start, 1),
+        form=dataset.form,
+        unit=dataset.unit,
+        conversations=sum(isinstance(record, Conversation) for _, record in dataset.records),
+        unknown_keys=dataset.unknown_keys,
+        told=dataset.told(),
     )
     with atomic_open(out / "findings.jsonl") as lines:
         for finding in findings:
@@ -172,6 +191,8 @@ def _print(report: AuditReport, out: Path) -> None:
         share = _share(check.count / report.records) if check.count and not whole_file else ""
         print(f"{name:<{width}}  {count:>7}  {share:>7}  {_shown(check.sample)}".rstrip())
     flagged = report.flagged / report.records
+    if report.told:
+        print(f"\n{report.form}: {report.told}")
     print(f"\n{report.flagged:,} of {report.records:,} records flagged ({flagged:.2%}), in {report.seconds:.1f} s")
     print(out / "findings.jsonl", out / "audit.json", sep="\n")
 

@@ -1,6 +1,6 @@
 """generate/report.json and, of any other file, audit.json."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pacos.core.reports import read_report
@@ -47,7 +47,7 @@ class Similarities:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check found: in record `record`, counted from 1, or, where that is None, in the file as a whole."""
+    """What one check found: in record (or line) `record`, counted from 1, or, where None, in the whole file."""
 
     record: int | None
     id: str | None
@@ -102,6 +102,16 @@ class AuditReport:
     similarities: NearestBefore
     diversity: Diversity
     seconds: float
+    form: str = ""
+    """What the file is, such as "JSON Lines, gzip"."""
+    unit: str = "record"
+    """What findings count: "record" or "line"."""
+    conversations: int = 0
+    """Of these the first question and answer were checked."""
+    unknown_keys: dict[str, int] = field(default_factory=dict)
+    """Records by each key that is not read."""
+    told: str = ""
+    """What is in the file beside its examples, in a line."""
 
 
 @dataclass(frozen=True)

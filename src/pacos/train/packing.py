@@ -4,6 +4,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -59,6 +60,8 @@ class Segment(NamedTuple):
     weight: float = 0.0
     prefix: int | None = None
     """The number of the shared prefix that it continues; in a row, of the segment that holds it."""
+    gaps: tuple[tuple[int, int], ...] = ()
+    """Stretches of `ids` beyond `first_label` that are no labels."""
 
 
 @lru_cache(maxsize=2)
@@ -101,6 +104,9 @@ def collate(documents: Sequence[Document]) -> dict[str, torch.Tensor]:
     masked = torch.tensor([[max(document.num_masked, 1)] for document in documents])
     places = torch.arange(width)
     labels = ids.masked_fill((places < masked) | (places >= lengths), NO_LABEL)
+    for row, document in enumerate(documents):
+        for first, end in document.gaps:
+            labels[row, first:end] = NO_LABEL
     return {"input_ids": ids, "labels": labels, "attention_mask": (places < lengths).long()}
 
 
@@ -147,7 +153,8 @@ class Packer:
         prefix = self.prefix_of(document)
         skipped = 0 if prefix is None else len(self.prefixes[prefix])
         first_label = max(document.num_masked, 1) - skipped
-        return Segment(document.input_ids[skipped:], skipped, first_label, weight, prefix)
+        gaps = tuple((first - skipped, end - skipped) for first, end in document.gaps)
+        return Segment(document.input_ids[skipped:], skipped, first_label, weight, prefix, gaps)
 
     def _even_rows(self, segments: list[Segment]) -> list[list[Segment]]:
         """The longest first, each into the emptiest row: rows of like length, as many as are needed."""
@@ -183,13 +190,17 @@ def _packed_row(segments: list[Segment], fill: int) -> Row:
     # The filling is documents of its own: nothing sees it and it has no labels. A row of nothing is all filling.
     filling = -computed % fill or fill * (not computed)
     fillings = [Segment([0] * min(MULTIPLE, filling - done)) for done in range(0, filling, MULTIPLE)]
-    ids, starts, first_labels, weights, prefixes = zip(*segments, *fillings, strict=True)
+    ids, starts, first_labels, weights, prefixes, gaps = zip(*segments, *fillings, strict=True)
     lengths = tuple(len(each) for each in ids)
     tokens = torch.tensor([token for each in ids for token in each])
     # [T]: the segment that each token is in, and its place there.
     segment_of = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))
     places = torch.cat([torch.arange(length) for length in lengths])
-    labelled = (places >= torch.tensor(first_labels)[segment_of]).nonzero().flatten()
+    supervised = places >= torch.tensor(first_labels)[segment_of]
+    for begin, each in zip(accumulate(lengths, initial=0), gaps, strict=False):
+        for first, end in each:
+            supervised[begin + first : begin + end] = False
+    labelled = supervised.nonzero().flatten()
     # Labels are filled up too, by some of weight 0. Each is predicted at the place before its own.
     empty = -len(labelled) % MULTIPLE or MULTIPLE * (not len(labelled))
     predictors = torch.cat([labelled - 1, labelled.new_zeros(empty)])

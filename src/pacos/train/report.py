@@ -10,9 +10,19 @@ from pacos.core.errors import PacosError
 from pacos.core.files import read_json_lines
 from pacos.core.reports import read_report
 
+MOST_LISTED = 10
+# Told where there are any.
+RARELY = ("conversations", "unanswered", "as_text")
 
-def _count(note: str = "") -> Any:
-    return field(metadata={"note": note})
+
+def _count(note: str = "", **options: Any) -> Any:
+    return field(metadata={"note": note}, **options)
+
+
+def _listed(counts: dict[str, int]) -> str:
+    """The commonest with their numbers of records."""
+    shown = [f"{name} ({count:,})" for name, count in list(counts.items())[:MOST_LISTED]]
+    return ", ".join(shown) + (f" and {len(counts) - MOST_LISTED} more" if len(counts) > MOST_LISTED else "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +44,16 @@ class DataReport:
     histogram: dict[str, int]
     """Examples by their number of tokens, "1-32" and so on."""
     planned_steps: int = _count()
+    form: str = ""
+    """What the file is, such as "JSON Lines, gzip"."""
+    conversations: int = _count("under the base's own chat template", default=0)
+    unanswered: int = _count("end with a user turn, which is left out", default=0)
+    as_text: int = _count("hold a number or true/false, read as text", default=0)
+    unknown_keys: dict[str, int] = field(default_factory=dict)
+    """Records by each key that is not read."""
+    special_tokens: dict[str, int] = field(default_factory=dict)
+    """Records by each of the base's special tokens that stands in their texts."""
+    special_tokens_parsed: bool = False
 
     def lines(self) -> Iterator[str]:
         """The report as an aligned table."""
@@ -41,8 +61,15 @@ class DataReport:
         bars = {name: "█" * ceil(30 * n / max(self.histogram.values())) for name, n in self.histogram.items()}
         for name, note in (noted | bars).items():
             count = (vars(self) | self.histogram)[name]
+            if not count and name in RARELY:
+                continue
             told = note.format(max_length=self.max_length) if count else ""
             yield f"  {name.replace('_', ' '):<22}{count:>12,}  {told}".rstrip()
+        if self.unknown_keys:
+            yield f"  keys that are not read: {_listed(self.unknown_keys)}"
+        if self.special_tokens:
+            become = "control ids, as train.parse_special_tokens says" if self.special_tokens_parsed else "text"
+            yield f"  special tokens in texts, taken as {become}: {_listed(self.special_tokens)}"
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from pacos.core.recipe import Recipe
 from pacos.core.run_folder import RunFolder
 from pacos.train import loop
 from pacos.train.checkpoints import check_origin
+from pacos.train.conversations import keep_chat
 from pacos.train.machine import memory_named, open_team, peak_memory_bytes
 from pacos.train.prepare import Prepared, Trained, TrainingEngine, prepare
 from pacos.train.report import TrainReport, read, read_steps
@@ -59,11 +60,15 @@ def run(recipe: Recipe, run_folder: RunFolder) -> TrainReport | None:
 
 def _train(prepared: Prepared, folder: Path, follow: Follow) -> tuple[Trained, torch.Tensor]:
     """Every process's part: trains, and writes the student, whose logits are to be these at fixed tokens."""
-    team = prepared.team
+    team, data = prepared.team, prepared.data
+    # Saving gives the student Alpaca's template, which is not what it was trained on if conversations were among it.
+    template = prepared.base.tokenizer.get_chat_template() if data.report.conversations else ""
     with memory_named(team.device, prepared.estimate):
         trained = _engine(prepared.table.engine)(prepared, folder / "checkpoints", follow)
         logits = probe(prepared.base.model, team.device)
         save_student(prepared.base, trained.remainders, folder / "model", team)
+    if template and team.leads:
+        keep_chat(folder / "model", template, data.ends)
     return trained, logits
 
 
@@ -100,7 +105,7 @@ def _dataset(recipe: Recipe, run_folder: RunFolder) -> Path:
         return run_folder.finished("generate") / "dataset.json"
     path = Path(recipe.train.dataset)
     if not path.is_file():
-        raise PacosError(f"train.dataset {path}: no file there; expected an Alpaca-format dataset. Check the path.")
+        raise PacosError(f"train.dataset {path}: no file there; expected a file of records. Check the path.")
     return path
 
 
