@@ -139,10 +139,17 @@ def _shown(
     skill, instruction, context, reference = (
         str(example[key]) for key in ("skill", "instruction", "input", "reference")
     )
-    ends = {label: "…" if (label, instruction, context) in cut else "" for label in labels}
-    answers = [(label, role(label), f"{example[label]}{ends[label]}") for label in labels]
+    answers = [
+        (label, role(label), _ended(str(example[label]), (label, instruction, context) in cut)) for label in labels
+    ]
     right = example["right"]
     return Shown(skill, instruction, context, answers, reference, None if right is None else bool(right))
+
+
+def _ended(answer: str, is_cut: bool) -> str:
+    """A cut answer ends in …, apart from a full stop before it, which would make four dots of the three."""
+    text = answer.rstrip()
+    return f"{text}{' ' if text.endswith('.') else ''}…" if is_cut else answer
 
 
 def _plots(measured: Sequence[Measured], pairs: Sequence[Judged], labels: Sequence[str]) -> list[Plot]:
