@@ -214,7 +214,10 @@ def test_withheld_answer_can_be_reported_as_one_that_should_not_be(visit: Callab
 def test_cut_answer_ends_in_an_ellipsis_and_a_whole_one_does_not(visit: Callable[..., object]) -> None:
     engine = ScriptedEngine(["word "] * 600)
     page = visit(engine)
-    end = """() => getComputedStyle([...document.querySelectorAll(".prose")].at(-1).querySelector("p"), "::after").content"""
+    end = """() => {
+        const paragraph = [...document.querySelectorAll(".prose")].at(-1).querySelector("p");
+        return getComputedStyle(paragraph, "::after").content;
+    }"""
     ask(page)
     assert "cut at the length limit" in finished(page).locator(".note").inner_text()
     assert "…" in page.evaluate(end)
@@ -229,7 +232,7 @@ def test_cut_answer_ends_in_an_ellipsis_and_a_whole_one_does_not(visit: Callable
 
 @pytest.mark.parametrize("width", [390, 1280])
 def test_no_page_lies_beyond_the_edge(visit: Callable[..., object], width: int) -> None:
-    long = "a-word-without-any-place-to-break-" * 8
+    long = "wordwithoutanyplacetobreak" * 9
     page = visit(
         ScriptedEngine([f"{long}\n\n```\n{long}\n```\n\n| {long} | b |\n|-|-|\n| 1 | 2 |\n"]),
         accept=False,
