@@ -68,6 +68,25 @@ def test_contents_stay_whole_and_nothing_lies_beyond_the_edge(page, width: int) 
     assert hidden == []
 
 
+LONG_NAMES = ["student", "rival-model-8b-instruct", "./a/long/way/to/the/folder/of/checkpoints/step-2000"]
+
+
+def test_numbers_above_a_bar_keep_apart_beside_long_names(browser) -> None:
+    counts = [Pairwise(194, 6, 14, 0, 0, 0.94, (0.9, 0.96), 0.97, (0.9, 0.99), 0.1) for _ in LONG_NAMES]
+    judged = [Judged(name, "harder items", each) for name, each in zip(LONG_NAMES, counts, strict=True)]
+    page = browser.new_page()
+    page.set_content(f"<div style='width:360px;font-family:DejaVu Sans'>{pairwise_plot(judged, 'base').svg}</div>")
+    overlapping = page.evaluate("""() => {
+        const texts = [...document.querySelectorAll("svg text")];
+        const boxes = texts.map((text) => [text.textContent, text.getBoundingClientRect()]);
+        return boxes.flatMap(([one, a], i) => boxes.slice(i + 1)
+            .filter(([, b]) => a.left < b.right && b.left < a.right && a.top + 4 < b.bottom && b.top + 4 < a.bottom)
+            .map(([other]) => [one, other]));
+    }""")
+    assert overlapping == []
+    page.close()
+
+
 def test_plots_cut_none_of_their_text(page) -> None:
     page.set_viewport_size({"width": 1280, "height": 844})
     cut = page.evaluate("""() => [...document.querySelectorAll("svg text")].filter((text) => {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pacos.core.files import read_json_lines
 from pacos.evaluate.report import EvaluateReport, SkillRow
-from pacos.study.page.comparison_plots import Judged, Measured, exact_match_plot, pairwise_plot
+from pacos.study.page.comparison_plots import Judged, Measured, exact_match_plot, model_colours, pairwise_plot
 from pacos.study.page.run_files import RunFiles
 from pacos.study.page.svg import Plot
 
@@ -43,6 +43,7 @@ class Compared:
 
     report: EvaluateReport
     labels: list[str]
+    colours: dict[str, str]
     measured: list[Measured]
     pairwise: list[Judged]
     groups: list[SkillGroup]
@@ -64,6 +65,7 @@ def compared(files: RunFiles) -> Compared | None:
     return Compared(
         report=report,
         labels=labels,
+        colours=model_colours(labels),
         measured=measured,
         pairwise=pairs,
         groups=_groups(skills, labels),
