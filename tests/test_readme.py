@@ -37,3 +37,18 @@ def test_make_demo_and_make_test_are_targets() -> None:
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"`make (\w+)`", README):
         assert f"\n{target}:" in makefile
+
+
+def test_every_number_of_the_first_table_is_in_the_record_it_links_to() -> None:
+    (head, *rows), *_ = [block.splitlines() for block in README.split("\n\n") if "(benchmarks/results/" in block]
+    record = (ROOT / re.search(r"\]\(([^)]+)\)", head).group(1)).read_text()
+    numbers = re.findall(r"\d[\d,.]*\d|\d", " ".join(rows))
+    assert len(numbers) > 20
+    assert [
+        number for number in numbers if not re.search(rf"(?<![\d.,]){re.escape(number)}(?![\d,]|\.\d)", record)
+    ] == []
+
+
+def test_the_picture_is_small() -> None:
+    (picture,) = re.findall(r"!\[[^]]*\]\(([^)]+)\)", README)
+    assert (ROOT / picture).stat().st_size < 300_000

@@ -183,6 +183,7 @@ def test_refusal_can_be_reported(visit: Callable[..., object]) -> None:
     page = visit(moderating=WordModerator())
     ask(page, "a forbidden thing")
     assert "rephrase" not in finished(page).locator(".problem").inner_text()
+    assert page.get_by_role("button", name="Regenerate").is_hidden()
     page.get_by_role("button", name="Report").click()
     page.get_by_label("should not have been refused").check()
     page.get_by_label("Include the conversation").check()
@@ -192,6 +193,64 @@ def test_refusal_can_be_reported(visit: Callable[..., object]) -> None:
     question, refusal = json.loads(report["transcript"])
     assert (report["reason"], question["content"]) == ("refusal", "a forbidden thing")
     assert "content filter" in refusal["content"]
+
+
+def test_withheld_answer_can_be_reported_as_one_that_should_not_be(visit: Callable[..., object]) -> None:
+    page = visit(ScriptedEngine(["All well. ", "A forbidden thing. "]), moderating=WordModerator())
+    ask(page)
+    assert "withheld" in finished(page).locator(".note").inner_text()
+    page.reload()
+    finished(page)
+    page.get_by_role("button", name="Report").click()
+    page.get_by_label("should not have been").check()
+    page.get_by_label("Include the conversation").check()
+    page.get_by_role("button", name="Send report").click()
+    page.get_by_role("dialog").wait_for(state="hidden")
+    (report,) = page.served.reports()
+    assert report["reason"] == "refusal"
+    assert json.loads(report["transcript"])[1]["content"].startswith("All well.")
+
+
+def test_cut_answer_ends_in_an_ellipsis_and_a_whole_one_does_not(visit: Callable[..., object]) -> None:
+    engine = ScriptedEngine(["word "] * 600)
+    page = visit(engine)
+    end = """() => {
+        const paragraph = [...document.querySelectorAll(".prose")].at(-1).querySelector("p");
+        return getComputedStyle(paragraph, "::after").content;
+    }"""
+    ask(page)
+    assert "cut at the length limit" in finished(page).locator(".note").inner_text()
+    assert "…" in page.evaluate(end)
+    page.reload()
+    finished(page)
+    assert "…" in page.evaluate(end)
+    engine.pieces = ["Whole."]
+    ask(page)
+    finished(page, 2)
+    assert page.evaluate(end) == "none"
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_no_page_lies_beyond_the_edge(visit: Callable[..., object], width: int) -> None:
+    long = "wordwithoutanyplacetobreak" * 9
+    page = visit(
+        ScriptedEngine([f"{long}\n\n```\n{long}\n```\n\n| {long} | b |\n|-|-|\n| 1 | 2 |\n"]),
+        accept=False,
+        examples=[Example("Half", long[:120])],
+    )
+    page.set_viewport_size({"width": width, "height": 844})
+    wide = "document.documentElement.scrollWidth"
+    assert page.evaluate(wide) == width
+    page.get_by_role("button", name="I accept").click()
+    page.locator("#question:not([readonly])").wait_for()
+    assert page.evaluate(wide) == width
+    ask(page, long)
+    finished(page)
+    assert page.evaluate(wide) == width
+    page.get_by_role("button", name="Report").click()
+    assert page.evaluate(wide) == width
+    page.goto(f"{page.served.url}/nothing-here")
+    assert page.evaluate(wide) == width
 
 
 ATTACKS = [

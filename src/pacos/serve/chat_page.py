@@ -31,7 +31,7 @@ REASONS = {
     "hateful": "Hateful or harassing",
     "private": "Private information about a person",
     "wrong": "Wrong or misleading",
-    "refusal": "It should not have been refused",
+    "refusal": "It should not have been refused or withheld",
     "other": "Something else",
 }
 

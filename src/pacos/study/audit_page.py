@@ -9,6 +9,7 @@ from pacos.core.errors import PacosError
 from pacos.core.files import read_json_lines, write_text
 from pacos.generate.report import AuditReport, Finding, read_audit
 from pacos.study.page.data_plots import lengths_plot, similarity_plot
+from pacos.study.page.formats import percent
 from pacos.study.page.made import sunburst, verb_rows
 from pacos.study.page.render import render
 from pacos.study.page.svg import Plot
@@ -82,7 +83,7 @@ def _sentence(audit: AuditReport, found: Sequence[CheckRow]) -> str:
     if not audit.flagged:
         return f"No check flags any of the {audit.records:,} records."
     return (
-        f"The checks flag {audit.flagged:,} of {audit.records:,} records, {100 * audit.flagged / audit.records:.1f}%; "
+        f"The checks flag {audit.flagged:,} of {audit.records:,} records, {percent(audit.flagged / audit.records, 2)}; "
         f"most often because {found[0].meaning}."
     )
 

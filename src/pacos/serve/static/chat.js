@@ -37,7 +37,11 @@ async function answer() {
     for await (const event of answerEvents(takesConversation ? messages : messages.slice(-1), running.signal)) {
       const follow = isAtEnd();
       if (event.type === "piece") view.show(event);
-      else turn.note = describe(event);
+      else {
+        turn.note = describe(event);
+        turn.refused = event.finish_reason === "content_filter";
+        turn.cut = event.finish_reason === "length";
+      }
       conversation.save();
       if (follow) scrollToEnd();
     }
@@ -84,9 +88,9 @@ function regenerate() {
 function report(turn) {
   const end = conversation.turns.indexOf(turn) + 1;
   // A refusal is no answer of the model's, yet the question and what was said to it are what the report is about.
-  const transcript = turn.refused
-    ? [...conversation.messages(end - 1), { role: "assistant", content: turn.problem }]
-    : conversation.messages(end);
+  const transcript = turn.content
+    ? conversation.messages(end)
+    : [...conversation.messages(end - 1), { role: "assistant", content: turn.problem }];
   reportDialog.open(transcript, Boolean(turn.refused), (id) => {
     turn.note = [turn.note, `Reported, number ${id}`].filter(Boolean).join(" · ");
     conversation.save();

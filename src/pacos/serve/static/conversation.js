@@ -12,7 +12,7 @@ export class Conversation {
     }
   }
 
-  /** A turn is {role: "user", content} or {role: "assistant", content, blocks, note, problem}. */
+  /** A turn is {role: "user", content} or {role: "assistant", content, blocks, note, problem, refused, cut}. */
   add(turn) {
     this.turns.push(turn);
     this.save();

@@ -23,7 +23,8 @@ export class AnswerView {
     this.note = find(".note");
     this.copy = find(".copy");
     this.copy.addEventListener("click", () => this.copyText());
-    find(".regenerate").addEventListener("click", () => actions.regenerate());
+    this.regenerate = find(".regenerate");
+    this.regenerate.addEventListener("click", () => actions.regenerate());
     find(".report").addEventListener("click", () => actions.report(turn));
   }
 
@@ -51,6 +52,9 @@ export class AnswerView {
     this.footer.hidden = false;
     this.copy.hidden = !turn.content;
     this.element.querySelector(".report").hidden = !turn.content && !turn.refused;
+    // The same question is refused again.
+    this.regenerate.hidden = Boolean(turn.refused) && !turn.content;
+    this.body.classList.toggle("cut", Boolean(turn.cut));
     if (!turn.problem) return;
     this.problem.textContent = turn.problem;
     this.problem.hidden = false;

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pacos.core.files import read_json_lines
 from pacos.evaluate.report import EvaluateReport, SkillRow
-from pacos.study.page.comparison_plots import Judged, Measured, exact_match_plot, pairwise_plot
+from pacos.study.page.comparison_plots import Judged, Measured, exact_match_plot, model_colours, pairwise_plot
 from pacos.study.page.run_files import RunFiles
 from pacos.study.page.svg import Plot
 
@@ -43,6 +43,7 @@ class Compared:
 
     report: EvaluateReport
     labels: list[str]
+    colours: dict[str, str]
     measured: list[Measured]
     pairwise: list[Judged]
     groups: list[SkillGroup]
@@ -64,6 +65,7 @@ def compared(files: RunFiles) -> Compared | None:
     return Compared(
         report=report,
         labels=labels,
+        colours=model_colours(labels),
         measured=measured,
         pairwise=pairs,
         groups=_groups(skills, labels),
@@ -139,10 +141,17 @@ def _shown(
     skill, instruction, context, reference = (
         str(example[key]) for key in ("skill", "instruction", "input", "reference")
     )
-    ends = {label: "…" if (label, instruction, context) in cut else "" for label in labels}
-    answers = [(label, role(label), f"{example[label]}{ends[label]}") for label in labels]
+    answers = [
+        (label, role(label), _ended(str(example[label]), (label, instruction, context) in cut)) for label in labels
+    ]
     right = example["right"]
     return Shown(skill, instruction, context, answers, reference, None if right is None else bool(right))
+
+
+def _ended(answer: str, is_cut: bool) -> str:
+    """A cut answer ends in …, apart from a full stop before it, which would make four dots of the three."""
+    text = answer.rstrip()
+    return f"{text}{' ' if text.endswith('.') else ''}…" if is_cut else answer
 
 
 def _plots(measured: Sequence[Measured], pairs: Sequence[Judged], labels: Sequence[str]) -> list[Plot]:

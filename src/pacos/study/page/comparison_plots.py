@@ -9,7 +9,7 @@ from matplotlib.ticker import PercentFormatter
 
 from pacos.evaluate.report import Pairwise
 from pacos.study.page.formats import count, percent
-from pacos.study.page.svg import COLOURS, Plot, legend_above, plot
+from pacos.study.page.svg import COLOURS, WIDTH_POINTS, Plot, legend_above, plot
 
 # Name of the count, colour of the bar, colours of the number on it and of the number beside it.
 OUTCOMES = (
@@ -17,8 +17,9 @@ OUTCOMES = (
     ("ties", "line", "ink", "muted"),
     ("losses", "base", "paper", "base"),
 )
-# About what a character takes of the axis.
-CHARACTER_SHARE = 0.022
+# About what a character takes, and what stands beside the axis beyond its labels.
+CHARACTER_POINTS, MARGIN_POINTS = 6.2, 32
+MOST_TICK_CHARACTERS = 20
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def exact_match_plot(rows: Sequence[Measured], labels: Sequence[str]) -> Plot:
             axes.plot(row.interval, (y, y), color=COLOURS["ink"], linewidth=1.4, solid_capstyle="butt")
             axes.plot(row.interval, (y, y), "|", color=COLOURS["ink"], markersize=8, markeredgewidth=1.4)
             axes.annotate(percent(row.rate), (row.interval[1], y), (6, 0), textcoords="offset points", va="center")
-        axes.set_yticks(heights, [f"{row.label}\n{_short(row.set)}" for row in rows])
+        axes.set_yticks(heights, [_tick(row) for row in rows])
         axes.invert_yaxis()
         axes.grid(axis="y", visible=False)
         axes.grid(axis="x", visible=True)
@@ -77,11 +78,14 @@ def exact_match_plot(rows: Sequence[Measured], labels: Sequence[str]) -> Plot:
 def pairwise_plot(pairs: Sequence[Judged], baseline: str) -> Plot:
     """Wins, ties and losses as one bar a set, and the win rate with its interval beneath."""
 
+    longest = max(len(line) for pair in pairs for line in _tick(pair).splitlines())
+    character = CHARACTER_POINTS / (WIDTH_POINTS - MARGIN_POINTS - longest * CHARACTER_POINTS)
+
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         for y, pair in enumerate(pairs):
-            _outcome_bar(axes, y, pair)
-        axes.set_yticks(range(len(pairs)), [f"{pair.label}\n{_short(pair.set)}" for pair in pairs])
+            _outcome_bar(axes, y, pair, character)
+        axes.set_yticks(range(len(pairs)), [_tick(pair) for pair in pairs])
         axes.set_ylim(len(pairs) - 0.35, -0.4)
         axes.grid(visible=False)
         axes.set_xlim(0, 1)
@@ -97,7 +101,8 @@ def pairwise_plot(pairs: Sequence[Judged], baseline: str) -> Plot:
     return plot("pairwise", "Blind, in pairs", text, draw, height_points=66 + 72 * len(pairs))
 
 
-def _outcome_bar(axes: Axes, y: float, pair: Judged) -> None:
+def _outcome_bar(axes: Axes, y: float, pair: Judged, character: float) -> None:
+    """`character` is about what one takes of the axis."""
     left, counts = 0.0, pair.counts
     above: list[tuple[str, str, float]] = []
     for name, colour, ink, beside in OUTCOMES:
@@ -107,14 +112,14 @@ def _outcome_bar(axes: Axes, y: float, pair: Judged) -> None:
         axes.barh(y, share, left=left, height=0.44, color=COLOURS[colour], label="" if y else name)
         shown = count(number)
         # With a margin on both sides.
-        if share > CHARACTER_SHARE * len(shown) + 0.035:
+        if share > character * len(shown) + 0.035:
             axes.annotate(shown, (left, y), (6, 0), textcoords="offset points", va="center", color=COLOURS[ink])
         else:
             one = {"wins": "win", "ties": "tie", "losses": "loss"}[name]
             above.append((f"{shown} {one if number == 1 else name}", beside, left + share / 2))
         left += share
     # Half way, marked beside the bar so that it crosses no number.
-    ends = _apart(above)
+    ends = _apart(above, character)
     covered = any(start < 0.51 and end > 0.49 for start, end in ends)
     for edge in (1,) if covered else (-1, 1):
         axes.plot((0.5, 0.5), (y + 0.22 * edge, y + 0.29 * edge), color=COLOURS["ink"], linewidth=1.4)
@@ -135,12 +140,12 @@ def _outcome_bar(axes: Axes, y: float, pair: Judged) -> None:
     axes.annotate(text, (end, below), (offset, 0), textcoords="offset points", ha=side, va="center")
 
 
-def _apart(labels: Sequence[tuple[str, str, float]]) -> list[tuple[float, float]]:
+def _apart(labels: Sequence[tuple[str, str, float]], character: float) -> list[tuple[float, float]]:
     """From where to where on the axis each label stands: about its middle, moved so that none touches another."""
     ends: list[tuple[float, float]] = []
     taken = 0.0
     for label, _, middle in labels:
-        width = CHARACTER_SHARE * (len(label) + 1)
+        width = character * (len(label) + 1)
         start = max(middle - width / 2, taken)
         taken = start + width
         ends.append((start, taken))
@@ -159,5 +164,8 @@ def model_colours(labels: Sequence[str]) -> dict[str, str]:
     return {labels[0]: "base"} | {label: names[index % 3] for index, label in enumerate(labels[1:])}
 
 
-def _short(items: str) -> str:
-    return items.removesuffix(" items")
+def _tick(row: Measured | Judged) -> str:
+    """A label beside the axis: a long name or path keeps its beginning and its end."""
+    label, half = row.label, MOST_TICK_CHARACTERS // 2
+    short = label if len(label) <= MOST_TICK_CHARACTERS else f"{label[: half - 1]}…{label[-half:]}"
+    return f"{short}\n{row.set.removesuffix(' items')}"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pacos.study.page.run_files import RunFiles
 
 WORK = {
-    "generate": "the teacher's replies, filters, novelty check",
+    "generate": "the teacher’s replies, filters, novelty check",
     "train": "optimizer steps",
     "evaluate": "answers of all models, judging",
     "release": "copies, weight difference, checksums",

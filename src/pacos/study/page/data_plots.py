@@ -69,7 +69,7 @@ def _sector(
     middle, radius = math.radians(sum(angles) / 2), (inner + outer) / 2
     # The piece is narrowest where the label's inner end stands.
     narrowest_points = radius * WIDTH_POINTS / 2 - len(short) * CHARACTER_POINTS / 2
-    if math.radians(angles[1] - angles[0]) * narrowest_points < 0.9 * LABEL_POINTS:
+    if math.radians(angles[1] - angles[0]) * narrowest_points < 1.1 * LABEL_POINTS:
         return
     turn = math.degrees(middle) % 360
     axes.text(
@@ -94,12 +94,21 @@ def lengths_plot(lengths: Mapping[str, Sequence[int]]) -> Plot:
             axes.axvline(median(values), color=COLOURS["ink"], linewidth=1, linestyle=(0, (3, 2)))
             axes.set_title(_described(name, values))
             axes.set_xlim(0, edges[-1])
+            if beyond := _not_drawn(values):
+                # At the end of the tail, where the bars are low.
+                axes.annotate(
+                    beyond.replace(" not", "\nnot"), (1, 1), (-4, -2), xycoords="axes fraction",
+                    textcoords="offset points", ha="right", va="top", color=COLOURS["muted"],
+                )  # fmt: skip
             axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
             axes.yaxis.set_major_formatter(THOUSANDS)
             axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
             axes.xaxis.set_major_formatter(THOUSANDS)
 
-    described = "; ".join(_described(name, values) for name, values in fields.items())
+    described = "; ".join(
+        f"{_described(name, values)}{f' ({beyond})' if (beyond := _not_drawn(values)) else ''}"
+        for name, values in fields.items()
+    )
     return plot("lengths", "Lengths in words", described, draw, height_points=140 * len(fields))
 
 
@@ -114,13 +123,16 @@ def _longest_drawn(lengths: Sequence[int]) -> int:
 
 
 def _described(name: str, lengths: Sequence[int]) -> str:
+    return f"{name}: {_words(median(lengths))}, longest {max(lengths):,}"
+
+
+def _not_drawn(lengths: Sequence[int]) -> str:
+    """How many lie beyond the last bin, which ends where its width says; "" where all are drawn."""
     drawn = _longest_drawn(lengths)
-    # The last bin ends where its width says, which may be beyond the last length drawn.
     width = -(-drawn // MOST_BINS)
     end = -(-drawn // width) * width
     beyond = sum(length > end for length in lengths)
-    left_off = f" ({beyond:,} beyond {end:,} not drawn)" if beyond else ""
-    return f"{name}: {_words(median(lengths))}, longest {max(lengths):,}{left_off}"
+    return f"{beyond:,} beyond {end:,} not drawn" if beyond else ""
 
 
 def _words(number: float) -> str:

@@ -100,7 +100,7 @@ def _one_a_rule(rejected: Iterable[Mapping[str, Any]], rules: Iterable[str]) -> 
 
 
 def sunburst(diversity: Diversity) -> Plot | None:
-    """The figure of verbs and objects; None where no instruction begins with a verb."""
+    """The figure of verbs and the words after them; None where no instruction begins with a verb."""
     return sunburst_plot(diversity) if diversity.verbs else None
 
 
@@ -108,7 +108,12 @@ def verb_rows(diversity: Diversity) -> list[Verb]:
     """The same as rows of a table."""
     most = max((verb.count for verb in diversity.verbs), default=1)
     return [
-        Verb(verb.verb, verb.count, 100 * verb.count / most, ", ".join(f"{o.object} {o.count:,}" for o in verb.objects))
+        Verb(
+            verb.verb,
+            verb.count,
+            100 * verb.count / most,
+            ", ".join(f"{o.object}\u00a0{o.count:,}" for o in verb.objects),
+        )
         for verb in diversity.verbs
     ]
 

@@ -1,20 +1,21 @@
 """Templates into one page: everything that comes from a run is escaped, plots alone are markup."""
 
-from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from pacos.study.page import formats
 
 FILTERS = ("count", "percent", "interval", "usd", "duration", "size", "date", "words", "slug", "shortened")
+# The colours and type faces are those of the served pages.
+LOADER = ChoiceLoader([PackageLoader("pacos.study.page"), PackageLoader("pacos.web", "static")])
 
 
 def render(template: str, **values: Any) -> str:
     """The page's HTML. Jinja escapes every value that is not Markup."""
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        loader=LOADER,
         autoescape=True,
         undefined=StrictUndefined,
         finalize=_showable,

@@ -49,6 +49,7 @@ STYLE: dict[Any, Any] = {
     "xtick.labelcolor": COLOURS["muted"],
     "ytick.labelcolor": COLOURS["muted"],
     "xtick.major.size": 0,
+    "xtick.major.pad": 5,
     "ytick.major.size": 0,
     "lines.linewidth": 1.8,
     "lines.solid_capstyle": "round",
