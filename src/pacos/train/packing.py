@@ -29,7 +29,7 @@ class Row:
 
     inputs: dict[str, Any]
     """What the model is called with: `input_ids` [B, T] and, packed, `position_ids` [1, T], which begin again at 0 or
-    after the shared prefix with each document, their `documents` and the `logits_to_keep`; padded, `attention_mask`."""
+    after the shared prefix with each document, and their `documents`; padded, `attention_mask`."""
     predictors: torch.Tensor
     """[L]: places in B x T whose next token is supervised, the only ones the LM head is needed at."""
     labels: torch.Tensor
@@ -38,6 +38,11 @@ class Row:
     """[L]: what each label's loss counts; over a whole step they sum to 1."""
     computed_tokens: int
     """Of B x T without filling: less than the documents' own where they share a prefix."""
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether the documents lie end to end."""
+        return "documents" in self.inputs
 
     def to(self, device: torch.device) -> Self:
         """The same row on a device."""
@@ -196,7 +201,7 @@ def _packed_row(segments: list[Segment], fill: int) -> Row:
     counted = torch.tensor(weights)[segment_of[labelled]]
     inputs = {"input_ids": tokens[None], "position_ids": (places + torch.tensor(starts)[segment_of])[None]}
     return Row(
-        {**inputs, "documents": Documents(lengths, prefixes), "logits_to_keep": predictors},
+        {**inputs, "documents": Documents(lengths, prefixes)},
         predictors,
         labels=torch.cat([tokens[labelled], labelled.new_full((empty,), NO_LABEL)]),
         weights=torch.cat([counted, counted.new_zeros(empty)]),
