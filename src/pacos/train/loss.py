@@ -135,7 +135,7 @@ class _HeadAndCrossEntropy(torch.autograd.Function):
             if to_weight:
                 gradient = logits.T @ hidden
                 # Summed over parts in fp32.
-                by_weight = gradient.float() if by_weight is None else by_weight.add_(gradient)
+                by_weight = gradient if by_weight is None else by_weight.float().add_(gradient)
         ctx.gradients = (
             torch.cat(by_hidden) if to_hidden else None,
             None if by_weight is None else by_weight.to(weight_VH.dtype),
