@@ -30,6 +30,7 @@ def test_answers_are_held_against_the_references_and_cut_where_asked(
     recipe_for: MakeRecipe, evaluate_in: EvaluateIn, engines: type[Engines], questions: Path, trained: Path,
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
+    monkeypatch.setenv("COLUMNS", "120")
     scripted = engines(lambda prompt: "one two", lambda prompt: "four", judge_fairly).install(monkeypatch)
     report = evaluate_in(recipe_for(f"evaluate.instructions={questions}", "evaluate.max_tokens=9"))
     assert report.rouge_l is not None

@@ -54,9 +54,11 @@ def _summary(report: EvaluateReport, labels: Sequence[str]) -> Table:
         if items:
             table.add_row(name, str(items), *(_estimate(rates[m], intervals[m]) for m in labels))
     if report.rouge_l:
-        overlap, items = report.rouge_l, str(report.rouge_l.items)
-        table.add_row("ROUGE-L", items, *(_score(overlap.means, overlap.intervals, m) for m in labels))
-        table.add_row("ROUGE-L, gain", items, *(_score(overlap.gains, overlap.gain_intervals, m, "+") for m in labels))
+        overlap, counted = report.rouge_l, str(report.rouge_l.items)
+        table.add_row("ROUGE-L", counted, *(_score(overlap.means, overlap.intervals, m) for m in labels))
+        table.add_row(
+            "ROUGE-L, gain", counted, *(_score(overlap.gains, overlap.gain_intervals, m, "+") for m in labels)
+        )
     for label, comparison in report.comparisons.items():
         for ending, compared in (("", comparison.main), (", harder", comparison.harder)):
             if compared:
@@ -65,9 +67,7 @@ def _summary(report: EvaluateReport, labels: Sequence[str]) -> Table:
     return table
 
 
-def _score(
-    means: Mapping[str, float], intervals: Mapping[str, tuple[float, float]], label: str, sign: str = ""
-) -> str:
+def _score(means: Mapping[str, float], intervals: Mapping[str, tuple[float, float]], label: str, sign: str = "") -> str:
     if label not in means:
         return ""
     return f"{means[label]:{sign}.3f} ({intervals[label][0]:.3f} to {intervals[label][1]:.3f})"

@@ -1,4 +1,4 @@
-"""The loss of one row: the LM head where there is a label, and cross-entropy, in less time and memory than autograd's."""
+"""The loss of one row: LM head and cross-entropy where there is a label, in less time and memory than autograd's."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,7 +61,7 @@ def _head_at(model: PreTrainedModel, predictors: torch.Tensor) -> Iterator[list[
 
 def _packed_loss(model: PreTrainedModel, row: Row) -> torch.Tensor:
     """The same for a model of the fast path, whose head is one product and, of some, a cap on its logits."""
-    hidden_1TH = cast(torch.nn.Module, model.base_model)(**row.inputs, use_cache=False).last_hidden_state
+    hidden_1TH = model.base_model(**row.inputs, use_cache=False).last_hidden_state
     weight_VH = cast(torch.nn.Linear, model.get_output_embeddings()).weight  # type: ignore[no-untyped-call]
     cap = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
     loss: torch.Tensor = _HeadAndCrossEntropy.apply(  # type: ignore[no-untyped-call]
@@ -82,15 +82,15 @@ def _loss_and_gradient(
     rows = max(1, AT_ONCE[logits_LV.device.type] // logits_LV.shape[1])
     parts = (torch.split(each, rows) for each in (logits_LV, labels_L.clamp_min(0)[:, None], weights_L[:, None]))
     for logits, labels, weights in zip(*parts, strict=True):
-        share = torch.tanh(logits.float() / cap) if cap else None
-        capped = logits if share is None else share * cap
+        bent = torch.tanh(logits.float() / cap) if cap else None
+        capped = bent * cap if bent is not None and cap else logits
         log_probabilities = torch.log_softmax(capped, 1, dtype=torch.float32)
         loss -= (log_probabilities.gather(1, labels) * weights).sum()
         if backward:
             gradient = log_probabilities.exp_()
             gradient.scatter_add_(1, labels, gradient.new_full(labels.shape, -1.0))
             gradient.mul_(weights)
-            logits.copy_(gradient if share is None else gradient.mul_(1 - share.square()))
+            logits.copy_(gradient if bent is None else gradient.mul_(1 - bent.square()))
     return loss
 
 

@@ -1,7 +1,7 @@
 """Batch-faithful packing: each optimizer step sees exactly its examples, laid end to end in rows."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NamedTuple, Self
@@ -130,6 +130,13 @@ class Packer:
             return [_padded_row(row) for row in self._padded_rows(pairs)]
         rows = self._even_rows([self._own_part(document, weight) for document, weight in pairs])
         return [_packed_row(self._with_prefixes(row), self.fill) for row in rows]
+
+    def most_tokens(self, steps: Iterable[Sequence[Document]]) -> int:
+        """The most tokens that one of the steps has, a shared prefix counted once."""
+        return max(
+            sum(len(each.ids) for each in own) + sum(len(self.prefixes[prefix]) for prefix in _prefixes_of(own))
+            for own in ([self._own_part(document, 0.0) for document in step] for step in steps)
+        )
 
     def prefix_of(self, document: Document) -> int | None:
         """The shared prefix that a document begins with and whose every label lies beyond; None where there is none."""
