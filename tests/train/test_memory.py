@@ -20,7 +20,7 @@ WIDE = {"hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 4, "n
 GEMMA = {"num_key_value_heads": 1, "head_dim": 64, "sliding_window": 64}
 BASES = {
     "llama": lambda size: LlamaConfig(vocab_size=size, **SHAPE),
-    "gemma3, wide vocabulary": lambda size: Gemma3TextConfig(vocab_size=131_072, **GEMMA, **WIDE),
+    "gemma3": lambda size: Gemma3TextConfig(vocab_size=131_072, **GEMMA, **WIDE),
     "padded": lambda size: GPTNeoXConfig(vocab_size=size, **SHAPE),
 }
 
@@ -31,19 +31,20 @@ def save_base(folder: Path, tokenizer_of: Path, config: PreTrainedConfig) -> Non
     Model.from_config(config).save_pretrained(folder)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("name", BASES)
+@pytest.mark.parametrize(("name", "precision"), [("llama", "bf16"), ("gemma3", "fp32"), ("padded", "bf16")])
 def test_the_estimate_is_near_what_a_run_holds(name: str, precision: str, tmp_path: Path, tiny_model: Path) -> None:
     base, recipe, data = tmp_path / "base", tmp_path / "some.toml", tmp_path / "data.json"
     save_base(base, tiny_model, BASES[name](len(AutoTokenizer.from_pretrained(tiny_model))))
-    rows = [{"instruction": f"Say {n}.", "input": "", "output": "the quick brown fox " * (n % 9 + 3)} for n in range(64)]
+    rows = [
+        {"instruction": f"Say {n}.", "input": "", "output": "the quick brown fox " * (n % 9 + 3)} for n in range(64)
+    ]
     data.write_text(json.dumps(rows))
     recipe.write_text("[train]\nbatch_size = 32\nmax_length = 256\nnum_epochs = 1\n")
     keys = [f"train.base={base}", f"train.dataset={data}", f"train.precision={precision}"]
     command = [sys.executable, "-m", "pacos", "train", str(recipe), *keys, "--run", str(tmp_path / "run")]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=300, env={**os.environ, "RANK": "0"})
     report = json.loads((tmp_path / "run/train/report.json").read_text())
-    assert 0.6 < report["peak_memory_bytes"] / report["estimated_memory_bytes"] < 1.4, report
+    assert 0.6 < report["peak_memory_bytes"] / report["estimated_memory_bytes"] < 1.2, report
 
 
 def test_what_a_run_holds_beyond_its_weights_grows_with_what_its_steps_have(tmp_path: Path, tiny_model: Path) -> None:
