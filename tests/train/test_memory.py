@@ -8,8 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoTokenizer, Gemma3TextConfig, GPTNeoXConfig, LlamaConfig, PreTrainedConfig
-from transformers import AutoModelForCausalLM as Model
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    Gemma3TextConfig,
+    GPTNeoXConfig,
+    LlamaConfig,
+    PreTrainedConfig,
+)
 
 from pacos.core.recipe import TrainTable
 from pacos.train.memory import estimate_memory
@@ -28,7 +34,7 @@ BASES = {
 def save_base(folder: Path, tokenizer_of: Path, config: PreTrainedConfig) -> None:
     AutoTokenizer.from_pretrained(tokenizer_of).save_pretrained(folder)
     torch.manual_seed(0)
-    Model.from_config(config).save_pretrained(folder)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
 
 
 @pytest.mark.parametrize(("name", "precision"), [("llama", "bf16"), ("gemma3", "fp32"), ("padded", "bf16")])
