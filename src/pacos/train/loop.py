@@ -67,7 +67,7 @@ class Loop:
     peak_flops: float
 
     def take_steps(self, data: TrainingData, step: int, save: Callable[[int], None], on_step: OnStep) -> None:
-        """Goes on after step `step` to the planned last one; saves on the way, and when interrupted before it raises."""
+        """Goes on after step `step` to the planned last one; saves on the way and, interrupted, before it raises."""
         table, last = self.table, data.report.planned_steps
         with interrupt_after_step(self.team) as asked:
             while step < last:
