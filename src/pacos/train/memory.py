@@ -150,7 +150,11 @@ def _kept_bytes(model: PreTrainedModel, precision: str, packs: bool, device: tor
     inner = getattr(text, "intermediate_size", None) or 4 * hidden
     head = getattr(text, "head_dim", None) or hidden // heads
     queries, keys = heads * head, (getattr(text, "num_key_value_heads", None) or heads) * head
-    norms = [m.weight.numel() for m in model.modules() if "Norm" in type(m).__name__ and hasattr(m, "weight")]
+    norms = [
+        each.numel()
+        for module in model.modules()
+        if "Norm" in type(module).__name__ and isinstance(each := getattr(module, "weight", None), torch.Tensor)
+    ]
     per_hidden, per_norm, per_inner, per_query, per_key = KEPT_BYTES[precision]
     if packs:
         on_cpu = CPU_ATTENTION if device.type == "cpu" else (0, 0)
