@@ -56,7 +56,8 @@ def test_a_7b_config_alone_gives_the_parts_and_the_verdict(tmp_path: Path, capsy
         gigabytes(n, output) for n in ("libraries", "weights", "gradients", "optimizer state", "activations", "logits")
     ]
     assert gigabytes("total", output) == pytest.approx(sum(parts), abs=0.05)
-    assert parts[1:4] == [26.95, 26.95, 53.91]
+    # A step has several rows: of the second the head's gradient stands beside that of the first.
+    assert parts[1:4] == [26.95, 27.48, 53.91]
     if free_memory_bytes() < 107e9:
         assert "does not fit" in output
         assert "train.base" in output

@@ -10,6 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import (
     AutoModelForCausalLM,
+    CohereConfig,
+    Gemma2Config,
+    Gemma3TextConfig,
+    GemmaConfig,
     GPT2Config,
     GPTNeoXConfig,
     LlamaConfig,
@@ -23,7 +27,7 @@ from transformers import (
 
 from pacos.core.errors import PacosError
 from pacos.core.recipe import TrainTable
-from pacos.train import attention
+from pacos.train import attention, loss
 from pacos.train.data import Document
 from pacos.train.loop import Loop
 from pacos.train.loss import row_logits
@@ -34,6 +38,10 @@ from pacos.train.packing import MULTIPLE, NO_LABEL, Packer, label_weights, step_
 SHAPE = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
 SHAPE |= {"vocab_size": 300, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 GPT2 = {"vocab_size": 300, "n_embd": 32, "n_layer": 2, "n_head": 4, "resid_pdrop": 0, "embd_pdrop": 0, "attn_pdrop": 0}
+# Of these documents' lengths some are shorter than the window, some end in it, and some begin before it.
+GEMMA = {"num_key_value_heads": 2, "head_dim": 16, "sliding_window": 10, **SHAPE}
+QWEN_WINDOW = {"use_sliding_window": True, "sliding_window": 20, "max_window_layers": 1}
+LAYERS = {"layer_types": ["sliding_attention", "full_attention"]}
 CONFIGS: dict[str, Callable[[], PreTrainedConfig]] = {
     "llama": lambda: LlamaConfig(**SHAPE),
     "llama, tied": lambda: LlamaConfig(**SHAPE, tie_word_embeddings=True),
@@ -42,7 +50,14 @@ CONFIGS: dict[str, Callable[[], PreTrainedConfig]] = {
     "qwen3": lambda: Qwen3Config(num_key_value_heads=2, head_dim=16, **SHAPE),
     "smollm3": lambda: SmolLM3Config(num_key_value_heads=2, **SHAPE),
     "gpt2": lambda: GPT2Config(**GPT2),
+    "mistral, windowed": lambda: MistralConfig(num_key_value_heads=2, sliding_window=9, **SHAPE),
+    "qwen2, windowed": lambda: Qwen2Config(num_key_value_heads=2, **QWEN_WINDOW, **SHAPE),
+    "gemma": lambda: GemmaConfig(num_key_value_heads=1, head_dim=16, **SHAPE),
+    "gemma2": lambda: Gemma2Config(attn_logit_softcapping=0.5, final_logit_softcapping=0.4, **LAYERS, **GEMMA),
+    "gemma3": lambda: Gemma3TextConfig(**LAYERS, **GEMMA),
+    "gemma3, capped": lambda: Gemma3TextConfig(final_logit_softcapping=0.4, **LAYERS, **GEMMA),
 }
+WINDOWED = {"mistral, windowed": 9, "qwen2, windowed": 20, "gemma2": 10, "gemma3": 10, "gemma3, capped": 10}
 CPU = Team(0, 1, torch.device("cpu"), None)
 PREFIXES = (tuple(range(50, 62)), tuple(range(80, 87)))
 
@@ -165,19 +180,24 @@ def varlen_by_the_book(
     *_: int, scale: float | None, window_size: tuple[int, int], enable_gqa: bool,
 ) -> torch.Tensor:  # fmt: skip
     """What torch documents of its CUDA kernel, in plain products: the last query sees all of its segment's keys."""
-    assert window_size == (-1, 0)
+    assert window_size[1] == 0
     outputs = []
     for q, k in zip(query_bounds.unfold(0, 2, 1).tolist(), key_bounds.unfold(0, 2, 1).tolist(), strict=True):
         part, keys, values = query[slice(*q)], key[slice(*k)], value[slice(*k)]
         keys, values = (t.repeat_interleave(part.shape[1] // t.shape[1], 1).float() for t in (keys, values))
         scores = torch.einsum("qhd,khd->hqk", part.float(), keys) * (scale or part.shape[2] ** -0.5)
         allowed = torch.ones(scores.shape[1:], dtype=torch.bool).tril(len(keys) - len(part))
+        if window_size[0] >= 0:
+            allowed = allowed.triu(len(keys) - len(part) - window_size[0])
         weights = scores.masked_fill(~allowed, float("-inf")).softmax(-1)
         outputs.append(torch.einsum("hqk,khd->qhd", weights, values))
     return torch.cat(outputs).to(query.dtype)
 
 
-def test_the_plan_for_the_fused_kernel_equals_the_cpus_attention(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("window", [None, 1, 6, 20, 100])
+def test_the_plan_for_the_fused_kernel_equals_the_cpus_attention(
+    monkeypatch: pytest.MonkeyPatch, window: int | None
+) -> None:
     # The kernel itself needs a GPU; what it is given does not.
     monkeypatch.setattr(attention, "varlen_attn", varlen_by_the_book)
     torch.manual_seed(1)
@@ -185,7 +205,7 @@ def test_the_plan_for_the_fused_kernel_equals_the_cpus_attention(monkeypatch: py
     tensors = [torch.randn(1, heads, 55, 8, requires_grad=True) for heads in (4, 2, 2)]
     results = []
     for attend in (attention._attend_one_by_one, attention._attend_at_once):
-        output = attend(*tensors, documents, None, 0.0)
+        output = attend(*tensors, documents, attention.Options(window=window))
         output.square().sum().backward()
         results.append([output, *(tensor.grad for tensor in tensors)])
         for tensor in tensors:
@@ -211,6 +231,9 @@ def padded_gradients(model: PreTrainedModel, documents: list[Document], mode: st
             labels[row, : document.num_masked] = -100
             for first, end in document.gaps:
                 labels[row, first:end] = -100
+        if getattr(model.config, "sliding_window", None):
+            # A filling that sees filling alone is no number in fp64, and would be seen with weight 0.
+            mask = torch.ones_like(mask)
         loss = model(ids, attention_mask=mask, labels=labels, use_cache=False).loss / len(micros)
         loss.backward()
         total += float(loss.detach())
@@ -224,7 +247,7 @@ def padded_gradients(model: PreTrainedModel, documents: list[Document], mode: st
 @pytest.mark.parametrize("mode", ["modern", "alpaca-2023"])
 @pytest.mark.parametrize("prefixes", [(), PREFIXES], ids=["whole", "shared"])
 @pytest.mark.parametrize("row_tokens", [64, 1000])
-@pytest.mark.parametrize("name", ["llama", "llama, tied", "qwen2"])
+@pytest.mark.parametrize("name", ["llama", "llama, tied", "qwen2", "gemma3"])
 def test_gradients_equal_the_padded_batchs(
     name: str, mode: str, prefixes: tuple[tuple[int, ...], ...], row_tokens: int
 ) -> None:
@@ -259,6 +282,63 @@ def test_what_the_user_says_between_answers_is_in_no_loss(padded: bool, row_toke
     assert float((gradients - expected).norm() / expected.norm()) < 1e-6
 
 
+@pytest.mark.parametrize("at_once", [2**27, 300 * 17], ids=["one part", "parts"])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_no_kind_of_window_cap_or_part_moves_a_gradient(
+    name: str, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loss, "LOGITS_AT_ONCE", at_once)
+    model, documents = make(name), shared_documents()
+    expected_loss, expected = padded_gradients(model, documents, "modern")
+    loop = Loop(model, AdamW(model, 0.0, {}, False), TrainTable(), CPU, Packer(1000, PREFIXES), "fp32", 1e12)
+    assert loop.accumulate(documents)[0] == pytest.approx(expected_loss, rel=1e-6)
+    packed = torch.cat([parameter.grad.flatten() for parameter in model.parameters()]).double()
+    assert float((packed - expected).norm() / expected.norm()) < 1e-6
+
+
+@pytest.mark.parametrize(("name", "window"), WINDOWED.items())
+def test_a_token_before_the_window_moves_nothing_in_a_layer(name: str, window: int) -> None:
+    # One windowed layer alone, so that nothing comes round by another.
+    config = CONFIGS[name]()
+    config.num_hidden_layers, config.layer_types = 1, ["sliding_attention"]
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config)
+    model.set_attn_implementation(attention.NAME)
+    document = Document("0", [*PREFIXES[0], *range(100, 140)], len(PREFIXES[0]))
+    moved = Document("0", [*PREFIXES[0], 9, *range(101, 140)], len(PREFIXES[0]))
+    rows = [Packer(1000, PREFIXES[:1]).pack([each], [1.0])[0] for each in (document, moved)]
+    apart = (row_logits(model, rows[0]) - row_logits(model, rows[1]))[: document.num_labels].abs().amax(1)
+    # The first label's predictor is the prefix's last token, which is before the token that is changed.
+    assert apart[0] == 0
+    assert apart[1 : window + 1].min() > 0
+    assert apart[window + 1 :].max() == 0
+
+
+def test_logits_are_there_a_part_at_a_time_and_only_where_there_is_a_label(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loss, "LOGITS_AT_ONCE", 300 * 17)
+    seen = []
+    whole = loss._loss_and_gradient
+    monkeypatch.setattr(loss, "_loss_and_gradient", lambda *given: (seen.append(given[0].shape), whole(*given))[1])
+    model, documents = make("llama"), shared_documents()
+    (row,) = Packer(1000, PREFIXES).pack(documents, [1.0] * len(documents))
+    loss.row_loss(model, row)
+    assert sum(shape[0] for shape in seen) == len(row.labels) < row.computed_tokens + MULTIPLE
+    assert max(shape[0] for shape in seen) == 17
+
+
+@pytest.mark.parametrize("config", [GPTNeoXConfig(**SHAPE), CohereConfig(logit_scale=0.3, **SHAPE)])
+def test_a_padded_models_head_is_computed_at_labels_only(config: PreTrainedConfig) -> None:
+    torch.manual_seed(0)
+    model, documents = AutoModelForCausalLM.from_config(config), shared_documents()
+    shapes = []
+    model.get_output_embeddings().register_forward_hook(lambda head, given, logits: shapes.append(logits.shape))
+    (row,) = Packer(1000, padded=True).pack(documents, [1.0] * len(documents))
+    logits = row_logits(model, row)
+    whole = model(**row.inputs).logits.flatten(0, 1)
+    assert shapes == [(1, len(row.labels), 300), (*row.inputs["input_ids"].shape, 300)]
+    assert torch.allclose(logits, whole[row.predictors], atol=1e-6)
+
+
 def test_a_model_with_attention_of_its_own_is_padded_to_the_same_gradients() -> None:
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(GPTNeoXConfig(**SHAPE))
@@ -283,7 +363,7 @@ def test_the_labels_weights_sum_to_one(lengths: list[int], mode: str) -> None:
 def test_attention_that_would_not_be_exact_is_refused() -> None:
     with pytest.raises(PacosError, match="could see each other"):
         make("llama")(torch.tensor([[1, 2, 3]]), use_cache=False)
-    windowed = AutoModelForCausalLM.from_config(MistralConfig(num_key_value_heads=4, sliding_window=8, **SHAPE))
-    windowed.set_attn_implementation(attention.NAME)
-    with pytest.raises(PacosError, match="looks back 8 tokens"):
-        row_logits(windowed, Packer(100).pack(documents_of([9]), [1.0])[0])
+    both_ways = AutoModelForCausalLM.from_config(Gemma3TextConfig(use_bidirectional_attention=True, **LAYERS, **GEMMA))
+    both_ways.set_attn_implementation(attention.NAME)
+    with pytest.raises(PacosError, match="could see each other"):
+        row_logits(both_ways, Packer(100).pack(documents_of([9]), [1.0])[0])

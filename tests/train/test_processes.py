@@ -127,7 +127,7 @@ def test_gpus_starts_the_processes_and_one_line_says_what_is_wrong(
     ]
 
 
-@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("ending", [signal.SIGHUP, signal.SIGKILL])
 def test_ending_the_launcher_ends_its_processes(
     arguments: Callable[..., list[str]], tmp_path: Path, ending: signal.Signals
 ) -> None:
@@ -187,8 +187,9 @@ def test_a_process_that_is_ended_from_outside_is_one_line(arguments: Callable[..
     )
 
 
-def test_ctrl_c_on_the_launcher_saves_and_the_same_command_ends_in_the_same_weights(
-    arguments: Callable[..., list[str]], tmp_path: Path
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_a_launcher_that_is_told_to_stop_saves_and_the_same_command_ends_in_the_same_weights(
+    arguments: Callable[..., list[str]], tmp_path: Path, ending: signal.Signals
 ) -> None:
     broken, unbroken = tmp_path / "broken", tmp_path / "unbroken"
     keys = {"num_epochs": 12, "checkpoint_every": 100}
@@ -196,9 +197,9 @@ def test_ctrl_c_on_the_launcher_saves_and_the_same_command_ends_in_the_same_weig
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as launcher:
         while len(steps(broken)) < 3 and launcher.poll() is None:
             time.sleep(0.02)
-        launcher.send_signal(signal.SIGINT)
+        launcher.send_signal(ending)
         _, said = launcher.communicate(timeout=60)
-    assert launcher.returncode == 2
+    assert launcher.returncode == 2, said
     assert said.count("stopping after this step") == said.count("stopped; the same command") == 1
     (saved,) = (broken / "train/checkpoints").glob("step-*")
     assert len(steps(broken)) == int(saved.name.removeprefix("step-")) < 60

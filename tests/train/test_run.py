@@ -24,6 +24,8 @@ from transformers import (
     BertLMHeadModel,
     GPTNeoXConfig,
     GPTNeoXForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
     T5Config,
     get_cosine_schedule_with_warmup,
 )
@@ -138,6 +140,50 @@ def test_interrupted_then_killed_it_ends_in_the_same_weights_to_the_bit(
     assert losses(folder) == losses(tmp_path / "unbroken")
     same = ("steps", "real_tokens", "final_loss", "counts")
     assert {key: asdict(resumed)[key] for key in same} == {key: asdict(unbroken)[key] for key in same}
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_a_command_that_is_told_to_stop_saves_says_so_and_goes_on_to_the_same_weights(
+    short_recipe: MakeRecipe, tmp_path: Path, ending: signal.Signals
+) -> None:
+    recipe, folder = short_recipe(num_epochs=8), tmp_path / "broken"
+    (tmp_path / "again.toml").write_text(recipe.text)
+    keys = [f"train.{key}={recipe.table('train')[key]}" for key in ("base", "dataset", "precision", "num_epochs")]
+    command = [sys.executable, "-m", "pacos", "train", str(tmp_path / "again.toml"), *keys, "--run", str(folder)]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    wait_for_step(folder, 3, process)
+    process.send_signal(ending)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 2, said
+    assert said.count("stopping after this step") == said.count("stopped; the same command goes on from here") == 1
+    assert "Traceback" not in said
+    (newest,) = (folder / "train/checkpoints").glob("step-*")
+    assert 40 > int(newest.name.removeprefix("step-")) == len(losses(folder)) >= 3
+    assert subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, timeout=120).returncode == 0
+    assert read(folder / "train").weights_sha256 == train(recipe, tmp_path / "unbroken").weights_sha256
+
+
+def test_sigterm_while_nothing_is_trained_yet_ends_as_ctrl_c_does(short_recipe: MakeRecipe, tmp_path: Path) -> None:
+    recipe = short_recipe()
+    (tmp_path / "again.toml").write_text(recipe.text)
+    keys = [f"train.{key}={recipe.table('train')[key]}" for key in ("base", "dataset")]
+    command = [sys.executable, "-c", ENDED_WHILE_LOADING, "train", str(tmp_path / "again.toml"), *keys]
+    done = subprocess.run([*command, "--run", str(tmp_path / "run")], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (2, "stopped; the same command goes on from here\n")
+
+
+ENDED_WHILE_LOADING = """
+import os, signal
+from pacos.cli.main import main
+from pacos.train import prepare
+loading = prepare.load_base
+def load_base(*arguments, **options):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return loading(*arguments, **options)
+prepare.load_base = load_base
+main()
+"""
 
 
 def test_the_step_log_drops_lines_past_the_checkpoint_and_a_torn_one(tmp_path: Path) -> None:
@@ -367,6 +413,20 @@ def test_any_causal_lm_trains_padded_with_its_own_attention(
     assert "padded, with the model's own attention" in capsys.readouterr().out
     assert losses(tmp_path / "run")[0] > 1.3 * report.final_loss
     assert AutoModelForCausalLM.from_pretrained(tmp_path / "run/train/model").config.model_type == "gpt_neox"
+
+
+def test_a_base_whose_window_is_shorter_than_its_examples_trains_packed(
+    short_recipe: MakeRecipe, tmp_path: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "mistral"
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    tokenizer.save_pretrained(folder)
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = MistralConfig(vocab_size=len(tokenizer), num_key_value_heads=2, sliding_window=16, **shape)
+    MistralForCausalLM(config).save_pretrained(folder)
+    report = train(short_recipe(base=folder, num_epochs=4, learning_rate=1e-2), tmp_path / "run")
+    assert "packed in rows of" in capsys.readouterr().out
+    assert losses(tmp_path / "run")[0] > 1.3 * report.final_loss
 
 
 @pytest.fixture

@@ -39,7 +39,8 @@ def doctor(recipe: Recipe | None) -> None:
 
 
 def _check_files(recipe: Recipe) -> None:
-    for table, key in (("generate", "seed_tasks"), ("train", "dataset"), ("evaluate", "instructions")):
+    keys = (("generate", "seed_tasks"), ("train", "dataset"), ("evaluate", "instructions"), ("evaluate", "references"))
+    for table, key in keys:
         path = recipe.table(table)[key]
         if path and not Path(path).is_file():
             raise PacosError(f"{table}.{key} {path}: no such file. Check the path.")

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 
@@ -15,7 +15,7 @@ def launch(count: int, arguments: Sequence[str]) -> int:
     """Runs `pacos train` with these arguments in `count` processes, as torchrun would without its pages of traceback.
 
     Returns the least exit code that is not 0, 2 where a signal ended a process. One that fails ends the others; Ctrl-C
-    reaches all of them.
+    reaches all of them, and so does SIGTERM, as Ctrl-C.
     """
     group = _Group()
     group.answer_signals()
@@ -37,15 +37,19 @@ def launch(count: int, arguments: Sequence[str]) -> int:
 
 @dataclass
 class _Group:
-    """The processes that were started, and how often Ctrl-C has been pressed."""
+    """The processes that were started, and how often they were told to stop."""
 
     members: list[subprocess.Popen[bytes]] = field(default_factory=list)
     interrupts: int = 0
 
     def answer_signals(self) -> None:
         # Whoever ends this process means all of them; what it was told to ignore, as under nohup, it ignores.
-        endings = {number: lambda number, frame: sys.exit(128 + number) for number in (signal.SIGTERM, signal.SIGHUP)}
-        for number, handler in (endings | {signal.SIGINT: self._interrupt}).items():
+        endings: dict[signal.Signals, Callable[[int, object], object]] = {
+            signal.SIGHUP: lambda number, frame: sys.exit(128 + number),
+            signal.SIGTERM: self._interrupt,
+            signal.SIGINT: self._interrupt,
+        }
+        for number, handler in endings.items():
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, handler)
 

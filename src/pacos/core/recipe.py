@@ -141,6 +141,11 @@ class EvaluateTable:
     """The model they are compared with: `base`, `student` or a checkpoint folder."""
     instructions: str = _key("")
     """Items to answer: a data file or Self-Instruct's; empty means held-out tasks of the builtin teacher."""
+    references: str = _key("")
+    """Answers to hold those to `instructions` against by ROUGE-L: a data file, or Self-Instruct's predictions
+    with a `response`; empty means the ones that stand in `instructions`."""
+    max_tokens: int | None = _key(None, unit="tokens", at_least=1)
+    """Where candidates' answers are cut; unset means twice the longest right answer, or a server's own limit."""
     judges: tuple[str, ...] = _key(())
     """Engines that judge: the NAME of an [engines.NAME], or "builtin:judge"; empty means the [judge] table."""
     items_per_skill: int = _key(8, unit="items", at_least=1)

@@ -35,13 +35,16 @@ Answers = Mapping[str, Mapping[str, Answer]]
 """Model label -> item id -> its answer."""
 
 
-def answer_items(candidate: Candidate, items: Sequence[Item], folder: Path) -> dict[str, Answer]:
+def answer_items(
+    candidate: Candidate, items: Sequence[Item], folder: Path, max_tokens: int | None = None
+) -> dict[str, Answer]:
     """The candidate's answer to every item by item id, asking only for those that the ledger in `folder` lacks.
 
+    Answers end at `max_tokens`; without it a checkpoint's at twice the longest reference, a server's at its own limit.
     Writes answers/LABEL.jsonl there when all are in. Raises PacosError where the engine fails or its money is spent.
     """
     table, weights = candidate.table, candidate.weights_sha256
-    sampling = Sampling(_max_tokens(table, items), temperature=0.0)
+    sampling = Sampling(max_tokens or _max_tokens(table, items), temperature=0.0)
     requests = [Request(item.id, _prompt(table, item), sampling) for item in items]
     calls = [Call(number, call_key(table, each, weights), each) for number, each in enumerate(requests)]
     engine = open_engine(table, folder=folder)

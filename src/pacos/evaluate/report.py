@@ -66,6 +66,21 @@ class SlotEffect:
 
 
 @dataclass(frozen=True)
+class RougeL:
+    """ROUGE-L, F-measures in [0, 1], by model label: means over the `items` that have a reference answer.
+
+    A gain is a candidate's mean less the baseline's. Intervals are 95% ones by the bootstrap over items, of a gain over
+    the differences on the same items.
+    """
+
+    items: int
+    means: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    gains: dict[str, float]
+    gain_intervals: dict[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
 class EvaluateReport:
     """What was measured. `exact_match` and its kin are shares by model label; intervals are 95%.
 
@@ -100,6 +115,7 @@ class EvaluateReport:
     examples: list[dict[str, str | bool | None]]
     usd: float
     seconds: float
+    rouge_l: RougeL | None = None
 
 
 def read(folder: Path) -> EvaluateReport:

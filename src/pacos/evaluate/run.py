@@ -13,7 +13,8 @@ from pacos.evaluate.candidates import Candidate, find_candidates
 from pacos.evaluate.exact_match import exact_match
 from pacos.evaluate.examples import pick_examples
 from pacos.evaluate.items import Item, builtin_items, file_items, read_or_make_items
-from pacos.evaluate.report import Comparison, EvaluateReport, read
+from pacos.evaluate.overlap import measure_overlap, references_of
+from pacos.evaluate.report import Comparison, EvaluateReport, RougeL, read
 from pacos.evaluate.stopwatch import Stopwatch
 from pacos.evaluate.tables import print_report
 from pacos.evaluate.verdicts import judge_agreement, pairwise, slot_effect
@@ -30,15 +31,18 @@ def run(recipe: Recipe, run_folder: RunFolder) -> EvaluateReport:
             return read(stage.folder)
         _warn_of_questions_given_away(recipe, run_folder)
         items = read_or_make_items(stage.folder / "items.jsonl", to_ask)
+        # Read before anything is asked: what is wrong with them is said at once.
+        references = references_of(items, recipe.evaluate.references)
         with Stopwatch(stage.folder / "seconds.json") as watch:
             answers = {}
             for model in models:
-                answers[model.label] = answer_items(model, items, stage.folder)
+                answers[model.label] = answer_items(model, items, stage.folder, recipe.evaluate.max_tokens)
                 watch.save()
             judges, seed = judges_of(recipe), recipe.evaluate.seed
             judgment = judge_answers(stage.folder, judges, items, answers, models[0].label, seed)
             write_verdicts(stage.folder / "verdicts.jsonl", judgment.verdicts)
-            report = _report(items, answers, models, judges, judgment, seed, watch)
+            overlap = measure_overlap(answers, references, models[0].label, seed)
+            report = _report(items, answers, models, judges, judgment, overlap, seed, watch)
         _warn_of_absent(report)
         stage.finish(report, ("items.jsonl", "answers", "ballots.sqlite", "verdicts.jsonl"))
         print_report(report, stage.folder)
@@ -46,7 +50,8 @@ def run(recipe: Recipe, run_folder: RunFolder) -> EvaluateReport:
 
 
 def _inputs(recipe: Recipe, run_folder: RunFolder) -> tuple[Path, ...]:
-    files = [run_folder.path / "train" / "done.json", Path(recipe.evaluate.instructions)]
+    given = (recipe.evaluate.instructions, recipe.evaluate.references)
+    files = [run_folder.path / "train" / "done.json", *map(Path, given)]
     return (*files, _training_file(recipe, run_folder))
 
 
@@ -96,6 +101,7 @@ def _report(
     models: Sequence[Candidate],
     judges: Sequence[Judge],
     judgment: Judgment,
+    overlap: RougeL | None,
     seed: int,
     watch: Stopwatch,
 ) -> EvaluateReport:
@@ -128,6 +134,7 @@ def _report(
         examples=pick_examples(main, answers, first, seed),
         usd=round(judgment.usd, 6),
         seconds=round(watch.seconds, 2),
+        rouge_l=overlap,
     )
 
 

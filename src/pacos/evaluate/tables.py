@@ -1,6 +1,6 @@
 """The numbers on the terminal: one table a model, one a skill, and one line a judge."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -53,12 +53,24 @@ def _summary(report: EvaluateReport, labels: Sequence[str]) -> Table:
     ):
         if items:
             table.add_row(name, str(items), *(_estimate(rates[m], intervals[m]) for m in labels))
+    if report.rouge_l:
+        overlap, counted = report.rouge_l, str(report.rouge_l.items)
+        table.add_row("ROUGE-L", counted, *(_score(overlap.means, overlap.intervals, m) for m in labels))
+        table.add_row(
+            "ROUGE-L, gain", counted, *(_score(overlap.gains, overlap.gain_intervals, m, "+") for m in labels)
+        )
     for label, comparison in report.comparisons.items():
         for ending, compared in (("", comparison.main), (", harder", comparison.harder)):
             if compared:
                 cells = [_outcome(compared) if m == label else "" for m in labels]
                 table.add_row(f"win rate, ties half{ending}", str(compared.judged), *cells)
     return table
+
+
+def _score(means: Mapping[str, float], intervals: Mapping[str, tuple[float, float]], label: str, sign: str = "") -> str:
+    if label not in means:
+        return ""
+    return f"{means[label]:{sign}.3f} ({intervals[label][0]:.3f} to {intervals[label][1]:.3f})"
 
 
 def _outcome(compared: Pairwise) -> str:

@@ -2,6 +2,7 @@
 
 from pacos.text.contamination import Contamination, Match
 from pacos.text.novelty import Novelty
+from pacos.text.rouge import rouge_l
 from pacos.text.tokens import rouge_tokens, unicode_tokens
 
-__all__ = ["Contamination", "Match", "Novelty", "rouge_tokens", "unicode_tokens"]
+__all__ = ["Contamination", "Match", "Novelty", "rouge_l", "rouge_tokens", "unicode_tokens"]

@@ -19,7 +19,7 @@ from pacos.core.errors import PacosError
 
 NAME = "pacos_documents"
 # Models whose layers hand the documents' places on to attention and know positions from ids alone.
-PACKABLE = {"llama", "mistral", "qwen2", "qwen3", "smollm3", "gpt2"}
+PACKABLE = {"llama", "mistral", "qwen2", "qwen3", "smollm3", "gpt2", "gemma", "gemma2", "gemma3_text"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +31,19 @@ class Documents:
     """For each segment the number of the segment that it continues, if any."""
 
 
+@dataclass(frozen=True)
+class Options:
+    """What a layer's attention does beside looking back as far as its document goes."""
+
+    scaling: float | None = None
+    """None is 1 / sqrt(head's width)."""
+    dropout: float = 0.0
+    window: int | None = None
+    """The most positions that a query sees, its own among them."""
+    softcap: float | None = None
+    """Scores are bent by tanh to lie within plus and minus this."""
+
+
 # A graph that torch.compile makes of a layer ends here: where the documents lie differs from row to row.
 @torch.compiler.disable  # type: ignore[untyped-decorator]
 def document_attention(
@@ -40,18 +53,16 @@ def document_attention(
 ) -> tuple[torch.Tensor, None]:  # fmt: skip
     """Causal attention of each document to its prefix and itself; returns ([1, T, H, D], None). Keys and values may
     have fewer heads than queries. Raises PacosError for attention it cannot do exactly."""
-    kind = type(module).__name__
-    if documents is None or attention_mask is not None or softcap is not None:
+    if documents is None or attention_mask is not None or not getattr(module, "is_causal", True):
         raise PacosError(
-            f"train.base: {kind} does not take packed documents, so examples could see each other; "
-            "expected a causal LM of LLaMA's kind (LLaMA, Mistral, Qwen, SmolLM). Choose another base."
+            f"train.base: {type(module).__name__} does not take packed documents, so examples could see each other; "
+            "expected a causal LM of LLaMA's kind (LLaMA, Mistral, Qwen, SmolLM, Gemma). Choose another base."
         )
-    if sliding_window is not None and max(documents.lengths) > sliding_window:
-        raise PacosError(f"train.base: {kind} looks back {sliding_window} tokens; lower train.max_length to that.")
-    # The fused kernel knows no dropout, and nothing wider than 16 bits.
-    fused = value_1HTD.is_cuda and value_1HTD.dtype in (torch.bfloat16, torch.float16) and not dropout
+    options = Options(scaling, dropout, sliding_window, softcap)
+    # The fused kernel knows no dropout, no bent scores, and nothing wider than 16 bits.
+    fused = value_1HTD.is_cuda and value_1HTD.dtype in (torch.bfloat16, torch.float16) and not (dropout or softcap)
     attend = _attend_at_once if fused else _attend_one_by_one
-    return attend(query_1HTD, key_1HTD, value_1HTD, documents, scaling, dropout), None
+    return attend(query_1HTD, key_1HTD, value_1HTD, documents, options), None
 
 
 AttentionInterface.register(NAME, document_attention)
@@ -70,8 +81,7 @@ def _varlen_plan(documents: Documents, device: torch.device) -> tuple[torch.Tens
 
 
 def _attend_at_once(
-    query_1HTD: torch.Tensor, key_1HTD: torch.Tensor, value_1HTD: torch.Tensor,
-    documents: Documents, scaling: float | None, dropout: float,
+    query_1HTD: torch.Tensor, key_1HTD: torch.Tensor, value_1HTD: torch.Tensor, documents: Documents, options: Options
 ) -> torch.Tensor:  # fmt: skip
     """The fused kernel of variable lengths; of unequal ones it lines up the ends, which is what a prefix needs."""
     key_places, query_bounds, key_bounds, longest = _varlen_plan(documents, query_1HTD.device)
@@ -84,15 +94,15 @@ def _attend_at_once(
         key_THD, value_THD = taken
     attended_THD = varlen_attn(
         query_THD, key_THD, value_THD, query_bounds, key_bounds, max(documents.lengths), longest,
-        scale=scaling, window_size=(-1, 0), enable_gqa=query_THD.shape[1] != key_THD.shape[1],
+        scale=options.scaling, window_size=((options.window or 0) - 1, 0),
+        enable_gqa=query_THD.shape[1] != key_THD.shape[1],
     )  # fmt: skip
     assert isinstance(attended_THD, torch.Tensor)
     return attended_THD[None]
 
 
 def _attend_one_by_one(
-    query_1HTD: torch.Tensor, key_1HTD: torch.Tensor, value_1HTD: torch.Tensor,
-    documents: Documents, scaling: float | None, dropout: float,
+    query_1HTD: torch.Tensor, key_1HTD: torch.Tensor, value_1HTD: torch.Tensor, documents: Documents, options: Options
 ) -> torch.Tensor:  # fmt: skip
     # On a CPU a call is cheap and padding is not; and its attention kernel is twice as fast in fp32 as in bf16,
     # to which autocast would take it.
@@ -101,21 +111,39 @@ def _attend_one_by_one(
         split = (t.float().split(list(documents.lengths), dim=2) for t in (query_1HTD, key_1HTD, value_1HTD))  # type: ignore[no-untyped-call]
         queries, keys, values = split
         for query, key, value, prefix in zip(queries, keys, values, documents.prefixes, strict=True):
-            mask = None
             if prefix is not None:
                 key, value = torch.cat([keys[prefix], key], 2), torch.cat([values[prefix], value], 2)
-                total = key.shape[2]
-                triangle = _triangle(1 << total.bit_length(), query.device)
-                mask = triangle[total - query.shape[2] : total, :total]
+            # A key's place among these is its position, for a prefix begins at 0 and is followed without a gap.
+            own, total = query.shape[2], key.shape[2]
+            windowed = options.window is not None and total > options.window
+            mask = None
+            if prefix is not None or windowed or options.softcap:
+                seen = _seen(1 << total.bit_length(), options.window if windowed else None, query.device)
+                mask = seen[total - own : total, :total]
+            if options.softcap and mask is not None:
+                attended.append(_attend_softcapped(query, key, value, mask, options))
+                continue
             attended.append(
                 scaled_dot_product_attention(
-                    query, key, value, mask, dropout, mask is None, scale=scaling, enable_gqa=gqa
+                    query, key, value, mask, options.dropout, mask is None, scale=options.scaling, enable_gqa=gqa
                 )
             )
         return torch.cat(attended, dim=2).transpose(1, 2).to(value_1HTD.dtype)
 
 
+def _attend_softcapped(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor, options: Options
+) -> torch.Tensor:
+    """In plain products: torch's kernels do not bend scores."""
+    assert options.softcap
+    key, value = (each.repeat_interleave(query.shape[1] // key.shape[1], 1) for each in (key, value))
+    scores = query @ key.mT * (options.scaling or query.shape[3] ** -0.5)
+    bent = torch.tanh(scores / options.softcap) * options.softcap
+    return torch.dropout(bent.masked_fill(~mask, float("-inf")).softmax(-1), options.dropout, True) @ value
+
+
 @lru_cache(maxsize=16)
-def _triangle(size: int, device: torch.device) -> torch.Tensor:
+def _seen(size: int, window: int | None, device: torch.device) -> torch.Tensor:
     """Which keys each query sees, [size, size]; any document's mask is a part of it."""
-    return torch.ones(size, size, dtype=torch.bool, device=device).tril()
+    causal = torch.ones(size, size, dtype=torch.bool, device=device).tril()
+    return causal if window is None else causal.triu(1 - window)

@@ -50,7 +50,7 @@ def load_base(table: TrainTable, weights: bool = True) -> LoadedBase:
     try:
         tokenizer = load_tokenizer(path)
         config = AutoConfig.from_pretrained(path)
-        packs = table.engine == "pacos" and _packs(config, table.max_length)
+        packs = table.engine == "pacos" and getattr(config, "model_type", "") in attention.PACKABLE
         kind: dict[str, Any] = {"attn_implementation": attention.NAME} if packs else {}
         if weights:
             kind |= {"dtype": torch.float32, "output_loading_info": True}
@@ -110,11 +110,6 @@ def _sees_ahead(model: PreTrainedModel) -> bool:
     model.train(False)
     one, other = model(torch.tensor([[5, 6, 7, 8], [5, 6, 7, 9]]), use_cache=False).logits[:, :3]
     return not torch.allclose(one, other, atol=1e-4)
-
-
-def _packs(config: object, max_length: int) -> bool:
-    window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
-    return getattr(config, "model_type", "") in attention.PACKABLE and (window is None or window >= max_length)
 
 
 def has_dropout(model: PreTrainedModel) -> bool:

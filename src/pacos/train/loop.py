@@ -30,7 +30,7 @@ from pacos.train.tracking import Follow, OnStep
 
 def train(prepared: Prepared, folder: Path, follow: Follow) -> Trained:
     """Trains from the newest checkpoint in `folder`, with the held-out loss before and after where there is any. Raises
-    KeyboardInterrupt after the step that Ctrl-C fell into, and PacosError where the loss is no number."""
+    KeyboardInterrupt after the step that Ctrl-C or SIGTERM fell into, and PacosError where the loss is no number."""
     table, team, data, precision = prepared.table, prepared.team, prepared.data, prepared.estimate.precision
     model, packs = prepared.base.model, prepared.base.packs
     lows = split_weights(model) if precision == "split" else {}
@@ -67,7 +67,7 @@ class Loop:
     peak_flops: float
 
     def take_steps(self, data: TrainingData, step: int, save: Callable[[int], None], on_step: OnStep) -> None:
-        """Goes on after step `step` to the planned last one, saving on the way and, before it raises, on Ctrl-C."""
+        """Goes on after step `step` to the planned last one; saves on the way and, interrupted, before it raises."""
         table, last = self.table, data.report.planned_steps
         with interrupt_after_step(self.team) as asked:
             while step < last:
@@ -146,17 +146,21 @@ class Loop:
 
 @contextmanager
 def interrupt_after_step(team: Team) -> Iterator[threading.Event]:
-    """An event that Ctrl-C sets, so that no update is cut in half; a second Ctrl-C interrupts at once."""
+    """An event that Ctrl-C and SIGTERM set, so that no update is cut in half; a second one interrupts at once."""
     event = threading.Event()
-    previous = signal.getsignal(signal.SIGINT)
 
     def on_interrupt(number: int, frame: object) -> None:
-        signal.signal(signal.SIGINT, previous)
+        restore()
         event.set()
         team.say("train: stopping after this step; Ctrl-C again stops at once", sys.stderr)
 
-    signal.signal(signal.SIGINT, on_interrupt)
+    previous = {number: signal.signal(number, on_interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
     try:
         yield event
     finally:
-        signal.signal(signal.SIGINT, previous)
+        restore()

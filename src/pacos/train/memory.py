@@ -11,13 +11,18 @@ from pacos.core.models import resolve_model
 from pacos.core.recipe import TrainTable
 from pacos.engines.local.device import choose_precision
 from pacos.train.attention import PACKABLE
-from pacos.train.loss import AT_ONCE
+from pacos.train.loss import AT_ONCE, LOGITS_AT_ONCE
 
-# Tensors that a decoder layer keeps for its backward pass, in widths of the hidden and of the MLP's inner state:
-# two norms, queries, keys and values, attention's output, two residuals; gate, its activation, up, their product.
-# Counted on LLaMA models; what kernels and the allocator need beside is not in it.
-HIDDEN_KEPT = 12
-INNER_KEPT = 4
+# Bytes that a layer keeps of a token for its backward pass, by precision, for each unit of: the hidden state; each norm
+# of it; the MLP's inner state (gate, its activation, up, their product); queries (and attention's output, as wide);
+# keys (and values). Counted by autograd's saved tensors on LLaMA, Qwen 3 and Gemma 3, to 1%.
+KEPT_BYTES = {"fp32": (8, 8, 16, 8, 8), "bf16": (10, 8, 8, 4, 4), "split": (6, 5, 8, 4, 4)}
+# On a CPU attention computes in fp32, on copies of its queries, keys and values; everywhere the keys and values of a
+# shared prefix stand before each example's own.
+CPU_ATTENTION = (6, 4)
+SHARED_PREFIX = 10
+# Of a norm of queries and keys, for each unit of these.
+QUERY_NORM = 8
 # Checkpoints kept, and one being written.
 CHECKPOINTS = 3
 # Of a GPU's memory; the rest is for the driver, fragments and what the estimate does not know.
@@ -25,8 +30,8 @@ USED = 0.88
 ROW_TOKENS = {"cpu": 4096, "mps": 4096, "cuda": 8192}
 # From so many parameters on, `auto` keeps a GPU's weights split and its optimizer states in 8 bits.
 LARGE = 10**9
-# The interpreter with its libraries, in the memory that a device shares with it.
-LIBRARIES = 600 * 10**6
+# The interpreter with its libraries, in the memory that a device shares with it, and what its allocator keeps.
+LIBRARIES = 800 * 10**6
 
 # Width, layers, heads, heads of keys and values, inner width, vocabulary: of LLaMA (Touvron et al. 2023, table 2), of
 # Llama 2's 70B and Llama 3's 8B, as their config.json have them. Llama 2's 7B and 13B have LLaMA's shapes.
@@ -66,11 +71,16 @@ class MemoryEstimate:
 
 
 def estimate_memory(
-    table: TrainTable, device: torch.device, devices: int = 1, config: PreTrainedConfig | None = None
+    table: TrainTable,
+    device: torch.device,
+    devices: int = 1,
+    config: PreTrainedConfig | None = None,
+    tokens: int | None = None,
 ) -> MemoryEstimate:
     """Estimates a recipe's training by the base's config.json, or by `config` where the base is not there yet.
 
-    Reads no weights. PacosError where there is no config that can be used. Settles what `auto` and unset keys become:
+    `tokens` are the most that a step has; where they are not known, every example is as long as it may be. Reads no
+    weights. PacosError where there is no config that can be used. Settles what `auto` and unset keys become:
     of rows the longest that fits the device.
     """
     capacity = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
@@ -87,15 +97,17 @@ def estimate_memory(
     # Split, a weight is 2 bytes, and 2 more where it is trained; else 4.
     weights = 2 * parameters + 2 * trained if precision == "split" else 4 * parameters
     states = _state_bytes(trained, config.get_text_config(), eight_bit)
-    fixed = {
-        "libraries": 0 if capacity else LIBRARIES,
-        "weights": weights // devices,
-        "gradients": (2 if precision == "split" else 4) * trained // devices,
-        "optimizer state": states // devices,
-    }
+    most = tokens or table.batch_size * table.max_length
     row = table.row_tokens or max(ROW_TOKENS[device.type], table.max_length)
     while True:
-        parts = fixed | _row_bytes(min(table.batch_size * table.max_length, row), config, parameters, precision, device)
+        # Of a second row the embeddings' gradient is there beside that of the first.
+        gradients = trained + (_embeddings(config) if most > row and not table.lora else 0)
+        parts = {
+            "libraries": 0 if capacity else LIBRARIES,
+            "weights": weights // devices,
+            "gradients": (2 if precision == "split" else 4) * gradients // devices,
+            "optimizer state": states // devices,
+        } | _row_bytes(min(most, row), model, precision, device)
         fits = not capacity or sum(parts.values()) < USED * capacity
         if fits or table.row_tokens or row // 2 < table.max_length:
             saved = (4 * trained if table.lora else weights) + states
@@ -109,21 +121,48 @@ def _state_bytes(trained: int, text: PreTrainedConfig, eight_bit: bool) -> int:
     return trained * 2 + trained // 32 + 16 * text.vocab_size * text.hidden_size if eight_bit else 8 * trained
 
 
-def _row_bytes(
-    tokens: int, config: PreTrainedConfig, parameters: int, precision: str, device: torch.device
-) -> dict[str, int]:
-    """What a row of so many tokens holds until its backward pass is done."""
+def _embeddings(config: PreTrainedConfig) -> int:
     text = config.get_text_config()
-    inner = getattr(text, "intermediate_size", None) or 4 * text.hidden_size
-    # Under autocast norms and residuals stay fp32 while products are bf16, and so is a copy of the weights.
-    kept = (HIDDEN_KEPT * text.hidden_size + INNER_KEPT * inner) * {"fp32": 4, "bf16": 3, "split": 2}[precision]
-    # Half of the tokens are answers; gradients take their logits' place, a few at a time in fp32. Without packing
-    # logits are there for all tokens, for the answers once more, and for all as gradients.
-    labels = tokens // 2 if config.model_type in PACKABLE else 3 * tokens
+    return int(text.vocab_size * text.hidden_size)
+
+
+def _row_bytes(tokens: int, model: PreTrainedModel, precision: str, device: torch.device) -> dict[str, int]:
+    """What a row of so many tokens holds until its backward pass is done."""
+    text, packs = model.config.get_text_config(), model.config.model_type in PACKABLE
+    embeddings, width = _embeddings(model.config), 4 if precision == "fp32" else 2
+    # Under autocast each product's weights are copied to bf16.
+    tied = bool(getattr(text, "tie_word_embeddings", False))
+    copies = 2 * (model.num_parameters() - embeddings * (1 if tied else 2)) if precision == "bf16" else 0
+    # Half of the tokens are answers. Gradients take their logits' place, a few at a time in fp32; on the fast path
+    # there is a part of the logits at once, with that part's gradient of the head's weights.
+    labels = min(tokens // 2, max(1, LOGITS_AT_ONCE // text.vocab_size)) if packs else tokens // 2
+    head = embeddings * ((2 if precision == "bf16" else 0) + (width if packs else 0))
     return {
-        "activations": tokens * text.num_hidden_layers * kept + (2 * parameters if precision == "bf16" else 0),
-        "logits": labels * text.vocab_size * (4 if precision == "fp32" else 2) + 8 * AT_ONCE[device.type],
+        "activations": tokens * _kept_bytes(model, precision, packs, device) + copies,
+        "logits": labels * text.vocab_size * width + 8 * AT_ONCE[device.type] + head,
     }
+
+
+def _kept_bytes(model: PreTrainedModel, precision: str, packs: bool, device: torch.device) -> int:
+    """Of one token, by all layers."""
+    text = model.config.get_text_config()
+    hidden, heads = text.hidden_size, text.num_attention_heads
+    inner = getattr(text, "intermediate_size", None) or 4 * hidden
+    head = getattr(text, "head_dim", None) or hidden // heads
+    queries, keys = heads * head, (getattr(text, "num_key_value_heads", None) or heads) * head
+    norms = [
+        each.numel()
+        for module in model.modules()
+        if "Norm" in type(module).__name__ and isinstance(each := getattr(module, "weight", None), torch.Tensor)
+    ]
+    per_hidden, per_norm, per_inner, per_query, per_key = KEPT_BYTES[precision]
+    if packs:
+        on_cpu = CPU_ATTENTION if device.type == "cpu" else (0, 0)
+        per_query, per_key = per_query + on_cpu[0], per_key + on_cpu[1] + SHARED_PREFIX
+    if any(norm != hidden for norm in norms):
+        per_query, per_key = per_query + QUERY_NORM, per_key + QUERY_NORM
+    layer = per_hidden * hidden + per_inner * inner + per_query * queries + per_key * keys
+    return int(text.num_hidden_layers * layer + per_norm * sum(norm for norm in norms if norm == hidden))
 
 
 def published_config(base: str) -> tuple[str, PreTrainedConfig] | None:

@@ -1,7 +1,7 @@
 """Batch-faithful packing: each optimizer step sees exactly its examples, laid end to end in rows."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import accumulate
@@ -30,7 +30,7 @@ class Row:
 
     inputs: dict[str, Any]
     """What the model is called with: `input_ids` [B, T] and, packed, `position_ids` [1, T], which begin again at 0 or
-    after the shared prefix with each document, their `documents` and the `logits_to_keep`; padded, `attention_mask`."""
+    after the shared prefix with each document, and their `documents`; padded, `attention_mask`."""
     predictors: torch.Tensor
     """[L]: places in B x T whose next token is supervised, the only ones the LM head is needed at."""
     labels: torch.Tensor
@@ -39,6 +39,11 @@ class Row:
     """[L]: what each label's loss counts; over a whole step they sum to 1."""
     computed_tokens: int
     """Of B x T without filling: less than the documents' own where they share a prefix."""
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether the documents lie end to end."""
+        return "documents" in self.inputs
 
     def to(self, device: torch.device) -> Self:
         """The same row on a device."""
@@ -132,6 +137,13 @@ class Packer:
         rows = self._even_rows([self._own_part(document, weight) for document, weight in pairs])
         return [_packed_row(self._with_prefixes(row), self.fill) for row in rows]
 
+    def most_tokens(self, steps: Iterable[Sequence[Document]]) -> int:
+        """The most tokens that one of the steps has, a shared prefix counted once."""
+        return max(
+            sum(len(each.ids) for each in own) + sum(len(self.prefixes[prefix]) for prefix in _prefixes_of(own))
+            for own in ([self._own_part(document, 0.0) for document in step] for step in steps)
+        )
+
     def prefix_of(self, document: Document) -> int | None:
         """The shared prefix that a document begins with and whose every label lies beyond; None where there is none."""
         for number, prefix in enumerate(self.prefixes):
@@ -207,7 +219,7 @@ def _packed_row(segments: list[Segment], fill: int) -> Row:
     counted = torch.tensor(weights)[segment_of[labelled]]
     inputs = {"input_ids": tokens[None], "position_ids": (places + torch.tensor(starts)[segment_of])[None]}
     return Row(
-        {**inputs, "documents": Documents(lengths, prefixes), "logits_to_keep": predictors},
+        {**inputs, "documents": Documents(lengths, prefixes)},
         predictors,
         labels=torch.cat([tokens[labelled], labelled.new_full((empty,), NO_LABEL)]),
         weights=torch.cat([counted, counted.new_zeros(empty)]),

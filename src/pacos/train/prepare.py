@@ -1,7 +1,7 @@
 """What precedes the first step: the base loaded, the data encoded, the rows that fit the memory."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -9,11 +9,11 @@ import torch
 from pacos.core.errors import PacosError
 from pacos.core.recipe import TrainTable
 from pacos.train.base import LoadedBase, has_dropout, load_base
-from pacos.train.data import TrainingData, load_data, shared_prefixes
+from pacos.train.data import TrainingData, load_data, shared_prefixes, steps_per_epoch
 from pacos.train.machine import Team, memory_named
 from pacos.train.memory import MemoryEstimate, estimate_memory
 from pacos.train.optimizer import Remainders
-from pacos.train.packing import PUBLISHED_MICRO_BATCH, Packer, row_fill
+from pacos.train.packing import PUBLISHED_MICRO_BATCH, Packer, row_fill, step_documents
 from pacos.train.tracking import Follow
 
 
@@ -77,7 +77,12 @@ def prepare(table: TrainTable, dataset: Path, team: Team) -> Prepared:
             f"train.max_length {table.max_length}: the longest example has {longest:,} tokens and {table.base} knows "
             f"{known:,} positions; set train.max_length={known}."
         )
-    return Prepared(table, team, estimate, base, data, _packer(table, base, estimate, team))
+    packer = _packer(table, base, estimate, team)
+    # Now that the examples are known, what their steps take; the rows stay as they were chosen.
+    epoch = (step_documents(data.documents, step, table) for step in range(steps_per_epoch(len(data.documents), table)))
+    settled = replace(table, row_tokens=estimate.row_tokens)
+    estimate = estimate_memory(settled, team.device, team.size, tokens=packer.most_tokens(epoch))
+    return Prepared(table, team, estimate, base, data, packer)
 
 
 def _packer(table: TrainTable, base: LoadedBase, estimate: MemoryEstimate, team: Team) -> Packer:

@@ -1,6 +1,9 @@
 """The training stage: a base and instruction data in, a student out."""
 
 import re
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -33,10 +36,11 @@ def run(recipe: Recipe, run_folder: RunFolder) -> TrainReport | None:
 
     Writes train/steps.jsonl, train/checkpoints/ and train/model/; resumes from the newest checkpoint, and then ends
     in the same weights to the bit. Of several processes that torchrun started, number 0 has the run folder's lock and
-    returns the report. Raises PacosError for a bad base, dataset or loss, or too little memory.
+    returns the report. Raises PacosError for a bad base, dataset or loss, or too little memory, and KeyboardInterrupt
+    on Ctrl-C or SIGTERM.
     """
     table, dataset = recipe.train, _dataset(recipe, run_folder)
-    with open_team() as team:
+    with _ending_is_interrupting(), open_team() as team:
         if not team.leads:
             _train(prepare(table, dataset, team), run_folder.path / "train", untold)
             return None
@@ -56,6 +60,18 @@ def run(recipe: Recipe, run_folder: RunFolder) -> TrainReport | None:
                 stage.finish(report, ("steps.jsonl", "model"))
     _tell(report, stage.folder)
     return report
+
+
+@contextmanager
+def _ending_is_interrupting() -> Iterator[None]:
+    """Makes SIGTERM, by which schedulers, containers and systemd end what they run, what Ctrl-C is."""
+    previous = signal.getsignal(signal.SIGTERM)
+    if previous is not signal.SIG_IGN:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def _train(prepared: Prepared, folder: Path, follow: Follow) -> tuple[Trained, torch.Tensor]:

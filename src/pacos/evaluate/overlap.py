@@ -1,0 +1,81 @@
+"""How near open answers come to reference answers, without a judge: ROUGE-L."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import mean
+
+from pacos.core.errors import PacosError
+from pacos.core.files import read_json_lines
+from pacos.core.records import Example, read_instructions
+from pacos.evaluate.answers import Answers
+from pacos.evaluate.items import Item
+from pacos.evaluate.report import RougeL
+from pacos.statistics import bootstrap_interval
+from pacos.text import rouge_l
+
+
+def read_references(path: Path) -> dict[tuple[str, str], str]:
+    """Answers by (instruction, input), stripped: of an Alpaca-format file, or of Self-Instruct's published predictions,
+    one object a line with its `response`. Raises PacosError for a file of neither shape; empty answers are left out."""
+    lines = list(read_json_lines(path, "reference answers")) if path.suffix == ".jsonl" else []
+    if lines and isinstance(lines[0][1], dict) and "response" in lines[0][1]:
+        examples = [_prediction(value, f"{path}:{number}") for number, value in lines]
+    else:
+        examples = read_instructions(path)
+    return {_question(each.instruction, each.input): each.output.strip() for each in examples if each.output.strip()}
+
+
+def _prediction(value: object, where: str) -> Example:
+    texts = [value.get(key) for key in ("instruction", "input", "response")] if isinstance(value, dict) else []
+    if not texts or not all(isinstance(text, str) for text in texts):
+        raise PacosError(
+            f"{where}: expected an object with the texts instruction, input and response, as in Self-Instruct's "
+            f"predictions, not {json.dumps(value)[:60]}. Mend or remove that line."
+        )
+    return Example(*map(str, texts))
+
+
+def _question(instruction: str, context: str) -> tuple[str, str]:
+    return instruction.strip(), context.strip()
+
+
+def references_of(items: Sequence[Item], path: str) -> dict[str, str]:
+    """By item id the answer that the file at `path` has, or without one the item's own where it comes from a file.
+
+    Builtin tasks have one right answer each, of which exact match says more. PacosError where the file answers none.
+    """
+    if not path:
+        return {item.id: item.reference for item in items if item.reference and not item.skill}
+    answers = read_references(Path(path))
+    questions = {item.id: _question(item.instruction, item.input) for item in items}
+    found = {item: answers[question] for item, question in questions.items() if question in answers}
+    if not found:
+        raise PacosError(
+            f"evaluate.references {path}: answers none of the {len(items):,} items; "
+            "expected answers to the very questions in evaluate.instructions."
+        )
+    return found
+
+
+def measure_overlap(answers: Answers, references: Mapping[str, str], baseline: str, seed: int) -> RougeL | None:
+    """Every model's mean ROUGE-L over the items with a reference, and how much more each candidate's is than the
+    baseline's; None where no item has one. Intervals are the bootstrap's, items drawn with replacement."""
+    if not references:
+        return None
+    scores = {
+        label: [rouge_l(text, given[item].text) for item, text in references.items()]
+        for label, given in answers.items()
+    }
+    gains = {
+        label: [own - other for own, other in zip(each, scores[baseline], strict=True)]
+        for label, each in scores.items()
+        if label != baseline
+    }
+    return RougeL(
+        items=len(references),
+        means={label: mean(each) for label, each in scores.items()},
+        intervals={label: bootstrap_interval(each, seed=seed) for label, each in scores.items()},
+        gains={label: mean(each) for label, each in gains.items()},
+        gain_intervals={label: bootstrap_interval(each, seed=seed) for label, each in gains.items()},
+    )

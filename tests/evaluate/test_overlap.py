@@ -1,0 +1,94 @@
+"""ROUGE-L without a judge: against a file's own answers or another file's, of base and student on the same items."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pacos.core.errors import PacosError
+from pacos.core.recipe import Recipe
+from pacos.evaluate.items import file_items
+from pacos.evaluate.overlap import measure_overlap, references_of
+from pacos.evaluate.report import EvaluateReport
+from pacos.evaluate.run import read
+from tests.evaluate.conftest import Engines, judge_fairly
+
+MakeRecipe = Callable[..., Recipe]
+EvaluateIn = Callable[[Recipe], EvaluateReport]
+
+
+@pytest.fixture
+def questions(tmp_path: Path) -> Path:
+    path = tmp_path / "questions.json"
+    rows = [{"instruction": f"Say number {n}.", "input": "", "output": "one two three four"} for n in range(8)]
+    path.write_text(json.dumps(rows))
+    return path
+
+
+def test_answers_are_held_against_the_references_and_cut_where_asked(
+    recipe_for: MakeRecipe, evaluate_in: EvaluateIn, engines: type[Engines], questions: Path, trained: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setenv("COLUMNS", "120")
+    scripted = engines(lambda prompt: "one two", lambda prompt: "four", judge_fairly).install(monkeypatch)
+    report = evaluate_in(recipe_for(f"evaluate.instructions={questions}", "evaluate.max_tokens=9"))
+    assert report.rouge_l is not None
+    assert report.rouge_l.items == 8
+    assert report.rouge_l.means == pytest.approx({"base": 0.4, "student": 2 / 3})
+    assert report.rouge_l.gains == pytest.approx({"student": 2 / 3 - 0.4})
+    assert report.rouge_l.gain_intervals["student"] == pytest.approx((2 / 3 - 0.4, 2 / 3 - 0.4))
+    assert {request.sampling.max_tokens for request in scripted.asked("student") + scripted.asked("base")} == {9}
+    assert read(trained / "evaluate") == report
+    said = capsys.readouterr().out
+    assert "0.667 (0.667 to 0.667)" in said
+    assert "+0.267 (0.267 to 0.267)" in said
+
+
+def test_published_predictions_stand_in_the_place_of_the_files_own_answers(
+    recipe_for: MakeRecipe, evaluate_in: EvaluateIn, engines: type[Engines], questions: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    path = tmp_path / "predictions.jsonl"
+    rows = [{"instruction": f"Say number {n}.\n", "input": "", "response": f" five {n}"} for n in (0, 1, 2, 77)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    engines(lambda prompt: "five 0", lambda prompt: "six", judge_fairly).install(monkeypatch)
+    keys = [f"evaluate.instructions={questions}", f"evaluate.references={path}"]
+    measured = evaluate_in(recipe_for(*keys)).rouge_l
+    assert measured is not None
+    assert (measured.items, measured.means) == (3, {"base": 0.0, "student": pytest.approx(2 / 3)})
+    low, high = measured.intervals["student"]
+    assert 0.5 <= low < 2 / 3 < high <= 1
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"instruction": "Another.", "input": "", "response": "x"}', "answers none of the 8 items"),
+        ('{"instruction": "Say number 1.", "input": "", "response": 3}', r"wrong\.jsonl:1: expected an object"),
+    ],
+)
+def test_references_that_do_not_fit_are_one_line_before_anything_is_asked(
+    recipe_for: MakeRecipe, evaluate_in: EvaluateIn, engines: type[Engines], questions: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, line: str, said: str,
+) -> None:  # fmt: skip
+    (tmp_path / "wrong.jsonl").write_text(line + "\n")
+    scripted = engines(lambda prompt: "a", lambda prompt: "b", judge_fairly).install(monkeypatch)
+    with pytest.raises(PacosError, match=said):
+        evaluate_in(recipe_for(f"evaluate.instructions={questions}", f"evaluate.references={tmp_path}/wrong.jsonl"))
+    assert not scripted.opened
+
+
+def test_builtin_tasks_have_exact_match_instead(
+    recipe_for: MakeRecipe, evaluate_in: EvaluateIn, engines: type[Engines], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engines(lambda prompt: "a", lambda prompt: "b", judge_fairly).install(monkeypatch)
+    assert evaluate_in(recipe_for("evaluate.items_per_skill=1")).rouge_l is None
+
+
+def test_every_question_of_the_published_set_has_a_published_answer(shared_data: Path) -> None:
+    folder = shared_data / "self_instruct"
+    items = file_items(folder / "user_oriented_instructions.jsonl")
+    references = references_of(items, str(folder / "text-davinci-003_predictions.jsonl"))
+    assert len(references) == 252
+    assert measure_overlap({}, {}, "base", 0) is None
