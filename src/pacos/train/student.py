@@ -91,7 +91,9 @@ def _whole(tensor: torch.Tensor, remainder: torch.Tensor | None) -> torch.Tensor
 def probe(model: PreTrainedModel, device: torch.device) -> torch.Tensor:
     """The logits [1, 32, V] at fixed token ids, with an attention that needs no places of examples."""
     kind = model.config._attn_implementation
-    model.set_attn_implementation("sdpa" if kind == attention.NAME else kind)
+    # What the library itself takes when the student is loaded; Gemma 2 caps its scores and has no sdpa.
+    own = "sdpa" if model._supports_sdpa else "eager"
+    model.set_attn_implementation(own if kind == attention.NAME else kind)
     logits = fixed_logits(model, model.config.get_text_config().vocab_size, device)
     model.set_attn_implementation(kind)
     return logits
