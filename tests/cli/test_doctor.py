@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForCausalLM, LlamaConfig
 
-from pacos.cli.doctor import doctor, free_memory_bytes
+from pacos.cli.doctor import doctor
 from pacos.core.errors import PacosError
+from pacos.core.free_memory import free_memory_bytes
 from pacos.core.recipe import load
 
 

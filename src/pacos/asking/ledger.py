@@ -110,7 +110,7 @@ def call_key(table: EngineTable, request: Request, *apart: str) -> str:
     `apart` tells apart what all of these do not: a checkpoint's weights, a ballot.
     """
     prompt = request.prompt if isinstance(request.prompt, str) else [asdict(message) for message in request.prompt]
-    content = [table.engine, table.model, table.path, table.api, prompt, asdict(request.sampling), *apart]
+    content = [table.engine, table.model, table.path, table.api, prompt, request.sampling.chosen(), *apart]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
@@ -165,7 +165,7 @@ class Ledger:
             "number": call.number,
             "server": self._server,
             "prompt": prompt if isinstance(prompt, str) else json.dumps([asdict(message) for message in prompt]),
-            "sampling": json.dumps(asdict(call.request.sampling) | left_out),
+            "sampling": json.dumps(call.request.sampling.chosen() | left_out),
             "text": reply.text,
             "finish_reason": reply.finish_reason,
             "prompt_tokens": reply.usage.prompt_tokens,

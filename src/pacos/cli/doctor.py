@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from pacos.core.errors import PacosError
+from pacos.core.free_memory import free_memory_bytes
 from pacos.core.models import resolve_model
 from pacos.core.recipe import EngineTable, Recipe
 from pacos.engines.local.device import choose_device
@@ -44,23 +45,6 @@ def _check_files(recipe: Recipe) -> None:
         path = recipe.table(table)[key]
         if path and not Path(path).is_file():
             raise PacosError(f"{table}.{key} {path}: no such file. Check the path.")
-
-
-def free_memory_bytes() -> int:
-    """Memory that a new process can have: what the system has available, or less where a container allows less."""
-    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for line in _read("/proc/meminfo").splitlines():
-        if line.startswith("MemAvailable:"):
-            available = int(line.split()[1]) * 1024
-    limit, used = _read("/sys/fs/cgroup/memory.max").strip(), _read("/sys/fs/cgroup/memory.current").strip()
-    return min(available, int(limit) - int(used)) if limit.isdigit() and used.isdigit() else available
-
-
-def _read(path: str) -> str:
-    try:
-        return Path(path).read_text()
-    except OSError:
-        return ""
 
 
 def _engine(table: EngineTable) -> str:

@@ -1,7 +1,19 @@
 """Engines: builtin, http and local, opened by one door."""
 
 from pacos.engines.open import engine_table, open_engine
-from pacos.engines.types import Delta, Engine, Failure, LogitsHook, Message, Reply, Request, Sampling, Usage
+from pacos.engines.types import (
+    Delta,
+    Engine,
+    Failure,
+    LogitsHook,
+    Message,
+    Reply,
+    Request,
+    RequestFailedError,
+    Sampling,
+    TokenLogprob,
+    Usage,
+)
 
 __all__ = [
     "Delta",
@@ -11,7 +23,9 @@ __all__ = [
     "Message",
     "Reply",
     "Request",
+    "RequestFailedError",
     "Sampling",
+    "TokenLogprob",
     "Usage",
     "engine_table",
     "open_engine",

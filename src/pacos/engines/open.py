@@ -48,7 +48,7 @@ def open_engine(
         return BatchEngine(table, folder) if table.batch else HttpEngine(table)
     from pacos.engines.local.engine import LocalEngine
 
-    return LocalEngine(table.path, logits_hook=logits_hook)
+    return LocalEngine(table.path, chat=table.api == "chat", logits_hook=logits_hook)
 
 
 def engine_table(name: str, engines: Mapping[str, EngineTable], role: str = "teacher") -> tuple[EngineTable, str]:
@@ -65,7 +65,7 @@ def engine_table(name: str, engines: Mapping[str, EngineTable], role: str = "tea
     if kind == "https":
         return EngineTable(engine="http", base_url=name), role
     if kind == "local" and rest:
-        return EngineTable(engine="local", path=rest), role
+        return EngineTable(engine="local", path=rest, api="completions"), role
     known = f"a name of [engines.NAME] ({', '.join(engines)}), " if engines else ""
     raise PacosError(
         f"engine {name!r}: expected {known}builtin:teacher, builtin:judge, http:BASE_URL or local:CHECKPOINT."

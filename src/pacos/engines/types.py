@@ -1,15 +1,18 @@
 """One request and one reply for every engine, whoever plays teacher, student or judge."""
 
 from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from threading import Event
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from pacos.core.errors import PacosError
 
 if TYPE_CHECKING:
     import torch
 
 LogitsHook = Callable[["torch.Tensor", "torch.Tensor"], "torch.Tensor"]
-"""(input_ids [B, T], logits [B, V]) -> logits [B, V], called at every decoding step; ids are padded on the left."""
+"""(input_ids [B, T], logits [B, V]) -> logits [B, V], called at every step for all rows that have it, row by row the
+same whoever shares the batch; ids are padded on the left, logits fp32 and over their temperature."""
 
 FinishReason = Literal["stop", "length", "content_filter"]
 
@@ -24,22 +27,64 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How a reply is drawn; temperature 0 is greedy."""
+    """How a reply is drawn; temperature 0 is greedy.
+
+    What vLLM and llama.cpp know beside OpenAI's: the `top_k` likeliest tokens (0: all), those at least `min_p` times as
+    likely as the likeliest, and `repetition_penalty`, which divides the positive logits of all tokens read or written
+    and multiplies the negative (1: none). OpenAI's penalties are taken from the logits of written tokens: `presence`
+    once, `frequency` once for each time.
+    """
 
     max_tokens: int
     temperature: float = 1.0
     top_p: float = 1.0
     stop: tuple[str, ...] = ()
     seed: int | None = None
+    top_k: int = 0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+
+    def chosen(self) -> dict[str, Any]:
+        """What was asked for, by name: the first five always, the others where they say anything."""
+        asked = asdict(self)
+        return {
+            field.name: asked[field.name]
+            for number, field in enumerate(fields(self))
+            if number < 5 or asked[field.name] != field.default
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """`prompt` is raw text to complete, or a chat; `id` is the caller's own and comes back on the reply."""
+    """`prompt` is raw text to complete, or a chat; `id` is the caller's own and comes back on the reply.
+
+    What the local engine alone has: `prompt_ids` are read instead of the prompt; `logprobs` asks for log-probabilities
+    and that many likeliest tokens beside each, `echo` for the prompt's as well; `logits_hook` shapes this request's
+    logits alone.
+    """
 
     id: str
     prompt: str | tuple[Message, ...]
     sampling: Sampling
+    prompt_ids: tuple[int, ...] = ()
+    logprobs: int | None = None
+    echo: bool = False
+    logits_hook: LogitsHook | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """One token, its natural log-probability given all before it (None for a prompt's first), and the likeliest.
+
+    Of the model's own distribution: before temperature, penalties and hook. `top` has (id, text, logprob), best first.
+    """
+
+    id: int
+    text: str
+    logprob: float | None
+    top: tuple[tuple[int, str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +105,8 @@ class Reply:
 
     `unseen_usd` is the most that earlier attempts at it, which got no answer, may have cost beside `usd`; `left_out`
     names sampling parameters that the server did not take, so that its own defaults held. `raw` is what was sent and
-    what came, each as JSON text without secrets, where the engine's table asks to keep it.
+    what came, each as JSON text without secrets, where the engine's table asks to keep it. `logprobs` are of every
+    token written, and `prompt_logprobs` of every token read, where the request asked for them.
     """
 
     id: str
@@ -73,6 +119,8 @@ class Reply:
     left_out: tuple[str, ...] = ()
     attempts: int = 1
     raw: tuple[str, str] | None = None
+    logprobs: tuple[TokenLogprob, ...] = ()
+    prompt_logprobs: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +137,14 @@ class Failure:
     retry: bool = False
     unseen_usd: float = 0.0
     attempts: int = 1
+
+
+class RequestFailedError(PacosError):
+    """A stream's request that got no reply; `failure` says what kind of reason it was."""
+
+    def __init__(self, engine: str, failure: Failure) -> None:
+        super().__init__(f"{engine}: {failure.message}")
+        self.failure = failure
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ def run(run_path: Path, table: ServeTable) -> None:
     database = table.database or folder / "store.sqlite"
     with closing(bind(table.host, table.port)) as bound, _held(folder):
         hook = watermark_settings(folder, model.vocab_size).watermark().apply if table.watermark else None
-        engine = open_engine(EngineTable(engine="local", path=model.path), logits_hook=hook)
+        engine = open_engine(EngineTable(engine="local", path=model.path, api="completions"), logits_hook=hook)
         with closing(People(database, terms)) as people, closing(ReportBox(database)) as reports:
             asyncio.run(_warm_up(engine))
             checks = table.moderation != "off"

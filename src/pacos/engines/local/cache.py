@@ -1,79 +1,62 @@
-"""A key-value cache that grows in place and gives up a finished row at the price of copying one."""
+"""Keys and values of every row that is being read or written, and room for more as rows come and grow."""
 
-from typing import Any, cast
+from collections.abc import Sequence
+from itertools import groupby
 
 import torch
-from transformers import Cache
-from transformers.cache_utils import CacheLayerMixin
 
-GROWTH_TOKENS = 128
-
-
-class RowLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
-    """One layer's keys and values, [B, H, capacity, D] of which `filled` tokens and the caller's rows are in use."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.filled = 0
-
-    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
-        """Allocates for the rows that the prompt has."""
-        self.keys = self._grown(None, key_states)
-        self.values = self._grown(None, value_states)
-        self.is_initialized = True
-
-    def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Appends [B, H, T, D]; returns views of all keys and values so far. B may be fewer rows than before."""
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-        keys, values = cast(torch.Tensor, self.keys), cast(torch.Tensor, self.values)
-        num_rows, _heads, num_new, _dim = key_states.shape
-        end = self.filled + num_new
-        if end > keys.shape[2]:
-            self.keys = keys = self._grown(keys, key_states)
-            self.values = values = self._grown(values, value_states)
-        keys[:num_rows, :, self.filled : end] = key_states
-        values[:num_rows, :, self.filled : end] = value_states
-        self.filled = end
-        return keys[:num_rows, :, :end], values[:num_rows, :, :end]
-
-    def _grown(self, old: torch.Tensor | None, new: torch.Tensor) -> torch.Tensor:
-        rows, heads, num_new, dim = new.shape
-        capacity = self.filled + num_new + max(GROWTH_TOKENS, self.filled // 2)
-        # On a CPU attention is computed in fp32; converted once here, not at every step.
-        dtype = torch.float32 if new.device.type == "cpu" else new.dtype
-        grown = new.new_empty(rows, heads, capacity, dim, dtype=dtype)
-        if old is not None:
-            grown[:, :, : self.filled] = old[:rows, :, : self.filled]
-        return grown
-
-    def move_row(self, source: int, target: int) -> None:
-        """Row `source` takes the place of row `target`."""
-        for tensor in (cast(torch.Tensor, self.keys), cast(torch.Tensor, self.values)):
-            tensor[target, :, : self.filled] = tensor[source, :, : self.filled]
-
-    def get_seq_length(self) -> int:
-        """Tokens held."""
-        return self.filled
-
-    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        """(keys that a query of that length will see, their offset)."""
-        return self.filled + query_length, 0
-
-    def get_max_length(self) -> int:
-        """It grows without a limit of its own."""
-        return -1
+ROWS_STEP, TOKENS_STEP = 4, 256
+# Kept over an idle time; more is given back to the system.
+IDLE_BYTES = 64 * 2**20
 
 
-class RowCache(Cache):
-    """The cache of a whole model."""
+class KeyValues:
+    """Planes [rows, heads, tokens, D]: one a layer with keys and values side by side, or one for each of the two.
 
-    def __init__(self) -> None:
-        super().__init__(layer_class_to_replicate=RowLayer)
+    `shapes` are (heads, D) of the planes in order. Rows are the caller's to number; a row's tokens stand from 0 on.
+    What a row does not use yet may hold what others left there, finite numbers always: attention hides it, and a
+    hidden NaN would not stay hidden.
+    """
 
-    def move_row(self, source: int, target: int) -> None:
-        """Row `source` takes the place of row `target` in every layer."""
-        for layer in self.layers:
-            cast(RowLayer, layer).move_row(source, target)
+    def __init__(self, shapes: Sequence[tuple[int, int]], dtype: torch.dtype, device: torch.device) -> None:
+        # Planes of one shape lie in one tensor, so that moving a row is one copy and not one a layer.
+        self._shapes = [(shape, len(list(same))) for shape, same in groupby(shapes)]
+        self.dtype, self.device = dtype, device
+        self.bytes_per_token = sum(heads * dim for heads, dim in shapes) * dtype.itemsize
+        self.rows = self.tokens = 0
+        self.groups: list[torch.Tensor] = []
+        self.planes: list[torch.Tensor] = []
+
+    def reserve(self, rows: int, tokens: int) -> None:
+        """Makes room for so many rows of so many tokens; what is there stays."""
+        if rows <= self.rows and tokens <= self.tokens:
+            return
+        old, old_rows, old_tokens = self.groups, self.rows, self.tokens
+        self.rows = max(old_rows, -(-rows // ROWS_STEP) * ROWS_STEP) if rows > 1 else max(old_rows, 1)
+        # An eighth more than asked for: a row that grows token by token is not copied at every step.
+        self.tokens = max(old_tokens, -(-(tokens + tokens // 8) // TOKENS_STEP) * TOKENS_STEP)
+        self.groups = [
+            torch.zeros(planes, self.rows, heads, self.tokens, dim, dtype=self.dtype, device=self.device)
+            for (heads, dim), planes in self._shapes
+        ]
+        for new, kept in zip(self.groups, old, strict=False):
+            new[:, :old_rows, :, :old_tokens] = kept
+        self.planes = [plane for group in self.groups for plane in group]
+
+    def copy_row(self, source: int, target: int, tokens: int) -> None:
+        """Row `target` becomes the first `tokens` of row `source`."""
+        for group in self.groups:
+            group[:, target, :, :tokens] = group[:, source, :, :tokens]
+
+    def swap_rows(self, one: int, other: int, tokens: int) -> None:
+        """Exchanges the first `tokens` of two rows."""
+        for group in self.groups:
+            kept = group[:, one, :, :tokens].clone()
+            group[:, one, :, :tokens] = group[:, other, :, :tokens]
+            group[:, other, :, :tokens] = kept
+
+    def end_use(self) -> None:
+        """No row is in use: a large cache is given back."""
+        if self.rows * self.tokens * self.bytes_per_token > IDLE_BYTES:
+            self.rows = self.tokens = 0
+            self.groups, self.planes = [], []

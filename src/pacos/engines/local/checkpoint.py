@@ -1,7 +1,7 @@
 """A loaded checkpoint: model, tokenizer, and what a prompt becomes for them."""
 
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
@@ -9,28 +9,34 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokeni
 from transformers.utils.logging import disable_progress_bar
 
 from pacos.core.errors import PacosError
+from pacos.core.free_memory import free_memory_bytes
 from pacos.core.models import resolve_model
-from pacos.engines.local import attention
 from pacos.engines.local.device import choose_device, choose_precision
+from pacos.engines.local.network import LeanNetwork, Network, make_network
 from pacos.engines.local.tokenizer import load_tokenizer
-from pacos.engines.types import Message
+from pacos.engines.types import Message, Request
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """A model ready to decode; `context_tokens` is the most that prompt and reply may have together."""
 
-    model: PreTrainedModel
+    network: Network
     tokenizer: PreTrainedTokenizerBase
-    end_ids: tuple[int, ...]
+    end_ids: frozenset[int]
     context_tokens: int
+    vocabulary: int
 
-    def prompt_ids(self, prompt: str | tuple[Message, ...]) -> list[int]:
-        """Tokens of a raw text, or of a chat as the tokenizer's own template renders it.
+    def prompt_ids(self, request: Request, as_chat: bool = False) -> list[int]:
+        """Tokens of a raw text, of a chat as the tokenizer's own template renders it, or as they are given.
 
-        Raises PacosError for a chat where there is no template, and for an empty prompt.
+        With `as_chat` a text is a user's message. Raises PacosError for a chat where there is no template, for ids
+        outside the vocabulary, and for an empty prompt.
         """
-        if isinstance(prompt, str):
+        prompt = (Message("user", request.prompt),) if as_chat and isinstance(request.prompt, str) else request.prompt
+        if request.prompt_ids:
+            ids = self._known(request.prompt_ids)
+        elif isinstance(prompt, str):
             ids = self.tokenizer(prompt)["input_ids"]
             # A tokenizer that closes every text would end the reply before it began.
             ids = ids[:-1] if len(ids) > 1 and ids[-1] == self.tokenizer.eos_token_id else ids
@@ -38,19 +44,20 @@ class Checkpoint:
             ids = self.tokenizer(self._rendered(prompt), add_special_tokens=False)["input_ids"]
         if not ids:
             raise PacosError("the prompt is empty; expected at least one token to go on from.")
-        return cast(list[int], ids)
+        return ids
 
-    @property
-    def cache_bytes_per_token(self) -> int:
-        """Keys and values of one token of one row, over all layers, in fp32."""
-        config = self.model.config.get_text_config()
-        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-        head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        return int(2 * 4 * config.num_hidden_layers * heads * head_dim)
+    def _known(self, ids: tuple[int, ...]) -> list[int]:
+        for place, token in enumerate(ids):
+            if not 0 <= token < self.vocabulary:
+                raise PacosError(
+                    f"token id {token} at place {place} of the prompt; this checkpoint has ids 0 to "
+                    f"{self.vocabulary - 1:,}."
+                )
+        return list(ids)
 
     def _rendered(self, messages: tuple[Message, ...]) -> str:
         if self.tokenizer.chat_template is None:
-            raise PacosError("this checkpoint has no chat template; send it raw text, or serve a fine-tuned model.")
+            raise PacosError('this checkpoint has no chat template; send it raw text (api = "completions").')
         turns = [{"role": message.role, "content": message.content} for message in messages]
         return cast(str, self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
 
@@ -63,23 +70,38 @@ def load_checkpoint(path: str, precision: str) -> Checkpoint:
     try:
         tokenizer = load_tokenizer(resolve_model(path))
         model = AutoModelForCausalLM.from_pretrained(resolve_model(path), dtype=dtype)
-        if device.type == "cpu" and model._supports_sdpa:
-            model.set_attn_implementation(attention.NAME)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:160]
         raise PacosError(f"{path}: not a checkpoint that can be loaded ({reason}). Check the path or name.") from error
     model.to(device).requires_grad_(False)  # type: ignore[arg-type]
     model.train(False)
-    return Checkpoint(model, tokenizer, _end_ids(model, tokenizer), _context_tokens(model))
+    config = model.config.get_text_config()
+    try:
+        network = make_network(model)
+    except ValueError as error:
+        raise PacosError(f"{path}: this engine cannot run it ({error}).") from error
+    return Checkpoint(
+        network,
+        tokenizer,
+        _end_ids(model, tokenizer),
+        _context_tokens(config, is_lean=isinstance(network, LeanNetwork)),
+        int(config.vocab_size),
+    )
 
 
-def _end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+def cache_budget(device: torch.device) -> int:
+    """Bytes that keys and values of all rows together may take: half of what is free when the weights are loaded."""
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory_bytes()
+    return int(free) // 2
+
+
+def _end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     listed = model.generation_config.eos_token_id if model.generation_config else None
-    ids = set(listed if isinstance(listed, list) else [listed]) | {tokenizer.eos_token_id}
-    return tuple(sorted(i for i in ids if i is not None))
+    ids = [*(listed if isinstance(listed, list) else [listed]), tokenizer.eos_token_id]
+    return frozenset(i for i in ids if i is not None)
 
 
-def _context_tokens(model: PreTrainedModel) -> int:
-    # The decoder attends to all that came before, so a sliding window is as far as it is exact.
-    limits = [getattr(model.config, name, None) for name in ("max_position_embeddings", "sliding_window")]
-    return min((limit for limit in limits if limit), default=2**31)
+def _context_tokens(config: Any, is_lean: bool) -> int:
+    # The library's own module is told to attend to all that came before, so a sliding window is as far as it is exact.
+    names = ("max_position_embeddings",) if is_lean else ("max_position_embeddings", "sliding_window")
+    return min((limit for name in names if (limit := getattr(config, name, None))), default=2**31)

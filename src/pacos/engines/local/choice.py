@@ -1,76 +1,176 @@
-"""Choosing the next token of every row of a batch at once."""
+"""Choosing the next token of every row of a batch at once, each row by its own sampling and its own random numbers."""
 
-from collections.abc import Sequence
-from typing import Self
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from math import isfinite
 
 import torch
+from torch import Tensor
 
-from pacos.engines.types import Sampling
+from pacos.engines.types import LogitsHook, Sampling
+
+# A nucleus is looked for among this many likeliest tokens first: sorting all of 50,000 takes forty times as long.
+LIKELY = 512
 
 
-class Chooser:
-    """Greedy or sampled tokens for a batch of rows, each row with its own temperature, top-p and random numbers.
+@dataclass
+class Draw:
+    """How one row's tokens are chosen: its sampling, its random numbers, and what it has read and written."""
 
-    A row's random numbers are drawn before the first step from its own seed and used one a step, so that its reply
-    does not depend on which rows it shares a batch with.
+    sampling: Sampling
+    limit: int
+    prompt_ids: Sequence[int]
+    hook: LogitsHook | None = None
+    new_ids: list[int] = field(default_factory=list)
+    uniforms: Iterator[float] = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Drawn from its own seed and used one a step, so that a reply does not depend on who shares its batch.
+        self.uniforms = iter(())
+        if self.sampling.temperature:
+            generator = torch.Generator()
+            _ = generator.seed() if self.sampling.seed is None else generator.manual_seed(self.sampling.seed)
+            # Kept clear of 1, where rounding could reach past the last token of any probability.
+            self.uniforms = iter(torch.rand(self.limit, generator=generator).clamp(max=1 - 1e-6).tolist())
+
+    @property
+    def penalised(self) -> bool:
+        """Whether what was read or written changes the logits."""
+        asked = self.sampling
+        return asked.repetition_penalty != 1 or bool(asked.presence_penalty or asked.frequency_penalty)
+
+
+def choose(logits_BV: Tensor, draws: Sequence[Draw]) -> tuple[list[int], dict[int, str]]:
+    """One token for every row; of rows that cannot have one, by their place, why not.
+
+    In the order that vLLM and transformers have: penalties, temperature, the hook, then top-k, top-p and min-p. The
+    hook sees tempered logits: a watermark's delta then weighs the same at every temperature.
     """
-
-    def __init__(self, samplings: Sequence[Sampling], limits: Sequence[int], device: torch.device) -> None:
-        temperatures = torch.tensor([sampling.temperature for sampling in samplings])
-        self.greedy_B1 = (temperatures == 0)[:, None].to(device)
-        self.temperature_B1 = torch.where(temperatures == 0, 1.0, temperatures)[:, None].to(device)
-        self.top_p_B1 = torch.tensor([[sampling.top_p] for sampling in samplings], device=device)
-        self.all_greedy = bool(self.greedy_B1.all())
-        self.any_nucleus = any(sampling.top_p < 1 and sampling.temperature > 0 for sampling in samplings)
-        self.uniform_BS = torch.empty(0)
-        if not self.all_greedy:
-            self.uniform_BS = torch.zeros(len(samplings), max(limits))
-            for row, (sampling, limit) in enumerate(zip(samplings, limits, strict=True)):
-                self.uniform_BS[row, :limit] = _uniform(sampling.seed, limit)
-            self.uniform_BS = self.uniform_BS.to(device)
-
-    def move_row(self: Self, source: int, target: int) -> None:
-        """Row `source` takes the place of row `target`."""
-        for tensor in (self.greedy_B1, self.temperature_B1, self.top_p_B1, self.uniform_BS):
-            if len(tensor):
-                tensor[target] = tensor[source]
-
-    def temper(self, logits_BV: torch.Tensor) -> torch.Tensor:
-        """Logits over each row's temperature; B may be fewer rows than at first."""
-        return logits_BV if self.all_greedy else logits_BV.float() / self.temperature_B1[: len(logits_BV)]
-
-    def choose(self, logits_BV: torch.Tensor, step: int) -> torch.Tensor:
-        """The tokens [B] of step `step`, counted from 0, from tempered logits."""
-        if self.all_greedy:
-            return logits_BV.argmax(-1)
-        rows = len(logits_BV)
-        probabilities_BV = torch.softmax(logits_BV, dim=-1)
-        uniform_B1 = self.uniform_BS[:rows, step : step + 1]
-        if self.any_nucleus:
-            sampled_B1 = _from_nucleus(probabilities_BV, uniform_B1, self.top_p_B1[:rows])
-        else:
-            sampled_B1 = _by_inversion(probabilities_BV, uniform_B1)
-        return torch.where(self.greedy_B1[:rows], logits_BV.argmax(-1, keepdim=True), sampled_B1)[:, 0]
+    sampled = [row for row, draw in enumerate(draws) if draw.sampling.temperature > 0]
+    failed: dict[int, str] = {}
+    if sampled or any(draw.hook or draw.penalised for draw in draws):
+        logits_BV = logits_BV.float()
+        _penalise(logits_BV, draws)
+        if sampled:
+            temperatures = [draw.sampling.temperature or 1.0 for draw in draws]
+            logits_BV = logits_BV / torch.tensor(temperatures, device=logits_BV.device)[:, None]
+        logits_BV, failed = _hooked(logits_BV, draws)
+    best_B = logits_BV.max(dim=-1)
+    tokens = best_B.indices.tolist()
+    # A NaN among a row's logits is its maximum, wherever it stands.
+    for row, value in enumerate(best_B.values.tolist()):
+        if not isfinite(value):
+            failed.setdefault(row, "its logits are not finite numbers")
+    drawn = [row for row in sampled if row not in failed]
+    if drawn:
+        for row, token in zip(drawn, _sample(logits_BV[drawn], [draws[row] for row in drawn]), strict=True):
+            tokens[row] = token
+    return tokens, failed
 
 
-def _uniform(seed: int | None, count: int) -> torch.Tensor:
-    generator = torch.Generator()
-    generator.seed() if seed is None else generator.manual_seed(seed)
-    # Kept clear of 1, where rounding could reach past the last token of any probability.
-    return torch.rand(count, generator=generator).clamp(max=1 - 1e-6)
+def _penalise(logits_BV: Tensor, draws: Sequence[Draw]) -> None:
+    for row, draw in enumerate(draws):
+        if not draw.penalised:
+            continue
+        asked, row_V = draw.sampling, logits_BV[row]
+        if asked.repetition_penalty != 1:
+            seen = torch.tensor(sorted({*draw.prompt_ids, *draw.new_ids}), device=row_V.device)
+            values = row_V[seen]
+            row_V[seen] = torch.where(values > 0, values / asked.repetition_penalty, values * asked.repetition_penalty)
+        if draw.new_ids:
+            counts = Counter(draw.new_ids)
+            times = torch.tensor(list(counts.values()), device=row_V.device, dtype=row_V.dtype)
+            row_V[torch.tensor(list(counts), device=row_V.device)] -= (
+                asked.presence_penalty + asked.frequency_penalty * times
+            )
 
 
-def _by_inversion(probabilities_BV: torch.Tensor, uniform_B1: torch.Tensor) -> torch.Tensor:
+def _hooked(logits_BV: Tensor, draws: Sequence[Draw]) -> tuple[Tensor, dict[int, str]]:
+    """The logits as each row's hook wants them; rows of one hook go through it together."""
+    failed: dict[int, str] = {}
+    rows_of: dict[int, list[int]] = {}
+    for row, draw in enumerate(draws):
+        if draw.hook:
+            rows_of.setdefault(id(draw.hook), []).append(row)
+    for rows in rows_of.values():
+        hook = draws[rows[0]].hook
+        assert hook is not None
+        given_BV = logits_BV[rows]
+        try:
+            shaped_BV = hook(_padded_left([draws[row] for row in rows], logits_BV.device), given_BV)
+        except Exception as error:  # whatever a caller's own code may raise
+            failed |= dict.fromkeys(rows, f"its logits hook raised {type(error).__name__}: {error}")
+            continue
+        if not isinstance(shaped_BV, Tensor) or shaped_BV.shape != given_BV.shape:
+            got = list(shaped_BV.shape) if isinstance(shaped_BV, Tensor) else type(shaped_BV).__name__
+            failed |= dict.fromkeys(rows, f"its logits hook returned {got}, not logits {list(given_BV.shape)}")
+            continue
+        logits_BV = logits_BV.index_copy(0, torch.tensor(rows, device=logits_BV.device), shaped_BV.to(logits_BV))
+    return logits_BV, failed
+
+
+def _padded_left(draws: Sequence[Draw], device: torch.device) -> Tensor:
+    width = max(len(draw.prompt_ids) + len(draw.new_ids) for draw in draws)
+    rows = [[0] * (width - len(d.prompt_ids) - len(d.new_ids)) + [*d.prompt_ids, *d.new_ids] for d in draws]
+    return torch.tensor(rows, device=device)
+
+
+def _sample(logits_BV: Tensor, draws: Sequence[Draw]) -> list[int]:
+    uniform_B1 = torch.tensor([[next(draw.uniforms)] for draw in draws], device=logits_BV.device)
+    tokens = torch.zeros(len(draws), dtype=torch.long, device=logits_BV.device)
+    probabilities_BV = torch.softmax(logits_BV, dim=-1)
+    # Which way a row goes depends on the row alone.
+    cut = [draw.sampling.top_k > 0 or draw.sampling.top_p < 1 or draw.sampling.min_p > 0 for draw in draws]
+    whole_rows = [row for row, is_cut in enumerate(cut) if not is_cut]
+    cut_rows = [row for row, is_cut in enumerate(cut) if is_cut]
+    if whole_rows:
+        tokens[whole_rows] = _by_inversion(probabilities_BV[whole_rows], uniform_B1[whole_rows])[:, 0]
+    if cut_rows:
+        chosen = _from_likeliest(
+            probabilities_BV[cut_rows], uniform_B1[cut_rows], [draws[r].sampling for r in cut_rows]
+        )
+        tokens[cut_rows] = chosen
+    return tokens.tolist()
+
+
+def _by_inversion(probabilities_BV: Tensor, uniform_B1: Tensor) -> Tensor:
     """The first place whose cumulative probability exceeds the random number's share of the sum."""
     cumulative_BV = probabilities_BV.cumsum(-1)
     place_B1 = torch.searchsorted(cumulative_BV, uniform_B1 * cumulative_BV[:, -1:], right=True)
     return place_B1.clamp(max=probabilities_BV.shape[-1] - 1)
 
 
-def _from_nucleus(probabilities_BV: torch.Tensor, uniform_B1: torch.Tensor, top_p_B1: torch.Tensor) -> torch.Tensor:
-    """Samples from the fewest likeliest tokens whose probabilities reach top_p."""
-    sorted_BV, order_BV = probabilities_BV.sort(dim=-1, descending=True)
-    before_BV = sorted_BV.cumsum(-1) - sorted_BV
-    kept_BV = torch.where(before_BV < top_p_B1, sorted_BV, 0.0)
-    kept_BV[:, 0] = sorted_BV[:, 0]
-    return order_BV.gather(-1, _by_inversion(kept_BV, uniform_B1))
+def _from_likeliest(probabilities_BV: Tensor, uniform_B1: Tensor, samplings: Sequence[Sampling]) -> Tensor:
+    """Samples [B] among the tokens that top-k, top-p and min-p leave."""
+    vocabulary = probabilities_BV.shape[-1]
+    device = probabilities_BV.device
+    top_k_B1 = torch.tensor([[s.top_k or vocabulary] for s in samplings], device=device)
+    top_p_B1 = torch.tensor([[s.top_p] for s in samplings], device=device)
+    min_p_B1 = torch.tensor([[s.min_p] for s in samplings], device=device)
+    likely = min(LIKELY, vocabulary)
+    values_BL, order_BL = probabilities_BV.topk(likely, dim=-1)
+    kept_BL = _kept(values_BL, top_k_B1, top_p_B1, min_p_B1)
+    chosen_B1 = order_BL.gather(-1, _by_inversion(kept_BL, uniform_B1))
+    # Where even the last of the likely is kept, there may be more to keep.
+    wide = (kept_BL[:, -1] > 0).nonzero()[:, 0] if likely < vocabulary else torch.empty(0, dtype=torch.long)
+    if len(wide):
+        values_BV, order_BV = probabilities_BV[wide].sort(dim=-1, descending=True)
+        kept_BV = _kept(values_BV, top_k_B1[wide], top_p_B1[wide], min_p_B1[wide])
+        chosen_B1[wide] = order_BV.gather(-1, _by_inversion(kept_BV, uniform_B1[wide]))
+    return chosen_B1[:, 0]
+
+
+def _kept(values_BL: Tensor, top_k_B1: Tensor, top_p_B1: Tensor, min_p_B1: Tensor) -> Tensor:
+    """Descending probabilities, with 0 for those left out; the likeliest always stays.
+
+    top_p holds of what top_k left, as vLLM and transformers have it.
+    """
+    place_L = torch.arange(values_BL.shape[-1], device=values_BL.device)
+    values_BL = torch.where(place_L < top_k_B1, values_BL, 0.0)
+    # Without top_k the sum of all is 1, also where only the likely are looked at.
+    total_B1 = torch.where(top_k_B1 <= values_BL.shape[-1], values_BL.sum(-1, keepdim=True), 1.0)
+    before_BL = values_BL.cumsum(-1) - values_BL
+    kept_BL = (before_BL < top_p_B1 * total_B1) & (values_BL >= min_p_B1 * values_BL[:, :1])
+    kept_BL[:, 0] = True
+    return torch.where(kept_BL, values_BL, 0.0)

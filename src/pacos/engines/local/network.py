@@ -1,0 +1,357 @@
+"""A model's forward pass over rows at different places: one token of every written row, pieces of prompts beside them.
+
+Two kinds, with one call. `LeanNetwork` is the arithmetic of LLaMA and its kin (Mistral, Qwen, Gemma) in as few
+operations as it takes: a decoding step on a CPU is a thousand small ones, and each costs microseconds before it begins.
+`ModuleNetwork` calls the model library's own module, for all other architectures.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Protocol, cast
+
+import torch
+from torch import Tensor
+from torch.nn.functional import rms_norm, scaled_dot_product_attention
+from transformers import Cache, PreTrainedModel
+
+from pacos.engines.local.cache import KeyValues
+from pacos.engines.local.linear import Linear, make_linear
+from pacos.engines.local.prefix import TILE
+
+# Attention sees a row's tokens up to a multiple of this, the rest hidden: sums are then cut at the same places whoever
+# shares the batch.
+SPAN = 64
+LEAN = frozenset({"llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text"})
+# Frequencies that depend on a position alone, and not on how long the text has become.
+STEADY_ROPES = frozenset({"default", "linear", "llama3", "yarn"})
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Tokens of a prompt, from place `start` on, for one row; `start` is a multiple of TILE."""
+
+    row: int
+    start: int
+    ids: Sequence[int]
+
+
+class Network(Protocol):
+    """What the decoding loop asks of a model."""
+
+    shapes: list[tuple[int, int]]
+    """(heads, D) of the planes it wants in its cache."""
+    device: torch.device
+    dtype: torch.dtype
+
+    def logits(
+        self,
+        cache: KeyValues,
+        last_ids: Sequence[int],
+        positions: Sequence[int],
+        pieces: Sequence[Piece],
+        wanted: Sequence[int],
+    ) -> Tensor:
+        """Reads `last_ids[i]` into row i at `positions[i]`, and the pieces into theirs; returns logits [W, V].
+
+        `wanted` are places among all tokens read, in the order given: the rows' first, then the pieces'.
+        """
+        ...
+
+
+def make_network(model: PreTrainedModel) -> Network:
+    """The lean network where the architecture has one, else the module itself. The lean one takes the weights away."""
+    config = model.config
+    ropes = getattr(config, "rope_parameters", None) or {}
+    kinds = [ropes] if "rope_type" in ropes else [rope for rope in ropes.values() if rope]
+    steady = all(rope.get("rope_type", "default") in STEADY_ROPES for rope in kinds)
+    if config.model_type in LEAN and steady and not getattr(config, "use_bidirectional_attention", False):
+        return LeanNetwork(model)
+    return ModuleNetwork(model)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer's weights; norms are functions of [N, D]. `window` is how many tokens back it sees, 0 for all."""
+
+    attention_norm: Callable[[Tensor], Tensor]
+    qkv: Linear
+    qk_norm: tuple[Tensor, float] | None
+    out: Linear
+    after_attention: Callable[[Tensor], Tensor] | None
+    feed_norm: Callable[[Tensor], Tensor]
+    gate_up: Linear
+    down: Linear
+    after_feed: Callable[[Tensor], Tensor] | None
+    window: int
+    rope: str
+
+
+class LeanNetwork:
+    """LLaMA's arithmetic, with what Mistral, Qwen and Gemma change of it."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        base = cast(Any, model).model
+        config = model.config
+        attention = base.layers[0].self_attn
+        self.head_dim = int(attention.head_dim)
+        self.num_heads = int(config.num_attention_heads)
+        self.kv_heads = int(config.num_key_value_heads)
+        self.scaling = float(attention.scaling)
+        self.softcap = getattr(attention, "attn_logit_softcapping", None)
+        self.final_softcap = getattr(config, "final_logit_softcapping", None)
+        self.embed, self.rotary = base.embed_tokens, base.rotary_emb
+        self.activation = base.layers[0].mlp.act_fn
+        # Tied to the embedding as often as not, which is read by its rows.
+        self.head = make_linear([cast(Any, model).lm_head], keep=True)
+        self.final_norm = _norm(base.norm)
+        self.layers = [self._layer(layer, config, number) for number, layer in enumerate(base.layers)]
+        self.kinds = sorted({layer.rope for layer in self.layers})
+        self.windows = sorted({layer.window for layer in self.layers})
+        self.shapes = [(2 * self.kv_heads, self.head_dim)] * len(self.layers)
+        self.device, self.dtype = model.device, model.dtype
+
+    def _layer(self, layer: Any, config: Any, number: int) -> Layer:
+        attention, feed = layer.self_attn, layer.mlp
+        kinds = getattr(config, "layer_types", None)
+        kind = kinds[number] if kinds else "full_attention"
+        slides = not kinds or kind == "sliding_attention"
+        window = getattr(config, "sliding_window", None) if slides else None
+        # Gemma norms what a half adds as well as what it reads.
+        is_sandwich = hasattr(layer, "pre_feedforward_layernorm")
+        qk_norm = None
+        if hasattr(attention, "q_norm"):
+            weights = [_norm_weight(attention.q_norm)] * self.num_heads + [
+                _norm_weight(attention.k_norm)
+            ] * self.kv_heads
+            qk_norm = torch.stack(weights), _eps(attention.q_norm)
+        ropes = getattr(config, "rope_parameters", None) or {}
+        return Layer(
+            attention_norm=_norm(layer.input_layernorm),
+            qkv=make_linear([attention.q_proj, attention.k_proj, attention.v_proj]),
+            qk_norm=qk_norm,
+            out=make_linear([attention.o_proj]),
+            after_attention=_norm(layer.post_attention_layernorm) if is_sandwich else None,
+            feed_norm=_norm(layer.pre_feedforward_layernorm if is_sandwich else layer.post_attention_layernorm),
+            gate_up=make_linear([feed.gate_proj, feed.up_proj]),
+            down=make_linear([feed.down_proj]),
+            after_feed=_norm(layer.post_feedforward_layernorm) if is_sandwich else None,
+            window=window or 0,
+            rope=kind if kind in ropes else "",
+        )
+
+    def logits(
+        self,
+        cache: KeyValues,
+        last_ids: Sequence[int],
+        positions: Sequence[int],
+        pieces: Sequence[Piece],
+        wanted: Sequence[int],
+    ) -> Tensor:
+        """See Network."""
+        rows = len(last_ids)
+        ids = [*last_ids, *(i for piece in pieces for i in piece.ids)]
+        places = [*positions, *(p for piece in pieces for p in range(piece.start, piece.start + len(piece.ids)))]
+        ids_N, places_N = torch.tensor([ids, places], device=self.device)
+        turns = {kind: self._turns(places_N, kind) for kind in self.kinds}
+        masks: dict[int, Tensor] = {}
+        span = -(-(max(positions, default=0) + 1) // SPAN) * SPAN
+        if rows:
+            masks = {window: _row_mask(places_N[:rows], span, window, self.dtype) for window in self.windows}
+            # Where each head of each row's new token goes, with a plane seen as a list of D-vectors.
+            heads = torch.arange(2 * self.kv_heads, device=self.device)
+            first_B = torch.arange(rows, device=self.device) * (2 * self.kv_heads)
+            slots = ((first_B[:, None] + heads) * cache.tokens + places_N[:rows, None]).flatten()
+
+        x_ND = self.embed(ids_N)
+        for layer, plane in zip(self.layers, cache.planes, strict=True):
+            qkv_NHD = self._turned(layer, layer.qkv(layer.attention_norm(x_ND)), turns[layer.rope])
+            attended = []
+            if rows:
+                new = qkv_NHD[:rows, self.num_heads :].reshape(-1, self.head_dim)
+                plane.view(-1, self.head_dim).index_copy_(0, slots, new)
+                queries = qkv_NHD[:rows, : self.num_heads].view(rows, self.kv_heads, -1, self.head_dim)
+                held = plane[:rows, :, :span]
+                attended.append(self._attend(queries, held, masks[layer.window]).reshape(rows, -1))
+            at = rows
+            for piece in pieces:
+                attended += self._attend_piece(layer, plane, piece, qkv_NHD[at : at + len(piece.ids)])
+                at += len(piece.ids)
+            mixed_ND = attended[0] if len(attended) == 1 else torch.cat(attended)
+            x_ND = _added(x_ND, mixed_ND, layer.out, layer.after_attention)
+            gate_NF, up_NF = layer.gate_up(layer.feed_norm(x_ND)).chunk(2, dim=-1)
+            x_ND = _added(x_ND, self.activation(gate_NF).mul_(up_NF), layer.down, layer.after_feed)
+
+        if len(wanted) < len(ids):
+            x_ND = x_ND[torch.tensor(wanted, device=self.device, dtype=torch.long)]
+        logits_WV = self.head(self.final_norm(x_ND))
+        if self.final_softcap:
+            logits_WV = torch.tanh(logits_WV / self.final_softcap) * self.final_softcap
+        return logits_WV
+
+    def _turns(self, places_N: Tensor, kind: str) -> tuple[Tensor, Tensor]:
+        """Rotary cosines and sines [N, heads, D] of queries, keys and values; values are turned by nothing.
+
+        A half's sines are negative, so that turning is x * cos + halves_swapped(x) * sin.
+        """
+        like = torch.empty(0, dtype=self.dtype, device=self.device)
+        named = {"layer_type": kind} if kind else {}
+        cos_1ND, sin_1ND = self.rotary(like, places_N[None], **named)
+        turned, half = self.num_heads + self.kv_heads, self.head_dim // 2
+        cos_NHD = torch.ones(len(places_N), turned + self.kv_heads, self.head_dim, dtype=self.dtype, device=self.device)
+        sin_NHD = torch.zeros_like(cos_NHD)
+        cos_NHD[:, :turned] = cos_1ND[0, :, None]
+        sin_NHD[:, :turned] = sin_1ND[0, :, None]
+        sin_NHD[:, :, :half].neg_()
+        return cos_NHD, sin_NHD
+
+    def _turned(self, layer: Layer, qkv_NE: Tensor, turns: tuple[Tensor, Tensor]) -> Tensor:
+        qkv_NHD = qkv_NE.view(len(qkv_NE), -1, self.head_dim)
+        if layer.qk_norm:
+            weight_HD, eps = layer.qk_norm
+            normed = rms_norm(qkv_NHD[:, : len(weight_HD)].float(), (self.head_dim,), eps=eps) * weight_HD
+            qkv_NHD = torch.cat((normed.to(self.dtype), qkv_NHD[:, len(weight_HD) :]), dim=1)
+        cos_NHD, sin_NHD = turns
+        return torch.addcmul(qkv_NHD * cos_NHD, qkv_NHD.roll(self.head_dim // 2, -1), sin_NHD)
+
+    def _attend_piece(self, layer: Layer, plane: Tensor, piece: Piece, qkv_THD: Tensor) -> list[Tensor]:
+        """Writes a piece's keys and values and attends it tile by tile, each to what came before it."""
+        end = piece.start + len(piece.ids)
+        plane[piece.row, :, piece.start : end] = qkv_THD[:, self.num_heads :].transpose(0, 1)
+        attended = []
+        for start in range(piece.start, end, TILE):
+            rows = min(TILE, end - start)
+            mask = _tile_mask(start, layer.window, self.dtype, self.device)[:rows]
+            q_HTD = qkv_THD[start - piece.start : start - piece.start + rows, : self.num_heads].transpose(0, 1)
+            group = self.num_heads // self.kv_heads
+            queries = q_HTD.reshape(1, self.kv_heads, group * rows, self.head_dim)
+            held = plane[piece.row : piece.row + 1, :, : start + TILE]
+            mixed = self._attend(queries, held, mask.repeat(group, 1) if group > 1 else mask)
+            attended.append(mixed.view(self.num_heads, rows, self.head_dim).transpose(0, 1).reshape(rows, -1))
+        return attended
+
+    def _attend(self, queries_BKQD: Tensor, held_BHTD: Tensor, mask: Tensor) -> Tensor:
+        """The query heads that share a key head stand side by side as its queries, so no key is ever repeated."""
+        keys, values = held_BHTD[:, : self.kv_heads], held_BHTD[:, self.kv_heads :]
+        if self.softcap is None:
+            return scaled_dot_product_attention(queries_BKQD, keys, values, attn_mask=mask, scale=self.scaling)
+        scores = torch.tanh(queries_BKQD @ keys.transpose(2, 3) * (self.scaling / self.softcap)) * self.softcap
+        return torch.softmax((scores + mask).float(), dim=-1).to(values.dtype) @ values
+
+
+def _added(x_ND: Tensor, mixed: Tensor, linear: Linear, norm: Callable[[Tensor], Tensor] | None) -> Tensor:
+    return x_ND + norm(linear(mixed)) if norm else linear(mixed, add=x_ND)
+
+
+def _row_mask(places_B: Tensor, span: int, window: int, dtype: torch.dtype) -> Tensor:
+    """[B, 1, 1, span], to be added to scores: what a row's new token may not see is -inf."""
+    held_T = torch.arange(span, device=places_B.device)
+    hidden = held_T > places_B[:, None]
+    if window:
+        hidden |= held_T <= places_B[:, None] - window
+    return torch.zeros(hidden.shape, dtype=dtype, device=hidden.device).masked_fill_(hidden, -torch.inf)[:, None, None]
+
+
+@lru_cache(maxsize=256)
+def _tile_mask(start: int, window: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """[TILE, start + TILE], to be added to the scores of a tile that begins at `start`."""
+    return _row_mask(torch.arange(start, start + TILE, device=device), start + TILE, window, dtype)[:, 0, 0]
+
+
+def _eps(norm: Any) -> float:
+    return float(getattr(norm, "variance_epsilon", None) or norm.eps)
+
+
+def _norm_weight(norm: Any) -> Tensor:
+    """Gemma's norms keep how far their weight is from one."""
+    weight = cast(Tensor, norm.weight.detach())
+    return 1.0 + weight.float() if type(norm).__name__.startswith("Gemma") else weight
+
+
+def _norm(norm: Any) -> Callable[[Tensor], Tensor]:
+    weight, eps = _norm_weight(norm), _eps(norm)
+    # Gemma's weight is fp32 and its product rounded once: so is the norm's own.
+    if weight.dtype != norm.weight.dtype:
+        return lambda x_ND: rms_norm(x_ND.float(), weight.shape, weight, eps).to(x_ND.dtype)
+    return lambda x_ND: rms_norm(x_ND, weight.shape, weight, eps)
+
+
+class ModuleNetwork:
+    """The library's own module, one call for the written rows and one for each piece of a prompt."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.model = model
+        self.device, self.dtype = model.device, model.dtype
+        # One token read tells which shapes its layers keep; an architecture without keys and values says so here.
+        read = model(input_ids=torch.zeros(1, 1, dtype=torch.long, device=self.device), use_cache=True)
+        layers = getattr(read.past_key_values, "layers", None) or []
+        kept = [(layer.keys, layer.values) for layer in layers if getattr(layer, "keys", None) is not None]
+        if len(kept) != model.config.get_text_config().num_hidden_layers:
+            raise ValueError(f"architecture {model.config.model_type} keeps no keys and values that can be shared")
+        self.shapes = [(t.shape[1], t.shape[3]) for pair in kept for t in pair]
+
+    def logits(
+        self,
+        cache: KeyValues,
+        last_ids: Sequence[int],
+        positions: Sequence[int],
+        pieces: Sequence[Piece],
+        wanted: Sequence[int],
+    ) -> Tensor:
+        """See Network."""
+        read = []
+        if last_ids:
+            span = max(positions) + 1
+            places_B = torch.tensor(positions, device=self.device)
+            mask = _row_mask(places_B, span, 0, self.dtype)
+            rows = slice(0, len(last_ids))
+            read.append(self._read(cache, torch.tensor(last_ids)[:, None], places_B[:, None], mask, rows)[:, 0])
+        for piece in pieces:
+            places_T = torch.arange(piece.start, piece.start + len(piece.ids), device=self.device)
+            mask = _row_mask(places_T, piece.start + len(piece.ids), 0, self.dtype)[:, 0, 0][None, None]
+            rows = slice(piece.row, piece.row + 1)
+            read.append(self._read(cache, torch.tensor(piece.ids)[None], places_T[None], mask, rows)[0])
+        logits_NV = torch.cat(read)
+        return logits_NV[torch.tensor(wanted, device=self.device, dtype=torch.long)]
+
+    def _read(self, cache: KeyValues, ids_BT: Tensor, places_BT: Tensor, mask: Tensor, rows: slice) -> Tensor:
+        shared = SharedCache(cache, rows, places_BT, mask.shape[-1])
+        output = self.model(
+            input_ids=ids_BT.to(self.device),
+            position_ids=places_BT,
+            attention_mask=mask,
+            past_key_values=shared,
+            use_cache=True,
+        )
+        return cast(Tensor, output.logits)
+
+
+class SharedCache(Cache):
+    """The rows of a KeyValues that one call reads and writes, as the model library asks for a cache."""
+
+    def __init__(self, cache: KeyValues, rows: slice, places_BT: Tensor, span: int) -> None:
+        super().__init__(layers=[])
+        self._cache, self._rows, self._places_BT, self._span = cache, rows, places_BT, span
+
+    def update(self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_: Any, **__: Any) -> Any:
+        """Writes [B, H, T, D] at the rows' places; returns all keys and values up to the span."""
+        row_B1 = torch.arange(self._rows.start, self._rows.stop, device=self._places_BT.device)[:, None]
+        seen = []
+        for plane, new in zip(
+            self._cache.planes[2 * layer_idx : 2 * layer_idx + 2], (key_states, value_states), strict=True
+        ):
+            plane[row_B1, :, self._places_BT] = new.transpose(1, 2).to(plane.dtype)
+            seen.append(plane[self._rows, :, : self._span])
+        return seen[0], seen[1]
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        """Tokens held before this call's; places are given, so nothing but a mask asks."""
+        return self._span - self._places_BT.shape[1]
+
+    def get_mask_sizes(self, query_length: int, layer_idx: int) -> tuple[int, int]:
+        """(keys that a query of that length will see, their offset)."""
+        return self._span, 0
+
+    def get_max_cache_shape(self, layer_idx: int = 0) -> int:
+        """It has no limit of its own."""
+        return -1
