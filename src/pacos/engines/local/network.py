@@ -182,7 +182,7 @@ class LeanNetwork:
             gate_NF, up_NF = layer.gate_up(layer.feed_norm(x_ND)).chunk(2, dim=-1)
             x_ND = _added(x_ND, self.activation(gate_NF).mul_(up_NF), layer.down, layer.after_feed)
 
-        if len(wanted) < len(ids):
+        if list(wanted) != list(range(len(ids))):
             x_ND = x_ND[torch.tensor(wanted, device=self.device, dtype=torch.long)]
         logits_WV = self.head(self.final_norm(x_ND))
         if self.final_softcap:
