@@ -94,7 +94,14 @@ def test_a_base_cut_in_half(tmp_path: Path, tiny_model: Path) -> None:
 
 
 def test_the_doctor_misses_a_file_before_a_run_does(tmp_path: Path) -> None:
-    assert_refused(pacos(tmp_path, "doctor", RECIPE, "train.dataset=nope.json"), "train.dataset", "nope.json")
+    files = ["train.dataset=nope.json", "generate.seed_tasks=none.jsonl", "evaluate.instructions=no.json"]
+    done = pacos(tmp_path, "doctor", RECIPE, *files, "evaluate.references=nil.json")
+    assert (done.returncode, done.stderr) == (0, "")
+    *_, verdict, seeds, dataset, questions, answers = done.stdout.splitlines()
+    assert verdict == "fits."
+    for line, name in ((seeds, "none.jsonl"), (dataset, "nope.json"), (questions, "no.json"), (answers, "nil.json")):
+        assert line.startswith("missing: ")
+        assert name in line
 
 
 def test_a_run_made_with_another_recipe_names_the_keys(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ import pytest
 
 from pacos.core.errors import PacosError
 from pacos.core.files import sha256_file
-from pacos.core.prompts import render_prompt
-from pacos.engines import Failure, open_engine
+from pacos.core.prompts import chat_template, render_prompt
+from pacos.engines import Failure, Message, open_engine
 from pacos.engines.builtin.skills import SKILLS
 from tests.evaluate.conftest import block, counts
 from tests.servers.openai_server import OpenAIServer
@@ -68,6 +68,27 @@ def test_models_get_alpacas_prompt_greedily(
         assert {r.prompt for r in requests} == {render_prompt(f"Say number {n}.") for n in range(8)}
         assert {(r.sampling.temperature, r.sampling.max_tokens) for r in requests} == {(0.0, 32)}
     assert all(engine.closed for _, engine in scripted.opened)
+
+
+@pytest.mark.parametrize("template", ["a conversation's", "alpaca's"])
+def test_a_student_of_conversations_is_asked_by_its_template(
+    tmp_path: Path, engines: Any, recipe_for: Any, evaluate_in: Any, trained: Path, tiny_model: Path, fair_judge: Any,
+    monkeypatch: Any, template: str,
+) -> None:  # fmt: skip
+    path = tmp_path / "items.json"
+    path.write_text(json.dumps([{"instruction": "Add.", "input": "1 and 2", "output": "3"}]))
+    (trained / "train" / "model").unlink()
+    shutil.copytree(tiny_model, trained / "train" / "model")
+    own = "{% for m in messages %}{{ m.role + ': ' + m.content + eos_token }}{% endfor %}assistant:"
+    (trained / "train" / "model" / "chat_template.jinja").write_text(
+        own if template == "a conversation's" else chat_template("<s>")
+    )
+    scripted = engines(lambda prompt: "3", lambda prompt: "4", fair_judge).install(monkeypatch)
+    evaluate_in(recipe_for(f"evaluate.instructions={path}"))
+    alpacas = render_prompt("Add.", "1 and 2")
+    in_turns = (Message("user", "Add.\n\n1 and 2"),)
+    assert [r.prompt for r in scripted.asked("student")] == [in_turns if template == "a conversation's" else alpacas]
+    assert [r.prompt for r in scripted.asked("base")] == [alpacas]
 
 
 def test_a_judge_of_places_decides_nothing(

@@ -90,6 +90,21 @@ def test_check_gives_its_evidence(check: str, example: Example) -> None:
     assert FIND[check](example)
 
 
+def test_evidence_that_is_cut_says_so() -> None:
+    words = "Many words of one text. " * 9
+    evidence = {
+        (before, after): FIND["leaked_marker"](
+            changed(input=f"{words * before}See <noinput> there.{(' ' + words) * after}")
+        )
+        for before in (0, 1)
+        for after in (0, 1)
+    }
+    assert evidence[0, 0] == "See <noinput> there."
+    for (before, after), text in evidence.items():
+        assert (text.startswith("…"), text.endswith("…")) == (bool(before), bool(after))
+        assert "See <noinput> there." in text
+
+
 @pytest.mark.parametrize(("check", "example"), SOUND)
 def test_check_leaves_sound_records_alone(check: str, example: Example) -> None:
     assert FIND[check](example) == ""

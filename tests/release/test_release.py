@@ -94,6 +94,20 @@ def test_the_card_has_the_runs_numbers(tiny_model: Path, make_release: Callable)
     for number in ("1,200", "0.4321", "71.2% [67.0, 75.1]", "441", "95.6% [93.0, 97.0]", "90 rejected", "28.7%"):
         assert number in card
     assert "harder" not in card  # it was not measured
+    assert "ROUGE-L" not in card
+
+
+def test_the_card_has_rouge_l_where_it_was_measured(tiny_model: Path, make_release: Callable) -> None:
+    overlap = {
+        **{"items": 252, "means": {"base": 0.0617, "student": 0.2311}, "gains": {"student": 0.1694}},
+        "intervals": {"base": [0.054, 0.069], "student": [0.207, 0.256]},
+        "gain_intervals": {"student": [0.1467, 0.1918]},
+    }
+    card = (
+        make_release(tiny_model, tiny_model, evaluated=EVALUATED | {"rouge_l": overlap}) / "MODEL_CARD.md"
+    ).read_text()
+    assert "| ROUGE-L (of 252) | 0.062 [0.054, 0.069] | 0.231 [0.207, 0.256] |" in card
+    assert "| ROUGE-L, gain (of 252) |  | 0.169 [0.147, 0.192] |" in card
 
 
 def test_without_an_evaluation_the_card_claims_none(tiny_model: Path, make_release: Callable) -> None:

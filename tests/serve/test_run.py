@@ -96,17 +96,20 @@ def test_answers_carry_the_mark_and_ctrl_c_stops_cleanly(finished_run: Path, tin
 
 def test_mark_keeps_its_key_over_restarts_and_its_owner_alone_reads_it(tmp_path: Path) -> None:
     (tmp_path / ".watermark.json.partial").touch(0o666)
-    first = watermark_settings(tmp_path, 400)
-    assert watermark_settings(tmp_path, 400) == first
-    assert [(file.name, file.stat().st_mode & 0o777) for file in tmp_path.iterdir()] == [("watermark.json", 0o600)]
-    assert watermark_settings(tmp_path / "other", 400).key != first.key
+    first = watermark_settings(tmp_path, 400, "{}")
+    assert watermark_settings(tmp_path, 400, "{}") == first
+    assert {file.name for file in tmp_path.iterdir()} == {"watermark.json", "tokenizer.json"}
+    assert (tmp_path / "watermark.json").stat().st_mode & 0o777 == 0o600
+    assert watermark_settings(tmp_path / "other", 400, "{}").key != first.key
+    with pytest.raises(PacosError, match="another tokenizer's tokens"):
+        watermark_settings(tmp_path, 400, "[]")
 
 
 def test_model_with_another_vocabulary_is_refused_and_the_key_stays(
     refusal: Callable[..., str], finished_run: Path
 ) -> None:
     folder = finished_run / "serve"
-    watermark_settings(folder, 32_000)
+    watermark_settings(folder, 32_000, "{}")
     (folder / ".lock").touch()
     before = (folder / "watermark.json").read_text()
     line = refusal()

@@ -67,17 +67,20 @@ def test_the_student_has_its_bases_names_and_differs_from_it_alone(
     assert hashes(tmp_path / "rebuilt") == hashes(student)
 
 
+@pytest.mark.parametrize("lora", [None, "{rank = 2}"], ids=["all weights", "adapters"])
 @pytest.mark.parametrize("mode", ["modern", "alpaca-2023"])
 def test_keys_of_a_generation_config_that_cannot_be_saved_are_dropped_and_said_once(
-    mode: str, short_recipe: MakeRecipe, tmp_path: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+    mode: str, lora: str | None, short_recipe: MakeRecipe, tmp_path: Path, tiny_model: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
     base = save_base("llama", tiny_model, tmp_path / "base")
     path = base / "generation_config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "temperature": 0.9, "top_p": 0.6, "max_length": 99}))
-    run_and_release(short_recipe(base=base, num_epochs=1, mode=mode), tmp_path / "run")
+    keys = {"lora": lora} if lora else {}
+    run_and_release(short_recipe(base=base, num_epochs=1, mode=mode, **keys), tmp_path / "run")
     said = [line for line in capsys.readouterr().out.splitlines() if "temperature and top_p" in line]
     assert len(said) == 1
-    for folder in ("train/model", "release/model"):
+    for folder in ("release/model", *([] if lora else ["train/model"])):
         saved = json.loads((tmp_path / "run" / folder / "generation_config.json").read_text())
         assert {"temperature", "top_p"}.isdisjoint(saved)
         assert saved["max_length"] == 99

@@ -15,7 +15,9 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from pacos.core.errors import PacosError
 from pacos.core.recipe import Recipe, TrainTable
 from pacos.core.run_folder import RunFolder
+from pacos.engines.local.checkpoint import load_checkpoint
 from pacos.engines.local.tokenizer import load_tokenizer
+from pacos.release.run import run as release
 from pacos.serve.model import find_model
 from pacos.train.data import Document, TrainingData, load_data
 from pacos.train.report import TrainReport, read
@@ -202,6 +204,23 @@ def test_a_mixed_file_is_trained_and_the_student_keeps_the_template(
     settings = json.loads((tmp_path / "run" / "train" / "model" / "generation_config.json").read_text())
     assert {student.eos_token_id, student.pad_token_id} <= set(settings["eos_token_id"])
     assert find_model(tmp_path / "run", "").takes_conversation
+
+
+def test_a_merged_student_of_conversations_ends_its_answers_too(
+    short_recipe: MakeRecipe, chat: Callable[[str], Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "chats.json"
+    path.write_text(json.dumps([conversation(*FOX)] * 20))
+    recipe = short_recipe(dataset=path, base=chat(CHATML), lora="{rank = 2}")
+    with RunFolder(tmp_path / "run", recipe) as opened:
+        run(recipe, opened)
+        release(recipe, opened)
+    merged = tmp_path / "run" / "release" / "model"
+    tokens = AutoTokenizer.from_pretrained(merged)
+    assert tokens.chat_template == CHATML
+    ends = json.loads((merged / "generation_config.json").read_text())["eos_token_id"]
+    assert {tokens.eos_token_id, tokens.convert_tokens_to_ids("<pad>")} <= set(ends)
+    assert set(load_checkpoint(str(tmp_path / "run" / "train" / "model"), "fp32").end_ids) == set(ends)
 
 
 def check_counts(report: TrainReport) -> None:

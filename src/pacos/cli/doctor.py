@@ -19,7 +19,10 @@ PACKAGES = ("pacos", "torch", "transformers", "tokenizers", "safetensors", "open
 
 
 def doctor(recipe: Recipe | None) -> None:
-    """Prints what is there, and with a recipe whether it fits. Raises PacosError for a base that cannot be read."""
+    """Prints what is there, and with a recipe whether it fits and which files are yet to come.
+
+    Raises PacosError for a base that cannot be read.
+    """
     device = choose_device()
     _line("python", platform.python_version())
     for package in PACKAGES:
@@ -36,15 +39,15 @@ def doctor(recipe: Recipe | None) -> None:
     for role, table in (("teacher", recipe.teacher), ("judge", recipe.judge), *recipe.engines.items()):
         _line(role, _engine(table))
     _tell_training(recipe, device)
-    _check_files(recipe)
+    _tell_missing_files(recipe)
 
 
-def _check_files(recipe: Recipe) -> None:
+def _tell_missing_files(recipe: Recipe) -> None:
     keys = (("generate", "seed_tasks"), ("train", "dataset"), ("evaluate", "instructions"), ("evaluate", "references"))
     for table, key in keys:
         path = recipe.table(table)[key]
         if path and not Path(path).is_file():
-            raise PacosError(f"{table}.{key} {path}: no such file. Check the path.")
+            print(f"missing: {table}.{key} {path}: no such file; put it there before the run, or check the path.")
 
 
 def _engine(table: EngineTable) -> str:

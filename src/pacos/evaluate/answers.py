@@ -11,7 +11,7 @@ from pacos.core.files import atomic_open
 from pacos.core.prompts import render_prompt
 from pacos.core.recipe import EngineTable
 from pacos.engines import Failure, Message, Reply, Request, Sampling, open_engine
-from pacos.engines.local.tokenizer import load_tokenizer
+from pacos.engines.local.tokenizer import load_tokenizer, takes_conversation
 from pacos.evaluate.candidates import Candidate
 from pacos.evaluate.items import Item
 
@@ -45,7 +45,8 @@ def answer_items(
     """
     table, weights = candidate.table, candidate.weights_sha256
     sampling = Sampling(max_tokens or _max_tokens(table, items), temperature=0.0)
-    requests = [Request(item.id, _prompt(table, item), sampling) for item in items]
+    in_turns = _asks_in_turns(table)
+    requests = [Request(item.id, _prompt(item, in_turns), sampling) for item in items]
     calls = [Call(number, call_key(table, each, weights), each) for number, each in enumerate(requests)]
     engine = open_engine(table, folder=folder)
     with closing(Ledger(folder / "ledger.sqlite", f"candidate {candidate.label}", engine.name)) as ledger:
@@ -56,9 +57,17 @@ def answer_items(
     return answers
 
 
-def _prompt(table: EngineTable, item: Item) -> str | tuple[Message, ...]:
-    """A checkpoint, or a server's legacy completions, gets Alpaca's prompt; a chat gets the bare question."""
-    if table.engine == "http" and table.api == "chat":
+def _asks_in_turns(table: EngineTable) -> bool:
+    """A server's chat is asked in turns, and so is a checkpoint with a chat template of its own, as `pacos serve` asks
+    it: a student that was trained on conversations has its base's. Others, and legacy completions, get Alpaca's prompt.
+    """
+    if table.engine == "local":
+        return takes_conversation(load_tokenizer(table.path))
+    return table.engine == "http" and table.api == "chat"
+
+
+def _prompt(item: Item, in_turns: bool) -> str | tuple[Message, ...]:
+    if in_turns:
         return (Message("user", f"{item.instruction}\n\n{item.input}".strip()),)
     return render_prompt(item.instruction, item.input)
 

@@ -66,6 +66,14 @@ def _ending(text: str, most: int = 80) -> str:
     return text if len(text) <= most else "…" + text[1 - most :]
 
 
+def _around(text: str, start: int, end: int, most: int = 40) -> str:
+    """That stretch with `most` characters on either side, and an ellipsis where more is left out."""
+    before, after = text[:start].lstrip(), text[end:].rstrip()
+    before = before if len(before) <= most else "…" + before[1 - most :]
+    after = after if len(after) <= most else after[: most - 1] + "…"
+    return cut_short(before + text[start:end] + after)
+
+
 def _no_input_spelling(example: Example) -> str:
     return example.input if example.input and normalise_input(example).input == "" else ""
 
@@ -78,7 +86,7 @@ def _leaked_marker(example: Example) -> str:
         match = _MARKER.search(text) if "put" in text.lower() else None
         # Alone in the output it is an empty output, and with a reason behind it a refusal.
         if match and not (text is cleaned.output and (_EMPTY_OUTPUT.rejects(cleaned) or _refusal(cleaned))):
-            return cut_short(text[max(match.start() - 40, 0) : match.end() + 40])
+            return _around(text, match.start(), match.end())
     return ""
 
 

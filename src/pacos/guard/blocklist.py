@@ -3,6 +3,7 @@
 import codecs
 import re
 import tomllib
+from itertools import groupby
 from pathlib import Path
 
 from pacos.guard.moderation import ModerationResult
@@ -22,7 +23,8 @@ class Blocklist:
         patterns = [(category, pattern) for category, texts in table["patterns"].items() for pattern in texts]
         self._patterns = [compile_pattern(*pattern, lists, table["never_between"]) for pattern in patterns]
         self._vocabulary = {word for _, pattern in patterns for word in pattern_words(pattern, lists)}
-        self._normaliser = Normaliser(self._vocabulary)
+        self._normaliser = Normaliser(self._vocabulary.union(table["never_between"]))
+        self._other_senses = {word: frozenset(beside) for word, beside in table["other_senses"].items()}
         self._harmless = re.compile(rf"\b(?:{'|'.join(table['harmless'])}) ")
 
     def check(self, text: str) -> ModerationResult:
@@ -31,7 +33,7 @@ class Blocklist:
 
     def matches(self, text: str) -> dict[str, str]:
         """Category -> the words that matched, for a reviewer to see why."""
-        words = self._normaliser.words(text)
+        words = self._without_other_senses(self._normaliser.words(text))
         known = self._vocabulary.intersection(words)
         found: dict[str, str] = {}
         normalised = ""
@@ -44,3 +46,15 @@ class Blocklist:
             if match := pattern.regex.search(normalised):
                 found[pattern.category] = match[0].strip()
         return found
+
+    def _without_other_senses(self, words: list[str]) -> list[str]:
+        """A word is dropped where another of its sentence says that it means something else."""
+        if self._other_senses.keys().isdisjoint(words):
+            return words
+        kept: list[str] = []
+        for is_end, group in groupby(words, key=SENTENCE_END.__eq__):
+            sentence = list(group)
+            beside = frozenset(sentence)
+            other = {word for word, told_by in self._other_senses.items() if told_by & beside}
+            kept += sentence if is_end else ["_" if word in other else word for word in sentence]
+        return kept

@@ -4,19 +4,17 @@ import re
 import unicodedata
 from collections.abc import Collection
 
-SENTENCE_END = "."
+from pacos.core.lookalikes import drawn_like, is_invisible
 
-# Cyrillic, Greek and other letters drawn like Latin ones; NFKD has already undone mathematical, circled and full-width
-# letters, which Unicode declares compatible. Capitals go first where a capital looks unlike its small letter.
-_LOOKALIKE_CAPITALS = str.maketrans("ΗΝВНР", "hnbhp")
-_LOOKALIKES = (
-    str.maketrans("абвгԁеѕіїјкмнорԛгстѵԝхуһѡьӏ", "abbrdesiijkmhopqrctvwxyhwbl")
-    | str.maketrans("αβγεζηικνορτυχωϲϳℓ", "abyeznikvoptuxwcjl")
-    | str.maketrans("ıłøđɡɑꞵ", "ilodgab")
-    | str.maketrans("’ʼ`´", "''''")
-)
+SENTENCE_END = "."
+EMPTY_LINE = "¶"
+# Stands where something invisible stood, until it is known whether that parted two words or one.
+_UNSEEN = "\x00"
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f]")
+
 _LEET = str.maketrans("013456789@$!|+l", "oieasbtbgasiiti")
-_WORD_OR_END = re.compile(r"[a-z0-9]+|[.!?;]|\n\n")
+_WORD_OR_END = re.compile(r"[a-z0-9]+|[.!?;]|\n\s*\n")
+_PARTED = re.compile(rf"[a-z0-9@$!|+]+(?:{_UNSEEN}+[a-z0-9@$!|+]+)+")
 _LETTERS_AND_SIGNS = re.compile(r"(?<![a-z0-9@$!|+])(?=[a-z]*[0-9@$!|+])(?=[0-9@$!|+]*[a-z])[a-z0-9@$!|+]*[a-z0-9@$]")
 _SPELLED_OUT = re.compile(r"(?<![a-z0-9'])[a-z0-9@$](?:[^a-z0-9\n@$]{1,3}[a-z0-9@$](?![a-z0-9@$'])){3,}")
 
@@ -27,16 +25,39 @@ class Normaliser:
     def __init__(self, vocabulary: Collection[str]) -> None:
         # "l", "i", "1" and "!" stand for one another, so disguised words are compared by what all of them fold to.
         self._undisguised = {word.translate(_LEET): word for word in vocabulary}
+        self._vocabulary = frozenset(vocabulary)
+        self._longest = max(map(len, vocabulary))
         longest_first = sorted((word for word in vocabulary if len(word) > 1), key=len, reverse=True)
         self._segments = re.compile("|".join(map(re.escape, longest_first)) + "|[a-z0-9]")
 
     def words(self, text: str) -> list[str]:
-        """Lower-case Latin words in order, with "." where a sentence ends."""
-        text = fold(text)
+        """Lower-case Latin words in order, with "." where a sentence ends and "¶" for empty lines."""
+        text = _PARTED.sub(self._join_parts, fold(text)).replace(_UNSEEN, "")
         if _SPELLED_OUT.search(text):
             text = _SPELLED_OUT.sub(self._join_letters, text)
         text = _LETTERS_AND_SIGNS.sub(self._read_signs, text)
-        return [word if word.isalnum() else SENTENCE_END for word in _WORD_OR_END.findall(text.replace("'", ""))]
+        found = _WORD_OR_END.findall(text.replace("'", ""))
+        return [word if word.isalnum() else EMPTY_LINE if word.isspace() else SENTENCE_END for word in found]
+
+    def _join_parts(self, match: re.Match[str]) -> str:
+        """Parts of a text with something invisible between them: those that make a word that matters are one, and what
+        is left between such words is one."""
+        parts, words, rest = re.split(f"{_UNSEEN}+", match[0]), [], ""
+        at = 0
+        while at < len(parts):
+            word, until = "", at
+            for end in range(at, min(at + self._longest, len(parts))):
+                word += parts[end]
+                if word in self._vocabulary or (_has_signs(word) and word.translate(_LEET) in self._undisguised):
+                    until = end + 1
+                if len(word) > self._longest:
+                    break
+            if until > at:
+                words += [rest, "".join(parts[at:until])]
+                rest, at = "", until
+            else:
+                rest, at = rest + parts[at], at + 1
+        return " ".join([*words, rest])
 
     def _read_signs(self, match: re.Match[str]) -> str:
         return self._undisguised.get(match[0].translate(_LEET), match[0])
@@ -49,11 +70,20 @@ class Normaliser:
         return " ".join(self._segments.findall(letters))
 
 
+def _has_signs(word: str) -> bool:
+    return not word.isalpha() and any(char.isalpha() for char in word)
+
+
 def fold(text: str) -> str:
-    """Case, accents, invisible characters and look-alike letters taken away; ASCII text only loses its case."""
+    """Case, accents and look-alike letters taken away, and NUL for what is invisible; ASCII text loses its case."""
     if text.isascii():
-        return text.lower()
-    capitals_folded = unicodedata.normalize("NFKD", text).translate(_LOOKALIKE_CAPITALS)
-    decomposed = unicodedata.normalize("NFKD", capitals_folded.casefold())
-    visible = "".join(char for char in decomposed if unicodedata.category(char) not in ("Mn", "Cf"))
-    return visible.translate(_LOOKALIKES)
+        return _CONTROL.sub(_UNSEEN, text.lower()) if _CONTROL.search(text) else text.lower()
+    # Twice: a capital is compared before it becomes a small letter, and what that gives may come apart again.
+    drawn = "".join(map(drawn_like, unicodedata.normalize("NFKD", text)))
+    decomposed = unicodedata.normalize("NFKD", drawn.casefold())
+    seen = (_UNSEEN if is_invisible(char) else char for char in decomposed if not _is_mark(char))
+    return "".join(map(drawn_like, seen))
+
+
+def _is_mark(char: str) -> bool:
+    return unicodedata.category(char) in ("Mn", "Me") and not is_invisible(char)

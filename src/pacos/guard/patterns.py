@@ -1,8 +1,9 @@
 """The blocklist's small pattern language, compiled to regular expressions over normalised words.
 
 A pattern is elements with blanks between: a word, alternatives (`a|an|the`), a list by name (`{explosive}`), `^` for
-the beginning of a sentence, `...` for up to four words of the same sentence, none of them a word that turns the
-meaning round (prevent, detect, against). `?` after an element makes it optional.
+the beginning of a sentence or paragraph, `...` for up to four words of the same sentence, none of them a word that
+turns the meaning round (prevent, detect, against). `?` after an element makes it optional. An empty line ends no
+sentence: it may stand between any two words.
 """
 
 import re
@@ -10,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 MAX_WORDS_BETWEEN = 4
+_EMPTY_LINES = "(?:¶ )*"
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,13 @@ def compile_pattern(
     needs, parts = [], [r"\b"]
     for element, optional in _elements(pattern):
         if element == "^":
-            parts.append(r"(?<=\. )")
+            parts.append(r"(?<=[.¶] )")
         elif element == "...":
-            parts.append(rf"(?:(?!(?:{'|'.join(never_between)}) )\w+ ){{0,{MAX_WORDS_BETWEEN}}}")
+            parts.append(rf"(?:(?!(?:{'|'.join(never_between)}) )\w+ {_EMPTY_LINES}){{0,{MAX_WORDS_BETWEEN}}}")
         else:
             phrases = _phrases(element, lists)
-            parts.append(f"(?:(?:{'|'.join(phrases)}) )" + ("?" if optional else ""))
+            choice = "|".join(phrase.replace(" ", f" {_EMPTY_LINES}") for phrase in phrases)
+            parts.append(f"(?:(?:{choice}) {_EMPTY_LINES})" + ("?" if optional else ""))
             if not optional:
                 needs.append(frozenset(max(phrase.split(), key=len) for phrase in phrases))
     return Pattern(category, tuple(sorted(needs, key=len)), re.compile("".join(parts)))

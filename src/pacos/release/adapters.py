@@ -12,7 +12,6 @@ from pacos.engines.local.saving import (
     distance,
     fixed_logits,
     layout_like,
-    mend_generation_config,
     write_weights,
 )
 from pacos.engines.local.tokenizer import load_tokenizer
@@ -43,7 +42,6 @@ def merge_adapters(student: Path, target: Path) -> None:
         expected = fixed_logits(adapted, adapted.config.get_text_config().vocab_size, torch.device("cpu"))
         model = adapted.merge_and_unload()
         layout = layout_like(model, Path(str(cached_file(origin, "config.json"))).parent)
-        mend_generation_config(model)
         describe(model, load_tokenizer(str(student)))
     except ImportError:
         raise PacosError(f"{student}: merging adapters needs peft; pip install 'pacos[lora]'.") from None
@@ -53,7 +51,7 @@ def merge_adapters(student: Path, target: Path) -> None:
     target.mkdir(parents=True)
     write_weights(layout, target / "model.safetensors", torch.Tensor.detach)
     model.config.save_pretrained(target)
-    model.generation_config.save_pretrained(target)
+    # Its generation config is the student's own, which knows what ends an answer.
     for path in sorted(path for path in student.iterdir() if path.name not in NOT_COPIED):
         copy_file(path, target / path.name)
     apart, size = distance(target, expected)

@@ -140,6 +140,14 @@ def _evaluation(facts: Facts) -> str:
         if items:
             cells = [_estimate(rate, intervals[label]) for label, rate in rates.items()]
             lines.append(f"| {name} (of {items:,}) | " + " | ".join(cells) + " |")
+    if report.rouge_l:
+        overlap = report.rouge_l
+        for name, scores, spans in (
+            ("ROUGE-L", overlap.means, overlap.intervals),
+            ("ROUGE-L, gain", overlap.gains, overlap.gain_intervals),
+        ):
+            cells = [_score(scores[label], spans[label]) if label in scores else "" for label in report.exact_match]
+            lines.append(f"| {name} (of {overlap.items:,}) | " + " | ".join(cells) + " |")
     return "\n".join([*lines, "", *_comparisons(report)])
 
 
@@ -158,6 +166,10 @@ def _estimate(rate: float | None, interval: tuple[float, float] | None) -> str:
     if rate is None or interval is None:
         return "not known"
     return f"{rate:.1%} [{interval[0] * 100:.1f}, {interval[1] * 100:.1f}]"
+
+
+def _score(value: float, interval: tuple[float, float]) -> str:
+    return f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
 
 
 def _limits(facts: Facts) -> str:

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoTokenizer
 
 from pacos.core.errors import PacosError
+from pacos.core.files import read_text
 from pacos.core.models import resolve_model, weights_sha256
 from pacos.core.prompts import render_prompt
 from pacos.engines import Message, Usage
+from pacos.engines.local.tokenizer import load_tokenizer, takes_conversation
 
 Prompt = str | tuple[Message, ...]
 
@@ -71,15 +73,9 @@ def find_model(run_path: Path, model: str) -> ServedModel:
         sha256=weights_sha256(folder) if folder.is_dir() else sha256(path.encode()).hexdigest(),
         vocab_size=vocab_size,
         has_template=bool(tokenizer.chat_template),
-        takes_conversation=bool(tokenizer.chat_template) and not _is_student(tokenizer),
+        takes_conversation=takes_conversation(tokenizer),
         created=int(folder.stat().st_mtime) if folder.is_dir() else int(time.time()),
     )
-
-
-def _is_student(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether the chat template is Alpaca's prompt in other clothes."""
-    turn = [{"role": "user", "content": "x"}]
-    return render_prompt("x") in str(tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True))
 
 
 def _student(run_path: Path) -> Path:
@@ -98,6 +94,12 @@ def _student(run_path: Path) -> Path:
             f"{folder}: no config.json there; the student is gone. Train it again in another --run folder."
         )
     return folder
+
+
+def tokenizer_json(path: str) -> str:
+    """The checkpoint's tokenizer.json, or of one that has none in its folder what it would be."""
+    file = Path(path) / "tokenizer.json"
+    return read_text(file, "tokenizer") if file.is_file() else str(load_tokenizer(path).backend_tokenizer.to_str())
 
 
 def usage_counter(path: str) -> Callable[[Prompt, str], Usage]:

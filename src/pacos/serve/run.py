@@ -16,7 +16,7 @@ from pacos.serve.answering import Answers
 from pacos.serve.app import Lifespan, make_app
 from pacos.serve.first_questions import evaluated_examples
 from pacos.serve.marking import watermark_settings
-from pacos.serve.model import ServedModel, find_model, usage_counter
+from pacos.serve.model import ServedModel, find_model, tokenizer_json, usage_counter
 from pacos.serve.reports import ReportBox
 from pacos.web.people import People, load_terms
 from pacos.web.server import address_of, bind, make_server
@@ -34,7 +34,9 @@ def run(run_path: Path, table: ServeTable) -> None:
     terms = load_terms(Path(table.terms) if table.terms else OWN_TERMS)
     database = table.database or folder / "store.sqlite"
     with closing(bind(table.host, table.port)) as bound, _held(folder):
-        hook = watermark_settings(folder, model.vocab_size).watermark().apply if table.watermark else None
+        hook = None
+        if table.watermark:
+            hook = watermark_settings(folder, model.vocab_size, tokenizer_json(model.path)).watermark().apply
         engine = open_engine(EngineTable(engine="local", path=model.path, api="completions"), logits_hook=hook)
         with closing(People(database, terms)) as people, closing(ReportBox(database)) as reports:
             asyncio.run(_warm_up(engine))

@@ -190,8 +190,7 @@ def keep_chat(folder: Path, template: str, ends: Iterable[int]) -> None:
     """Makes a saved student take conversations as it was trained on them, ended by these tokens too."""
     write_text(folder / TEMPLATE_FILE, template)
     path = folder / "generation_config.json"
-    if path.exists():
-        config = read_json(path, "generation config")
-        known = config.get("eos_token_id")
-        config["eos_token_id"] = list(dict.fromkeys([*(known if isinstance(known, list) else [known]), *ends]))
-        write_json(path, config)
+    config = read_json(path, "generation config")
+    known = config.get("eos_token_id")
+    config["eos_token_id"] = list(dict.fromkeys([*(known if isinstance(known, list) else [known]), *ends]))
+    write_json(path, config)

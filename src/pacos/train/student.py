@@ -51,8 +51,8 @@ def _write_descriptions(base: LoadedBase, folder: Path) -> None:
     tokenizer.chat_template = chat_template(str(tokenizer.bos_token) if _adds_bos(tokenizer) else "")
     describe(model, tokenizer)
     # transformers takes a folder with a config of its own for a whole model, and without for adapters.
-    described = [model.peft_config["default"]] if base.adapters else [model.config, model.generation_config]
-    for part in (tokenizer, *described):
+    config = model.peft_config["default"] if base.adapters else model.config
+    for part in (tokenizer, config, model.generation_config):
         part.save_pretrained(str(folder))
     for path in folder.iterdir():
         path.chmod(0o644)

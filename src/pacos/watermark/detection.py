@@ -27,14 +27,17 @@ class Detection:
     green_token_mask: list[bool]
     """One a scored position, repeats included, from the first token that has enough context."""
     gamma: float
+    readings: int = 1
+    """In how many ways the text was read, this being the greenest."""
 
     @property
     def exact_p_value(self) -> float:
-        """The chance of at least so many green tokens when each is green with probability gamma: the binomial tail."""
+        """The chance of at least so many green tokens when each is green with probability gamma: the binomial tail,
+        times the readings of which this is one."""
         if self.num_green_tokens == 0:
             return 1.0
         red = self.num_tokens_scored - self.num_green_tokens
-        return float(betainc(self.num_green_tokens, red + 1, self.gamma))
+        return min(1.0, self.readings * float(betainc(self.num_green_tokens, red + 1, self.gamma)))
 
     @property
     def verdict(self) -> Verdict:

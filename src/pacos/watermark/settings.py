@@ -16,13 +16,17 @@ SETTINGS_FILE = "watermark.json"
 
 @dataclass(frozen=True, kw_only=True)
 class WatermarkSettings:
-    """Everything that decides green lists; whoever knows it can detect the mark, and forge it."""
+    """Everything that decides green lists; whoever knows it can detect the mark, and forge it.
+
+    `tokenizer_sha256` is of the tokenizer.json by which the marked answers were written; "" where it is not known.
+    """
 
     scheme: str = "selfhash"
     gamma: float = 0.25
     delta: float = 2.0
     key: int = DEFAULT_KEY
     vocab_size: int
+    tokenizer_sha256: str = ""
 
     def watermark(self) -> Watermark:
         """The watermark of these settings; PacosError where they are impossible."""
@@ -51,8 +55,10 @@ def read_settings(path: Path) -> WatermarkSettings:
     """Settings from a file that `write` made; PacosError names the file and the key that is wrong."""
     value = read_json(path, "watermark settings")
     expected = get_type_hints(WatermarkSettings)
-    if not isinstance(value, dict) or set(value) != set(expected):
+    # Files of before 0.1.0 do not name the tokenizer.
+    if not isinstance(value, dict) or {*value, "tokenizer_sha256"} != set(expected):
         raise PacosError(f"{path}: expected the keys {', '.join(expected)} and no others, as pacos serve writes them.")
+    value.setdefault("tokenizer_sha256", "")
     for name, kind in expected.items():
         if kind is float and type(value[name]) is int:
             value[name] = float(value[name])

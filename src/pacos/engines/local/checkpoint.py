@@ -1,11 +1,12 @@
 """A loaded checkpoint: model, tokenizer, and what a prompt becomes for them."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
 from pacos.core.errors import PacosError
@@ -15,6 +16,8 @@ from pacos.engines.local.device import choose_device, choose_precision
 from pacos.engines.local.network import LeanNetwork, Network, make_network
 from pacos.engines.local.tokenizer import load_tokenizer
 from pacos.engines.types import Message, Request
+
+ADAPTERS = "adapter_config.json"
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,9 @@ def load_checkpoint(path: str, precision: str) -> Checkpoint:
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:160]
         raise PacosError(f"{path}: not a checkpoint that can be loaded ({reason}). Check the path or name.") from error
+    if (Path(path) / ADAPTERS).exists() and (Path(path) / "generation_config.json").exists():
+        # The library reads the base's, which may not know what ends a student's answer.
+        model.generation_config = GenerationConfig.from_pretrained(path)
     model.to(device).requires_grad_(False)  # type: ignore[arg-type]
     model.train(False)
     config = model.config.get_text_config()

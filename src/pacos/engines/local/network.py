@@ -61,11 +61,13 @@ class Network(Protocol):
 
 def make_network(model: PreTrainedModel) -> Network:
     """The lean network where the architecture has one, else the module itself. The lean one takes the weights away."""
+    # An adapter, or a quantized layer, stands where a plain matrix is expected.
+    plain = all(type(layer) is torch.nn.Linear for name, layer in model.named_modules() if name.endswith("_proj"))
     config = model.config
     ropes = getattr(config, "rope_parameters", None) or {}
     kinds = [ropes] if "rope_type" in ropes else [rope for rope in ropes.values() if rope]
     steady = all(rope.get("rope_type", "default") in STEADY_ROPES for rope in kinds)
-    if config.model_type in LEAN and steady and not getattr(config, "use_bidirectional_attention", False):
+    if config.model_type in LEAN and plain and steady and not getattr(config, "use_bidirectional_attention", False):
         return LeanNetwork(model)
     return ModuleNetwork(model)
 

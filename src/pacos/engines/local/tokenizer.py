@@ -8,6 +8,8 @@ from sentencepiece import SentencePieceProcessor
 from tokenizers import normalizers
 from transformers import AutoTokenizer, LlamaTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from pacos.core.prompts import render_prompt
+
 
 def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
     """A folder's or hub name's tokenizer. LLaMA's bare `tokenizer.model` becomes a fast one with sentencepiece's ids.
@@ -33,6 +35,16 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
     ids = {"bos": read.bos_id(), "eos": read.eos_id(), "unk": read.unk_id()}
     names = {f"{name}_token": pieces[number] for name, number in ids.items() if number >= 0}
     return PreTrainedTokenizerFast(tokenizer_object=fast, **names)  # type: ignore[no-untyped-call]
+
+
+def takes_conversation(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether the checkpoint is to be asked by its chat template: it has one, and not Alpaca's prompt in other clothes,
+    as a student of single instructions has."""
+    if not tokenizer.chat_template:
+        return False
+    turn = [{"role": "user", "content": "x"}]
+    rendered = str(tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True))
+    return render_prompt("x") not in rendered
 
 
 def merges_of(pieces: Sequence[str], ranks: Sequence[float], merged: Sequence[bool]) -> list[tuple[str, str]]:
