@@ -30,11 +30,10 @@ def recipe(tmp_path: Path, *overrides: str) -> Recipe:
 
 def make(tmp_path: Path, *overrides: str, name: str = "run") -> None:
     inputs = (tmp_path / "data.json", tmp_path / name / "generate" / "done.json")
-    with (
-        RunFolder(tmp_path / name, recipe(tmp_path, *overrides)) as run_folder,
-        run_folder.stage("train", inputs) as stage,
-    ):
-        if not stage.done:
+    with RunFolder(tmp_path / name, recipe(tmp_path, *overrides)) as run_folder:
+        if run_folder.is_done("train"):
+            return
+        with run_folder.stage("train", inputs) as stage:
             (stage.folder / "out.txt").write_text("made")
             (stage.folder / "log.sqlite").write_text("a database")
             stage.finish(Report(1), ("out.txt",))
@@ -46,6 +45,9 @@ def test_done_lists_the_hash_of_every_output_and_is_not_made_again(tmp_path: Pat
     first = done.read_bytes()
     assert json.loads(first)["outputs"]["out.txt"] == sha256_file(tmp_path / "run" / "train" / "out.txt")
     make(tmp_path)
+    again = RunFolder(tmp_path / "run", recipe(tmp_path))
+    with again, pytest.raises(PacosError, match="is finished"), again.stage("train"):
+        pass
     assert done.read_bytes() == first
 
 

@@ -91,21 +91,23 @@ class RunFolder:
 
     @contextmanager
     def stage(self, name: str, inputs: tuple[Path, ...] = ()) -> Iterator["OpenStage"]:
-        """Begins or resumes a stage; `stage.done` tells that it was finished before, and then nothing is to be done.
+        """Begins or resumes a stage that is not finished.
 
-        A folder begun with other values of what shapes the stage, or with other inputs, is refused.
+        A folder begun with other values of what shapes the stage, or with other inputs, is refused, and so is a
+        finished one: nothing is overwritten.
         """
         folder = self.path / name
         if self.is_done(name):
-            yield OpenStage(self, name, folder, True, inputs)
-            return
+            raise PacosError(
+                f"{folder}: the {name} stage is finished; remove the folder to make it again, or give --run another."
+            )
         hashes = _small_hashes(inputs)
         if _is_begun(folder):
             _check_inputs(folder, _object(folder / "recipe.json").get(INPUTS, {}), hashes)
         self._record_stage(name, folder, hashes)
         self.log(name, "begin")
         try:
-            yield OpenStage(self, name, folder, False, inputs)
+            yield OpenStage(self, name, folder, inputs)
         except KeyboardInterrupt:
             self.log(name, "interrupted")
             raise
@@ -281,7 +283,6 @@ class OpenStage:
     run_folder: RunFolder
     name: str
     folder: Path
-    done: bool
     inputs: tuple[Path, ...]
 
     def log(self, event: str, **values: Any) -> None:

@@ -19,7 +19,7 @@ from pacos.generate.modes import MODES, Mode
 from pacos.generate.outputs import OUTPUTS, write_dataset, write_rejected
 from pacos.generate.plan import Plan
 from pacos.generate.pool import Pool
-from pacos.generate.report import GenerateReport, read
+from pacos.generate.report import GenerateReport
 
 # The Batch API takes no more at once.
 MOST_IN_A_BATCH = 50_000
@@ -33,10 +33,6 @@ def run(recipe: Recipe, run_folder: RunFolder) -> GenerateReport:
     """
     table, mode = recipe.generate, MODES[recipe.generate.mode]
     with run_folder.stage("generate", input_paths(recipe)) as stage:
-        if stage.done:
-            report = read(stage.folder)
-            print(f"generate: all is done: {report.kept:,} examples in {stage.folder / 'dataset.json'}")
-            return report
         _refuse_impossible(recipe, mode)
         inputs = read_inputs(recipe, mode)
         pool = Pool(mode, inputs.seed_tasks, table.num_examples, table.similarity_threshold, inputs.contamination)

@@ -19,7 +19,7 @@ from pacos.train.checkpoints import check_origin
 from pacos.train.conversations import keep_chat
 from pacos.train.machine import memory_named, open_team, peak_memory_bytes
 from pacos.train.prepare import Prepared, Trained, TrainingEngine, prepare
-from pacos.train.report import TrainReport, read, read_steps
+from pacos.train.report import TrainReport, read_steps
 from pacos.train.student import check_student, probe, save_student
 from pacos.train.tracking import Follow, tracker, untold
 
@@ -45,19 +45,16 @@ def run(recipe: Recipe, run_folder: RunFolder) -> TrainReport | None:
             _train(prepare(table, dataset, team), run_folder.path / "train", untold)
             return None
         with run_folder.stage("train", (dataset, *_base_files(table.base))) as stage:
-            if stage.done:
-                report = read(stage.folder)
-            else:
-                prepared = prepare(table, dataset, team)
-                print("\n".join(prepared.lines()), flush=True)
-                origin = {"base": weights_sha256(prepared.base.folder), "dataset": sha256_file(dataset)}
-                check_origin(stage.folder / "checkpoints", origin)
-                stage.log("train", device=team.device.type, processes=team.size, precision=prepared.estimate.precision)
-                follow = partial(tracker, stage.folder, table, prepared.data.report.planned_steps)
-                trained, logits = _train(prepared, stage.folder, follow)
-                check_student(stage.folder / "model", logits, prepared.estimate.precision)
-                report = _report(prepared, trained, origin, dataset, stage.folder)
-                stage.finish(report, ("steps.jsonl", "model"))
+            prepared = prepare(table, dataset, team)
+            print("\n".join(prepared.lines()), flush=True)
+            origin = {"base": weights_sha256(prepared.base.folder), "dataset": sha256_file(dataset)}
+            check_origin(stage.folder / "checkpoints", origin)
+            stage.log("train", device=team.device.type, processes=team.size, precision=prepared.estimate.precision)
+            follow = partial(tracker, stage.folder, table, prepared.data.report.planned_steps)
+            trained, logits = _train(prepared, stage.folder, follow)
+            check_student(stage.folder / "model", logits, prepared.estimate.precision)
+            report = _report(prepared, trained, origin, dataset, stage.folder)
+            stage.finish(report, ("steps.jsonl", "model"))
     _tell(report, stage.folder)
     return report
 
