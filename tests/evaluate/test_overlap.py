@@ -11,7 +11,7 @@ from pacos.core.recipe import Recipe
 from pacos.evaluate.items import file_items
 from pacos.evaluate.overlap import measure_overlap, references_of
 from pacos.evaluate.report import EvaluateReport
-from pacos.evaluate.run import read
+from pacos.evaluate.report import read
 from tests.evaluate.conftest import Engines, judge_fairly
 
 MakeRecipe = Callable[..., Recipe]

@@ -12,6 +12,7 @@ import pytest
 
 from pacos.core.errors import PacosError
 from pacos.core.files import sha256_file
+from pacos.core.models import MINI, weights_sha256
 from pacos.core.prompts import render_prompt
 from pacos.engines import Failure, open_engine
 from pacos.engines.builtin.skills import SKILLS
@@ -271,6 +272,16 @@ def test_a_judge_and_a_candidate_of_the_recipe_have_their_own_tables(
     assert (report.judges, report.candidates) == (["fair"], ["rival"])
     assert counts(report.pairwise)[:2] == [2, 1]
     assert report.usd > 0
+
+
+def test_a_local_engine_of_the_recipe_may_name_a_model_as_the_base_does(
+    items_file: Path, engines: Any, recipe_for: Any, evaluate_in: Any, trained: Path, fair_judge: Any, monkeypatch: Any
+) -> None:
+    engines(knows(), knows(), fair_judge).install(monkeypatch)
+    rival = ("engines.rival.engine=local", "engines.rival.path=pacos-mini", 'evaluate.candidates=["rival"]')
+    evaluate_in(recipe_for(*rival, f"evaluate.instructions={items_file}"))
+    answers = [json.loads(line) for line in (trained / "evaluate/answers/rival.jsonl").read_text().splitlines()]
+    assert {answer["model_sha256"] for answer in answers} == {weights_sha256(MINI)}
 
 
 def test_a_finished_stage_asks_nothing(

@@ -1,4 +1,4 @@
-"""What crosses rooms: examples, conversations and seed tasks, with the readers that say where bad records stand."""
+"""What stages and parts hand on: examples, conversations and seed tasks, and readers that say where bad ones stand."""
 
 import json
 from collections.abc import Iterable
