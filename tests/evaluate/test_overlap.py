@@ -10,8 +10,7 @@ from pacos.core.errors import PacosError
 from pacos.core.recipe import Recipe
 from pacos.evaluate.items import file_items
 from pacos.evaluate.overlap import measure_overlap, references_of
-from pacos.evaluate.report import EvaluateReport
-from pacos.evaluate.report import read
+from pacos.evaluate.report import EvaluateReport, read
 from tests.evaluate.conftest import Engines, judge_fairly
 
 MakeRecipe = Callable[..., Recipe]
