@@ -21,9 +21,6 @@ from pacos.generate.plan import Plan
 from pacos.generate.pool import Pool
 from pacos.generate.report import GenerateReport
 
-# The Batch API takes no more at once.
-MOST_IN_A_BATCH = 50_000
-
 
 def run(recipe: Recipe, run_folder: RunFolder) -> GenerateReport:
     """Fills `generate/` of the run folder with `generate.num_examples` examples, or goes on where it stopped.
@@ -59,8 +56,8 @@ def _refuse_impossible(recipe: Recipe, mode: Mode) -> None:
 def _fill(recipe: Recipe, stage: OpenStage, teacher: Engine, plan: Plan, pool: Pool, ledger: Ledger) -> None:
     table, spent = recipe.teacher, ledger.totals()
     budget = Budget("teacher", table, spent.usd, spent.unseen_usd)
-    # Some wait to be sent again, and leave their places to others.
-    most_in_flight = MOST_IN_A_BATCH if table.batch else 2 * table.concurrency
+    # Some wait to be sent again, and leave their places to others. How many a batch has is the engine's to say.
+    most_in_flight = None if table.batch else 2 * table.concurrency
     with Funnel(pool, recipe.generate.num_examples, budget) as funnel:
         filling = Filling(plan, pool, funnel.update, table.batch)
         asking = Asking("teacher", teacher, table, ledger, budget, filling, most_in_flight)
