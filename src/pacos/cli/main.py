@@ -25,7 +25,6 @@ INTERRUPTED = 130
 SPOKEN_FIRST_SECONDS = 5
 
 app = typer.Typer(
-    help="The whole Alpaca recipe as one tool: generate, train, evaluate, release, serve.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

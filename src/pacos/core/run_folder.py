@@ -71,6 +71,11 @@ class RunFolder:
         except OSError as failure:
             raise write_error(self.path / "events.jsonl", failure) from failure
 
+    @property
+    def dataset(self) -> Path:
+        """The data that the run trains on, there or not: the file that the recipe names, or what generate makes."""
+        return Path(self.recipe.train.dataset or self.path / "generate" / "dataset.json")
+
     def finished(self, stage: str) -> Path:
         """The folder of a finished stage, for the stages that read it.
 

@@ -49,11 +49,7 @@ def run(recipe: Recipe, run_folder: RunFolder) -> EvaluateReport:
 def _inputs(recipe: Recipe, run_folder: RunFolder) -> tuple[Path, ...]:
     given = (recipe.evaluate.instructions, recipe.evaluate.references)
     files = [run_folder.path / "train" / "done.json", *map(Path, given)]
-    return (*files, _training_file(recipe, run_folder))
-
-
-def _training_file(recipe: Recipe, run_folder: RunFolder) -> Path:
-    return Path(recipe.train.dataset) if recipe.train.dataset else run_folder.path / "generate" / "dataset.json"
+    return (*files, run_folder.dataset)
 
 
 def _items(recipe: Recipe, run_folder: RunFolder) -> Iterable[Item]:
@@ -61,11 +57,11 @@ def _items(recipe: Recipe, run_folder: RunFolder) -> Iterable[Item]:
         return file_items(Path(recipe.evaluate.instructions))
     if not recipe.train.dataset:
         run_folder.finished("generate")
-    return _held_out(_training_file(recipe, run_folder), recipe)
+    return _held_out(run_folder.dataset, recipe)
 
 
 def _warn_of_questions_given_away(recipe: Recipe, run_folder: RunFolder) -> None:
-    path, training = recipe.evaluate.instructions, _training_file(recipe, run_folder)
+    path, training = recipe.evaluate.instructions, run_folder.dataset
     hashes = run_folder.read_by("generate")
     if path and hashes is not None and not recipe.train.dataset and sha256_file(Path(path)) not in hashes.values():
         print(

@@ -70,14 +70,15 @@ def _write_difference(base: str, student: Path, folder: Path) -> float | None:
 
 def _facts(recipe: Recipe, run_folder: RunFolder, stored_whole: float | None, model: Path) -> Facts:
     folder, given = run_folder.path, recipe.train.dataset
-    dataset = Path(given) if given else run_folder.finished("generate") / "dataset.json"
+    if not given:
+        run_folder.finished("generate")
     evaluated = (folder / "evaluate" / "done.json").exists()
     return Facts(
         recipe=recipe,
         generate=None if given else pacos.generate.report.read(folder / "generate"),
         train=pacos.train.report.read(folder / "train"),
         evaluate=pacos.evaluate.report.read(folder / "evaluate") if evaluated else None,
-        dataset_sha256=sha256_file(dataset),
+        dataset_sha256=sha256_file(run_folder.dataset),
         base_licence=licence_of(local_folder(recipe.train.base)),
         stored_whole=stored_whole,
         weights_sha256=weights_sha256(model),

@@ -39,7 +39,7 @@ def run(recipe: Recipe, run_folder: RunFolder) -> TrainReport | None:
     returns the report. Raises PacosError for a bad base, dataset or loss, or too little memory, and KeyboardInterrupt
     on Ctrl-C or SIGTERM.
     """
-    table, dataset = recipe.train, _dataset(recipe, run_folder)
+    table, dataset = recipe.train, _dataset(run_folder)
     with _ending_is_interrupting(), open_team() as team:
         if not team.leads:
             _train(prepare(table, dataset, team), run_folder.path / "train", untold)
@@ -113,11 +113,11 @@ def _report(prepared: Prepared, trained: Trained, origin: dict[str, str], datase
     )  # fmt: skip
 
 
-def _dataset(recipe: Recipe, run_folder: RunFolder) -> Path:
-    if not recipe.train.dataset:
-        return run_folder.finished("generate") / "dataset.json"
-    path = Path(recipe.train.dataset)
-    if not path.is_file():
+def _dataset(run_folder: RunFolder) -> Path:
+    path = run_folder.dataset
+    if not run_folder.recipe.train.dataset:
+        run_folder.finished("generate")
+    elif not path.is_file():
         raise PacosError(f"train.dataset {path}: no file there; expected a file of records. Check the path.")
     return path
 
