@@ -10,8 +10,7 @@ from pacos.core.errors import PacosError
 from pacos.core.recipe import Recipe
 from pacos.evaluate.items import file_items
 from pacos.evaluate.overlap import measure_overlap, references_of
-from pacos.evaluate.report import EvaluateReport
-from pacos.evaluate.run import read
+from pacos.evaluate.report import EvaluateReport, read
 from tests.evaluate.conftest import Engines, judge_fairly
 
 MakeRecipe = Callable[..., Recipe]
@@ -45,13 +44,15 @@ def test_answers_are_held_against_the_references_and_cut_where_asked(
     assert "+0.267 (0.267 to 0.267)" in said
 
 
+@pytest.mark.parametrize("form", ["lines", "list"])
 def test_published_predictions_stand_in_the_place_of_the_files_own_answers(
     recipe_for: MakeRecipe, evaluate_in: EvaluateIn, engines: type[Engines], questions: Path, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, form: str,
 ) -> None:  # fmt: skip
-    path = tmp_path / "predictions.jsonl"
+    # What a file is, is told by what it holds.
+    path = tmp_path / "predictions"
     rows = [{"instruction": f"Say number {n}.\n", "input": "", "response": f" five {n}"} for n in (0, 1, 2, 77)]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    path.write_text("\n".join(map(json.dumps, rows)) if form == "lines" else json.dumps(rows))
     engines(lambda prompt: "five 0", lambda prompt: "six", judge_fairly).install(monkeypatch)
     keys = [f"evaluate.instructions={questions}", f"evaluate.references={path}"]
     measured = evaluate_in(recipe_for(*keys)).rouge_l
@@ -65,7 +66,7 @@ def test_published_predictions_stand_in_the_place_of_the_files_own_answers(
     ("line", "said"),
     [
         ('{"instruction": "Another.", "input": "", "response": "x"}', "answers none of the 8 items"),
-        ('{"instruction": "Say number 1.", "input": "", "response": 3}', r"wrong\.jsonl:1: expected an object"),
+        ('{"instruction": "Say number 1.", "input": "", "response": 3}', r"wrong\.jsonl: record 1 expected an object"),
     ],
 )
 def test_references_that_do_not_fit_are_one_line_before_anything_is_asked(

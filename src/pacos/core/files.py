@@ -1,9 +1,9 @@
-"""Whole files or none: atomic writes, hashes and line-by-line reading."""
+"""Whole files or none: atomic writes, reading that says what is wrong, and hashes."""
 
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -58,6 +58,12 @@ def write_json(path: Path, value: Any) -> None:
     with atomic_open(path) as file:
         json.dump(value, file, indent=2, ensure_ascii=False)
         file.write("\n")
+
+
+def write_json_lines(path: Path, values: Iterable[Any]) -> None:
+    """Writes each value as one line of UTF-8 JSON, atomically."""
+    with atomic_open(path) as file:
+        file.writelines(json.dumps(value, ensure_ascii=False) + "\n" for value in values)
 
 
 def write_text(path: Path, text: str) -> None:

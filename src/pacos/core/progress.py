@@ -11,14 +11,10 @@ PLAIN_LINE_EVERY_SECONDS = 10.0
 
 
 class ProgressBar:
-    """`with ProgressBar("train", total, "steps") as bar: bar.advance(1, "loss 1.2")`; writes to standard error.
+    """`with ProgressBar("audit", total, "records") as bar: bar.advance()`; writes to standard error."""
 
-    `already` were done by an earlier process; they count towards the total and not towards the rate.
-    """
-
-    def __init__(self, title: str, total: int, unit: str, already: int = 0) -> None:
-        self.title, self.total, self.unit, self.already = title, total, unit, already
-        self.count = already
+    def __init__(self, title: str, total: int, unit: str) -> None:
+        self.title, self.total, self.unit, self.count = title, total, unit, 0
         self._start = self._last_line = time.monotonic()
         self._bar: Progress | None = None
         if sys.stderr.isatty():
@@ -26,13 +22,13 @@ class ProgressBar:
                 TextColumn("[bold]{task.description}"),
                 BarColumn(bar_width=None),
                 MofNCompleteColumn(),
-                TextColumn("{task.fields[unit]} {task.fields[rate]} {task.fields[note]}"),
+                TextColumn("{task.fields[unit]} {task.fields[rate]}"),
                 TimeElapsedColumn(),
                 TextColumn("left"),
                 TimeRemainingColumn(),
                 console=Console(stderr=True),
             )
-            self._task = self._bar.add_task(title, total=total, completed=already, unit=unit, rate="", note="")
+            self._task = self._bar.add_task(title, total=total, unit=unit, rate="")
 
     def __enter__(self) -> Self:
         if self._bar:
@@ -43,15 +39,15 @@ class ProgressBar:
         if self._bar:
             self._bar.stop()
 
-    def advance(self, count: int = 1, note: str = "") -> None:
-        """`count` more are done; `note` is shown beside the rate."""
-        self.count += count
+    def advance(self) -> None:
+        """One more is done."""
+        self.count += 1
         now = time.monotonic()
-        rate = (self.count - self.already) / max(now - self._start, 1e-9)
+        rate = self.count / max(now - self._start, 1e-9)
         if self._bar:
-            self._bar.update(self._task, completed=self.count, rate=f"{rate:,.1f}/s", note=note)
+            self._bar.update(self._task, completed=self.count, rate=f"{rate:,.1f}/s")
         elif now - self._last_line >= PLAIN_LINE_EVERY_SECONDS:
             self._last_line = now
-            left = max(self.total - self.count, 0) / rate if rate else 0
-            line = f"{self.title}: {self.count:,}/{self.total:,} {self.unit}, {rate:,.1f}/s, {left:,.0f} s left {note}"
-            print(line.rstrip(), file=sys.stderr, flush=True)
+            left = max(self.total - self.count, 0) / rate
+            line = f"{self.title}: {self.count:,}/{self.total:,} {self.unit}, {rate:,.1f}/s, {left:,.0f} s left"
+            print(line, file=sys.stderr, flush=True)

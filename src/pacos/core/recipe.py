@@ -30,7 +30,7 @@ class EngineTable:
     api_key_env: str = _key("OPENAI_API_KEY", free=True)
     """The environment variable that holds the key; the key itself never stands in a recipe."""
     path: str = _key("")
-    """For `local`: a checkpoint folder or a hub name."""
+    """For `local`: a model as `train.base` names one."""
     temperature: float = _key(1.0, at_least=0, at_most=2)
     """Sampling temperature; 0 always takes the likeliest token."""
     top_p: float = _key(1.0, at_least=0, at_most=1)
@@ -64,7 +64,7 @@ class GenerateTable:
     num_examples: int = _key(1000, unit="examples", at_least=1, free_until_done=True)
     """How many examples to keep."""
     seed_tasks: str = _key("")
-    """A JSON-lines file in Self-Instruct's schema; empty means the 175 that come with pacos."""
+    """A data file in Self-Instruct's schema; empty means the 175 that come with pacos."""
     similarity_threshold: float = _key(0.7, unit="ROUGE-L F", at_least=0, at_most=1)
     """An instruction nearer than this to a seed or a kept one is rejected."""
     decontaminate: tuple[str, ...] = _key(())
@@ -90,7 +90,7 @@ class TrainTable:
     """Fine-tuning the base."""
 
     base: str = _key("pacos-mini")
-    """`pacos-mini` (comes with pacos), a checkpoint folder or a hub name."""
+    """`pacos-mini` (comes with pacos), a name or GGUF file of `pacos fetch`, a checkpoint folder or a hub name."""
     dataset: str = _key("")
     """A file of records or conversations (JSON, JSON Lines, CSV, Parquet); empty means the one this run generated."""
     parse_special_tokens: bool = _key(False)
@@ -136,9 +136,9 @@ class EvaluateTable:
     """Blind comparison of student and base."""
 
     candidates: tuple[str, ...] = _key(("student",))
-    """Models to compare with the baseline: `student`, `base`, a checkpoint folder or the NAME of an [engines.NAME]."""
+    """What to compare with the baseline: `student`, `base`, a model as `train.base` names one, or an [engines.NAME]."""
     baseline: str = _key("base")
-    """The model they are compared with: `base`, `student` or a checkpoint folder."""
+    """What they are compared with: `base`, `student`, a model as `train.base` names one, or an [engines.NAME]."""
     instructions: str = _key("")
     """Items to answer: a data file or Self-Instruct's; empty means held-out tasks of the builtin teacher."""
     references: str = _key("")
@@ -147,7 +147,7 @@ class EvaluateTable:
     max_tokens: int | None = _key(None, unit="tokens", at_least=1)
     """Where candidates' answers are cut; unset means twice the longest right answer, or a server's own limit."""
     judges: tuple[str, ...] = _key(())
-    """Engines that judge: the NAME of an [engines.NAME], or "builtin:judge"; empty means the [judge] table."""
+    """Engines that judge: the NAME of an [engines.NAME], "builtin:judge" or "http:BASE_URL"; empty means [judge]."""
     items_per_skill: int = _key(8, unit="items", at_least=1)
     """Held-out items of each builtin skill."""
     seed: int = _key(42, at_least=0, at_most=2**63 - 1)
@@ -163,7 +163,7 @@ class ServeTable:
     port: int = _key(8000, at_least=0, at_most=65535)
     """Port to listen on; 0 takes a free one."""
     model: str = _key("")
-    """Checkpoint to serve; empty means the run's student."""
+    """The model to serve, as `train.base` names one; empty means the run's student."""
     watermark: bool = _key(True)
     """Marks every answer so that `pacos detect` can find it."""
     moderation: Literal["blocklist", "off"] = _key("blocklist")

@@ -36,7 +36,7 @@ class Example:
 
     @property
     def id(self) -> str:
-        """Sixteen hex digits of the content's SHA-256: the same example has the same id in every room."""
+        """Sixteen hex digits of the content's SHA-256: the same example has the same id everywhere."""
         return _hash([self.instruction, self.input, self.output])
 
     @property

@@ -1,7 +1,7 @@
-"""What crosses rooms: examples, conversations and seed tasks, with the readers that say where bad records stand."""
+"""What stages and parts hand on: examples, conversations and seed tasks, and readers that say where bad ones stand."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,8 @@ from pacos.core.record_shapes import Conversation, Example, Reading, Record, exa
 from pacos.core.typed import MisfitError
 
 __all__ = [
-    "Conversation", "Dataset", "Example", "Record", "SeedTask", "examples_of", "read_dataset", "read_examples",
-    "read_instructions", "read_seed_tasks", "refused", "write_examples",
+    "Conversation", "Dataset", "Example", "Record", "SeedTask", "examples_of", "listed", "read_dataset",
+    "read_examples", "read_instructions", "read_seed_tasks", "refused", "write_examples",
 ]  # fmt: skip
 MOST_SHOWN = 10
 EXPECTED = "expected an object with instruction, input, output, or a conversation in messages with role and content"
@@ -60,10 +60,14 @@ class Dataset:
         parts += [f"last turns without an answer, left out: {self.unanswered:,}"] if self.unanswered else []
         parts += [f"numbers or true/false, read as text: {self.as_text:,}"] if self.as_text else []
         if self.unknown_keys:
-            shown = [f"{key} ({count:,})" for key, count in list(self.unknown_keys.items())[:MOST_SHOWN]]
-            more = len(self.unknown_keys) - len(shown)
-            parts.append(f"keys that are not read: {', '.join(shown)}{f' and {more} more' if more else ''}")
+            parts.append(f"keys that are not read: {listed(self.unknown_keys)}")
         return "; ".join(parts)
+
+
+def listed(counts: Mapping[str, int]) -> str:
+    """The first ten names, each with its number of records."""
+    shown = ", ".join(f"{name} ({count:,})" for name, count in list(counts.items())[:MOST_SHOWN])
+    return f"{shown} and {len(counts) - MOST_SHOWN} more" if len(counts) > MOST_SHOWN else shown
 
 
 def read_dataset(path: Path) -> Dataset:

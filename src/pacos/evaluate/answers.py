@@ -1,13 +1,12 @@
 """Each model's answers to all items, greedy; every reply is in the ledger before it is used."""
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pacos.asking import Call, Ledger, ask_all, call_key
-from pacos.core.files import atomic_open
+from pacos.core.files import write_json_lines
 from pacos.core.prompts import render_prompt
 from pacos.core.recipe import EngineTable
 from pacos.engines import Failure, Message, Reply, Request, Sampling, open_engine
@@ -52,8 +51,7 @@ def answer_items(
     with closing(Ledger(folder / "ledger.sqlite", f"candidate {candidate.label}", engine.name)) as ledger:
         replies = ask_all(candidate.table_name, f"answers of {candidate.label}", engine, table, calls, ledger)
     answers = {call.request.id: _answer(call.request.id, replies[call.key], weights) for call in calls}
-    with atomic_open(folder / f"answers/{candidate.label}.jsonl") as file:
-        file.writelines(json.dumps(asdict(answer), ensure_ascii=False) + "\n" for answer in answers.values())
+    write_json_lines(folder / f"answers/{candidate.label}.jsonl", map(asdict, answers.values()))
     return answers
 
 

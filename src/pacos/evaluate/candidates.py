@@ -1,7 +1,7 @@
 """Who answers: `student`, `base`, a checkpoint or an engine of the recipe, each with a label and a table."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pacos.core import models
@@ -45,7 +45,10 @@ def find_candidates(recipe: Recipe, run_folder: RunFolder) -> list[Candidate]:
 
 def _find(name: str, recipe: Recipe, run_folder: RunFolder) -> Candidate:
     if name in recipe.engines:
-        return Candidate(name, recipe.engines[name], f"engines.{name}")
+        table = recipe.engines[name]
+        if table.engine == "local":
+            table = replace(table, path=resolve_model(table.path))
+        return Candidate(name, table, f"engines.{name}")
     if name == "student":
         path = str(run_folder.finished("train") / "model")
     else:

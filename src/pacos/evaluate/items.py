@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pacos.core.errors import PacosError
-from pacos.core.files import atomic_open, read_json_lines
+from pacos.core.files import read_json_lines, write_json_lines
 from pacos.core.records import Example, read_instructions
 from pacos.engines.builtin.skills import SKILLS, Skill
 from pacos.text import Novelty
@@ -37,8 +37,7 @@ class Item:
 def read_or_make_items(path: Path, make: Iterable[Item]) -> list[Item]:
     """The items in `path`, made and written there first when it does not exist: a resumed run asks the same."""
     if not path.exists():
-        with atomic_open(path) as file:
-            file.writelines(json.dumps(asdict(item), ensure_ascii=False) + "\n" for item in make)
+        write_json_lines(path, map(asdict, make))
     items = [_read_item(value, f"{path}:{number}") for number, value in read_json_lines(path, "evaluation items")]
     if not any(item.set == "main" for item in items):
         raise PacosError(f"{path}: no item is left that was not trained on. Give evaluate.instructions a file of them.")

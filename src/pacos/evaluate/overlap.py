@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 
+from pacos.core.data_files import DataFile, read_data_file
 from pacos.core.errors import PacosError
-from pacos.core.files import read_json_lines
-from pacos.core.records import Example, read_instructions
+from pacos.core.records import Example, read_instructions, refused
 from pacos.evaluate.answers import Answers
 from pacos.evaluate.items import Item
 from pacos.evaluate.report import RougeL
@@ -16,24 +16,26 @@ from pacos.text import rouge_l
 
 
 def read_references(path: Path) -> dict[tuple[str, str], str]:
-    """Answers by (instruction, input), stripped: of an Alpaca-format file, or of Self-Instruct's published predictions,
-    one object a line with its `response`. Raises PacosError for a file of neither shape; empty answers are left out."""
-    lines = list(read_json_lines(path, "reference answers")) if path.suffix == ".jsonl" else []
-    if lines and isinstance(lines[0][1], dict) and "response" in lines[0][1]:
-        examples = [_prediction(value, f"{path}:{number}") for number, value in lines]
-    else:
-        examples = read_instructions(path)
+    """Answers by (instruction, input), stripped: of a data file of questions, or of Self-Instruct's predictions, which
+    have a `response`. Raises PacosError for a file of neither shape; empty answers are left out."""
+    file = read_data_file(path, "reference answers")
+    is_predictions = any(isinstance(value, dict) and "response" in value for _, value in file.values[:1])
+    examples = _predictions(path, file) if is_predictions else read_instructions(path)
     return {_question(each.instruction, each.input): each.output.strip() for each in examples if each.output.strip()}
 
 
-def _prediction(value: object, where: str) -> Example:
-    texts = [value.get(key) for key in ("instruction", "input", "response")] if isinstance(value, dict) else []
-    if not texts or not all(isinstance(text, str) for text in texts):
-        raise PacosError(
-            f"{where}: expected an object with the texts instruction, input and response, as in Self-Instruct's "
-            f"predictions, not {json.dumps(value)[:60]}. Mend or remove that line."
-        )
-    return Example(*map(str, texts))
+def _predictions(path: Path, file: DataFile) -> list[Example]:
+    examples, bad = [], list(file.broken)
+    for number, value in file.values:
+        texts = [value.get(key) for key in ("instruction", "input", "response")] if isinstance(value, dict) else [None]
+        if all(isinstance(text, str) for text in texts):
+            examples.append(Example(*texts))
+        else:
+            expected = "expected an object with the texts instruction, input and response, as in Self-Instruct's"
+            bad.append((number, f"{expected} predictions, not {json.dumps(value, default=str)[:60]}"))
+    if bad:
+        raise refused(path, file.unit, sorted(bad), len(file.values) + len(file.broken))
+    return examples
 
 
 def _question(instruction: str, context: str) -> tuple[str, str]:

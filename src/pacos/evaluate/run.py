@@ -14,7 +14,7 @@ from pacos.evaluate.exact_match import exact_match
 from pacos.evaluate.examples import pick_examples
 from pacos.evaluate.items import Item, builtin_items, file_items, read_or_make_items
 from pacos.evaluate.overlap import measure_overlap, references_of
-from pacos.evaluate.report import Comparison, EvaluateReport, RougeL, read
+from pacos.evaluate.report import Comparison, EvaluateReport, RougeL
 from pacos.evaluate.stopwatch import Stopwatch
 from pacos.evaluate.tables import print_report
 from pacos.evaluate.verdicts import judge_agreement, pairwise, slot_effect
@@ -23,12 +23,9 @@ from pacos.judging import Judge, judges_of
 
 
 def run(recipe: Recipe, run_folder: RunFolder) -> EvaluateReport:
-    """Compares the recipe's candidates with its baseline and writes evaluate/; a finished stage is only read."""
+    """Compares the recipe's candidates with its baseline and writes evaluate/."""
     models, to_ask = find_candidates(recipe, run_folder), _items(recipe, run_folder)
     with run_folder.stage("evaluate", _inputs(recipe, run_folder)) as stage:
-        if stage.done:
-            print(f"evaluate: done before, see {stage.folder}")
-            return read(stage.folder)
         _warn_of_questions_given_away(recipe, run_folder)
         items = read_or_make_items(stage.folder / "items.jsonl", to_ask)
         # Read before anything is asked: what is wrong with them is said at once.
@@ -52,11 +49,7 @@ def run(recipe: Recipe, run_folder: RunFolder) -> EvaluateReport:
 def _inputs(recipe: Recipe, run_folder: RunFolder) -> tuple[Path, ...]:
     given = (recipe.evaluate.instructions, recipe.evaluate.references)
     files = [run_folder.path / "train" / "done.json", *map(Path, given)]
-    return (*files, _training_file(recipe, run_folder))
-
-
-def _training_file(recipe: Recipe, run_folder: RunFolder) -> Path:
-    return Path(recipe.train.dataset) if recipe.train.dataset else run_folder.path / "generate" / "dataset.json"
+    return (*files, run_folder.dataset)
 
 
 def _items(recipe: Recipe, run_folder: RunFolder) -> Iterable[Item]:
@@ -64,11 +57,11 @@ def _items(recipe: Recipe, run_folder: RunFolder) -> Iterable[Item]:
         return file_items(Path(recipe.evaluate.instructions))
     if not recipe.train.dataset:
         run_folder.finished("generate")
-    return _held_out(_training_file(recipe, run_folder), recipe)
+    return _held_out(run_folder.dataset, recipe)
 
 
 def _warn_of_questions_given_away(recipe: Recipe, run_folder: RunFolder) -> None:
-    path, training = recipe.evaluate.instructions, _training_file(recipe, run_folder)
+    path, training = recipe.evaluate.instructions, run_folder.dataset
     hashes = run_folder.read_by("generate")
     if path and hashes is not None and not recipe.train.dataset and sha256_file(Path(path)) not in hashes.values():
         print(

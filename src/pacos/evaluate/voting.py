@@ -1,13 +1,12 @@
 """Judges at work: their votes on every pair in both orders, and the verdicts these come to."""
 
-import json
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pacos.asking import Call, Ledger, ask_all, call_key
-from pacos.core.files import atomic_open
+from pacos.core.files import write_json_lines
 from pacos.engines import Message, Request, open_engine
 from pacos.evaluate.answers import Answers
 from pacos.evaluate.ballots import Ballot, BallotBox, Pair, Vote, answer_id, ballots_of
@@ -87,5 +86,4 @@ def _ask(judge: Judge, prompts: dict[str, str], seed: int, folder: Path) -> tupl
 
 def write_verdicts(path: Path, verdicts: Sequence[Verdict]) -> None:
     """One verdict a line, as blind as the ballots."""
-    with atomic_open(path) as file:
-        file.writelines(json.dumps(asdict(verdict)) + "\n" for verdict in verdicts)
+    write_json_lines(path, map(asdict, verdicts))

@@ -1,6 +1,5 @@
 """Every check on any data file: what is wrong with which record, and how varied the whole is."""
 
-import json
 import math
 import re
 import time
@@ -10,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from pacos.core.errors import PacosError
-from pacos.core.files import atomic_open, read_json, write_json
+from pacos.core.files import read_json, write_json, write_json_lines
 from pacos.core.progress import ProgressBar
 from pacos.core.records import Conversation, Example, examples_of, read_dataset
 from pacos.core.special_tokens import WELL_KNOWN, pattern_of
@@ -98,9 +97,7 @@ def audit(
         unknown_keys=dataset.unknown_keys,
         told=dataset.told(),
     )
-    with atomic_open(out / "findings.jsonl") as lines:
-        for finding in findings:
-            lines.write(json.dumps(asdict(finding), ensure_ascii=False) + "\n")
+    write_json_lines(out / "findings.jsonl", map(asdict, findings))
     write_json(out / "audit.json", asdict(report))
     _print(report, out)
     return report

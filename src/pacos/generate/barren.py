@@ -14,8 +14,6 @@ MOST_SHOWN = 300
 
 def barren(pool: Pool, reply: Reply) -> PacosError | None:
     """Why to stop after this reply, the last one judged, or None."""
-    if pool.full:
-        return None
     if pool.replies_since_read >= UNREADABLE_REPLIES:
         return _unreadable(pool, reply)
     return _nothing_to_keep(pool) if pool.replies_since_kept >= BARREN_REPLIES else None

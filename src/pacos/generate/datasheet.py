@@ -18,7 +18,7 @@ from pacos.generate.filters import MEANINGS
 from pacos.generate.inputs import evaluation_sets
 from pacos.generate.modes import MODES
 from pacos.generate.pool import CONTAMINATED, Pool
-from pacos.text.contamination import RUN_WORDS
+from pacos.text.contamination import NEAR, RUN_WORDS
 
 UNKNOWN = "Not known to pacos."
 FILL_IN = "**[to be filled in]**"
@@ -267,8 +267,8 @@ def _decontamination(made: _Made) -> str:
     dropped = Counter(rejected.file for rejected in made.pool.rejected if rejected.rule == CONTAMINATED)
     rows = [f"| `{file}` | {dropped[file]:,} |" for file in files]
     return (
-        "Yes, those of these files. An example was left out where its instruction and input are above ROUGE-L 0.7 to "
-        f"a question's, or where any of its fields holds {RUN_WORDS} words of a question in a row. Paraphrases that "
+        f"Yes, those of these files. An example was left out where its instruction and input are above ROUGE-L {NEAR} "
+        f"to a question's, or where any of its fields holds {RUN_WORDS} words of a question in a row. Paraphrases that "
         "share fewer words pass, and so do the questions of all other evaluation sets.\n\n"
         + "\n".join(["| evaluation set | examples left out |", "|-|-|", *rows])
     )

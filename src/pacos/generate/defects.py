@@ -11,7 +11,7 @@ from pacos.core.records import Example
 from pacos.generate.arithmetic import wrong_arithmetic
 from pacos.generate.filters import FIXED_RULES, MEANINGS, Rule, normalise_input
 
-MOST_EVIDENCE = 160
+MOST_EVIDENCE, MOST_ENDING = 160, 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +61,9 @@ def cut_short(text: str, most: int = MOST_EVIDENCE) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def _ending(text: str, most: int = 80) -> str:
+def _ending(text: str) -> str:
     text = text.strip()
-    return text if len(text) <= most else "…" + text[1 - most :]
+    return text if len(text) <= MOST_ENDING else "…" + text[1 - MOST_ENDING :]
 
 
 def _around(text: str, start: int, end: int, most: int = 40) -> str:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from heapq import nlargest
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,7 @@ def _story(folder: Path, recipe: Recipe, record: dict[str, Any]) -> str:
     mode = MODES[recipe.generate.mode]
     inputs = read_inputs(recipe, mode)
     example = Example(record["instruction"], record["input"], record["output"])
-    lines += _section("record", json.dumps(_fields(example), indent=2, ensure_ascii=False))
+    lines += _section("record", json.dumps(asdict(example), indent=2, ensure_ascii=False))
     # The pool of one is the record, and the texts come to it: so each has its score.
     novelty = Novelty(recipe.generate.similarity_threshold, mode.tokenizer)
     novelty.add(example.instruction)
@@ -132,10 +132,6 @@ def _kept_before(folder: Path, record: dict[str, Any]) -> Iterable[str]:
     place = (record["request"], record["index"])
     # Instances of one task share their instruction.
     return dict.fromkeys(other["instruction"] for other in others if (other["request"], other["index"]) < place)
-
-
-def _fields(example: Example) -> dict[str, str]:
-    return {"instruction": example.instruction, "input": example.input, "output": example.output}
 
 
 def _section(title: str, text: str) -> list[str]:

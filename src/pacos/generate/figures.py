@@ -12,6 +12,8 @@ from pacos.generate.report import Diversity, ObjectCount, Similarities, VerbCoun
 from pacos.text.tokens import QUESTION_MARKS, SENTENCE_ENDS
 
 NUM_BINS = 20
+NUM_VERBS, NUM_OBJECTS = 20, 4
+NUM_MOMENTS = 100
 EDGES = [edge / NUM_BINS for edge in range(NUM_BINS + 1)]
 # Words that may stand between a verb and the noun it acts on.
 _SKIPPED = frozenset(
@@ -82,7 +84,7 @@ def _command(sentence: str) -> tuple[str, str] | None:
     return (words[0], object_) if object_ else None
 
 
-def diversity(examples: Iterable[Example], num_verbs: int = 20, num_objects: int = 4) -> Diversity:
+def diversity(examples: Iterable[Example]) -> Diversity:
     """The most frequent verbs with their most frequent objects, as in figure 2 of Self-Instruct."""
     pairs: Counter[tuple[str, str]] = Counter()
     questions = total = 0
@@ -94,15 +96,13 @@ def diversity(examples: Iterable[Example], num_verbs: int = 20, num_objects: int
     verbs: Counter[str] = Counter()
     for (verb, _), count in pairs.items():
         verbs[verb] += count
-    top = [
-        VerbCount(verb, count, _top_objects(pairs, verb, num_objects)) for verb, count in verbs.most_common(num_verbs)
-    ]
+    top = [VerbCount(verb, count, _top_objects(pairs, verb)) for verb, count in verbs.most_common(NUM_VERBS)]
     return Diversity(total, questions, pairs.total(), len(verbs), len(pairs), top)
 
 
-def _top_objects(pairs: Counter[tuple[str, str]], verb: str, number: int) -> list[ObjectCount]:
+def _top_objects(pairs: Counter[tuple[str, str]], verb: str) -> list[ObjectCount]:
     of_verb = Counter({object_: count for (v, object_), count in pairs.items() if v == verb})
-    return [ObjectCount(object_, count) for object_, count in of_verb.most_common(number)]
+    return [ObjectCount(object_, count) for object_, count in of_verb.most_common(NUM_OBJECTS)]
 
 
 def histogram(scores: Sequence[float]) -> list[int]:
@@ -119,8 +119,10 @@ def similarities(kept: Sequence[Kept]) -> Similarities:
     return Similarities(EDGES, histogram(nearest), histogram(of_seeds))
 
 
-def yield_over_time(kept_after_reply: Sequence[int], num_points: int = 100) -> list[tuple[int, int]]:
-    """(replies judged, examples kept) at up to `num_points` moments, the last one included."""
+def yield_over_time(kept_after_reply: Sequence[int]) -> list[tuple[int, int]]:
+    """(replies judged, examples kept) at up to NUM_MOMENTS moments, the last one included."""
     total = len(kept_after_reply)
-    moments = sorted({round((point + 1) * total / num_points) for point in range(num_points)} - {0}) if total else []
+    moments = (
+        sorted({round((moment + 1) * total / NUM_MOMENTS) for moment in range(NUM_MOMENTS)} - {0}) if total else []
+    )
     return [(moment, kept_after_reply[moment - 1]) for moment in moments]

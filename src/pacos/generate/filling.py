@@ -16,7 +16,7 @@ class Filling:
     batch, which is one sending. `take` raises PacosError where the replies hold nothing to read, or to keep.
     """
 
-    def __init__(self, plan: Plan, pool: Pool, on_reply: Callable[[Reply], None], in_batch: bool = False) -> None:
+    def __init__(self, plan: Plan, pool: Pool, on_reply: Callable[[Reply], None], in_batch: bool) -> None:
         self._plan, self._pool, self._on_reply, self._in_batch = plan, pool, on_reply, in_batch
         # Answers that wait for an earlier one; a Failure where the request was given up.
         self._arrived: dict[int, tuple[Call, Reply | Failure]] = {}
@@ -52,7 +52,7 @@ class Filling:
     def _more_needed(self, num_in_flight: int) -> bool:
         """Whether the replies under way will likely not fill the pool, judging by those before them."""
         pool = self._pool
-        kept_per_reply = len(pool.kept) / pool.num_replies if pool.num_replies else float(self._plan.new_tasks)
+        kept_per_reply = len(pool.kept) / pool.num_replies if pool.num_replies else float(pool.mode.new_tasks)
         waiting = num_in_flight + len(self._arrived)
         if pool.replies_since_read == pool.num_replies and not self._in_batch and waiting >= UNREADABLE_REPLIES:
             return False

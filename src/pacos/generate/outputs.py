@@ -1,11 +1,10 @@
 """The files of the stage: the data set with and without its provenance, and everything that was rejected."""
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pacos.core.files import atomic_open
+from pacos.core.files import write_json_lines
 from pacos.core.records import write_examples
 from pacos.generate.plan import Plan
 from pacos.generate.pool import Kept, Rejected
@@ -20,12 +19,12 @@ def write_dataset(folder: Path, kept: Iterable[Kept], plan: Plan, teachers: Mapp
     """
     kept = list(kept)
     write_examples(folder / "dataset.json", (k.example for k in kept))
-    _write_lines(folder / "dataset.jsonl", (_kept_line(k, plan, teachers, mode) for k in kept))
+    write_json_lines(folder / "dataset.jsonl", (_kept_line(k, plan, teachers, mode) for k in kept))
 
 
 def write_rejected(folder: Path, rejected: Iterable[Rejected]) -> None:
     """Writes rejected.jsonl: one line an example or unreadable block, with the rule that rejected it."""
-    _write_lines(folder / "rejected.jsonl", map(_rejected_line, rejected))
+    write_json_lines(folder / "rejected.jsonl", map(_rejected_line, rejected))
 
 
 def _kept_line(kept: Kept, plan: Plan, teachers: Mapping[str, str], mode: str) -> dict[str, Any]:
@@ -66,9 +65,3 @@ def _rejected_line(rejected: Rejected) -> dict[str, Any]:
     if rejected.file:
         line |= {"file": rejected.file}
     return line
-
-
-def _write_lines(path: Path, lines: Iterable[dict[str, Any]]) -> None:
-    with atomic_open(path) as file:
-        for line in lines:
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")

@@ -33,11 +33,6 @@ class Plan:
         self._seed = seed
         self._pool = pool
 
-    @property
-    def new_tasks(self) -> int:
-        """How many tasks one request asks for."""
-        return self._mode.new_tasks
-
     def ready(self, number: int) -> bool:
         """Whether all requests that `number` depends on are judged."""
         return self._pool.num_judged >= self._num_seen(number)

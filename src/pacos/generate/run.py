@@ -19,10 +19,7 @@ from pacos.generate.modes import MODES, Mode
 from pacos.generate.outputs import OUTPUTS, write_dataset, write_rejected
 from pacos.generate.plan import Plan
 from pacos.generate.pool import Pool
-from pacos.generate.report import GenerateReport, read
-
-# The Batch API takes no more at once.
-MOST_IN_A_BATCH = 50_000
+from pacos.generate.report import GenerateReport
 
 
 def run(recipe: Recipe, run_folder: RunFolder) -> GenerateReport:
@@ -33,10 +30,6 @@ def run(recipe: Recipe, run_folder: RunFolder) -> GenerateReport:
     """
     table, mode = recipe.generate, MODES[recipe.generate.mode]
     with run_folder.stage("generate", input_paths(recipe)) as stage:
-        if stage.done:
-            report = read(stage.folder)
-            print(f"generate: all is done: {report.kept:,} examples in {stage.folder / 'dataset.json'}")
-            return report
         _refuse_impossible(recipe, mode)
         inputs = read_inputs(recipe, mode)
         pool = Pool(mode, inputs.seed_tasks, table.num_examples, table.similarity_threshold, inputs.contamination)
@@ -63,8 +56,8 @@ def _refuse_impossible(recipe: Recipe, mode: Mode) -> None:
 def _fill(recipe: Recipe, stage: OpenStage, teacher: Engine, plan: Plan, pool: Pool, ledger: Ledger) -> None:
     table, spent = recipe.teacher, ledger.totals()
     budget = Budget("teacher", table, spent.usd, spent.unseen_usd)
-    # Some wait to be sent again, and leave their places to others.
-    most_in_flight = MOST_IN_A_BATCH if table.batch else 2 * table.concurrency
+    # Some wait to be sent again, and leave their places to others. How many a batch has is the engine's to say.
+    most_in_flight = None if table.batch else 2 * table.concurrency
     with Funnel(pool, recipe.generate.num_examples, budget) as funnel:
         filling = Filling(plan, pool, funnel.update, table.batch)
         asking = Asking("teacher", teacher, table, ledger, budget, filling, most_in_flight)

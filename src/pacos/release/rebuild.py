@@ -17,12 +17,11 @@ from pacos.release.safetensors_files import Tensor, blocks, local_folder, parse_
 
 
 def rebuild(release_dir: Path, base: str, out: Path) -> None:
-    """Makes checkpoint folder `out` from a release's weights_diff/ and the base (a folder, pacos-mini or a hub name).
+    """Makes checkpoint folder `out` from a release's weights_diff/ and the base, as train.base names it.
 
     The release's model/ is not needed. `out` appears only when every file in it has the hash that the release lists.
     Raises PacosError where the release is damaged, `base` is another base, or `out` exists.
     """
-    release_dir, out = Path(release_dir), Path(out)
     if out.exists():
         raise PacosError(f"{out}: exists already, and nothing is overwritten; give --out another folder.")
     sums = read_sums(release_dir)

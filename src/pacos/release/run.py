@@ -16,7 +16,7 @@ from pacos.core.stages import STAGES
 from pacos.release.adapters import has_adapters, merge_adapters
 from pacos.release.cards import Facts, datasheet_of_given_data, licence_of, model_card
 from pacos.release.checksums import copy_file, read_sums, write_sums
-from pacos.release.report import ReleaseReport, read
+from pacos.release.report import ReleaseReport
 from pacos.release.safetensors_files import local_folder, weight_files
 from pacos.release.weights_diff import write_weights_diff
 
@@ -24,7 +24,7 @@ PARTS = ("model", "data", "weights_diff", "DATASHEET.md", "MODEL_CARD.md")
 
 
 def run(recipe: Recipe, run_folder: RunFolder) -> ReleaseReport:
-    """Writes release/ from the run's finished stages; a finished release is only read."""
+    """Writes release/ from the run's finished stages."""
     started = time.monotonic()
     student = run_folder.finished("train") / "model"
     inputs = tuple(run_folder.path / name / "done.json" for name in STAGES if name != "release")
@@ -32,9 +32,6 @@ def run(recipe: Recipe, run_folder: RunFolder) -> ReleaseReport:
         # One that was stopped is made anew: what it read may be more by now, such as an evaluation.
         shutil.rmtree(run_folder.path / "release", ignore_errors=True)
     with run_folder.stage("release", inputs) as stage:
-        if stage.done:
-            print(f"release: done before, see {stage.folder}")
-            return read(stage.folder)
         _copy_model(student, stage.folder / "model")
         student = stage.folder / "model"
         stored_whole = _write_difference(recipe.train.base, student, stage.folder / "weights_diff")
@@ -73,14 +70,15 @@ def _write_difference(base: str, student: Path, folder: Path) -> float | None:
 
 def _facts(recipe: Recipe, run_folder: RunFolder, stored_whole: float | None, model: Path) -> Facts:
     folder, given = run_folder.path, recipe.train.dataset
-    dataset = Path(given) if given else run_folder.finished("generate") / "dataset.json"
+    if not given:
+        run_folder.finished("generate")
     evaluated = (folder / "evaluate" / "done.json").exists()
     return Facts(
         recipe=recipe,
         generate=None if given else pacos.generate.report.read(folder / "generate"),
         train=pacos.train.report.read(folder / "train"),
         evaluate=pacos.evaluate.report.read(folder / "evaluate") if evaluated else None,
-        dataset_sha256=sha256_file(dataset),
+        dataset_sha256=sha256_file(run_folder.dataset),
         base_licence=licence_of(local_folder(recipe.train.base)),
         stored_whole=stored_whole,
         weights_sha256=weights_sha256(model),

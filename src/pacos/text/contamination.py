@@ -12,6 +12,8 @@ from pacos.text.tokens import WORD, tenths_of_words, unicode_tokens
 # The run of words that two texts hardly ever share by chance; the length GPT-3's authors looked for. Characters of a
 # script without spaces count for the part of a word that they are: thirteen of them are a phrase.
 RUN_WORDS = 13
+# Questions with more ROUGE-L than this are one question.
+NEAR = 0.7
 # What so many questions share is how they are put, unless it is as long as a text they all ask about.
 MOST_QUESTIONS, PASSAGE_WORDS = 2, 39
 
@@ -33,13 +35,13 @@ class Contamination:
     """Questions of evaluation sets, and what gives one of them away.
 
     A question is an instruction with its input. An example matches where its own question's ROUGE-L to one of them
-    is above `threshold`, or where it holds, in any of its fields, 13 words of one in a row; of what three questions
+    is above NEAR, or where it holds, in any of its fields, 13 words of one in a row; of what three questions
     share, 39. Words are those of `unicode_tokens`, so that every script counts; in scripts without spaces 13 words are
     22 ideographs, 33 kana or 65 letters of Thai or Khmer.
     """
 
-    def __init__(self, threshold: float = 0.7) -> None:
-        self._questions = Novelty(threshold, unicode_tokens)
+    def __init__(self) -> None:
+        self._questions = Novelty(NEAR, unicode_tokens)
         self._file_of: dict[str, str] = {}
         self._runs: dict[tuple[str, ...], str] = {}
         # How many questions hold a run, for those that more than one holds.
@@ -73,7 +75,7 @@ class Contamination:
         if not self._file_of:
             return None
         score, question = self._questions.nearest(_question(example))
-        if question is not None and score > self._questions.threshold:
+        if question is not None and score > NEAR:
             return Match(self._file_of[question], question, "near", score)
         for text in (_question(example), example.output):
             tenths = RUN_WORDS * WORD

@@ -8,21 +8,15 @@ from typing import Any
 
 from pacos.core.errors import PacosError
 from pacos.core.files import read_json_lines
+from pacos.core.records import listed
 from pacos.core.reports import read_report
 
-MOST_LISTED = 10
 # Told where there are any.
 RARELY = ("conversations", "unanswered", "as_text")
 
 
 def _count(note: str = "", **options: Any) -> Any:
     return field(metadata={"note": note}, **options)
-
-
-def _listed(counts: dict[str, int]) -> str:
-    """The commonest with their numbers of records."""
-    shown = [f"{name} ({count:,})" for name, count in list(counts.items())[:MOST_LISTED]]
-    return ", ".join(shown) + (f" and {len(counts) - MOST_LISTED} more" if len(counts) > MOST_LISTED else "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,10 +60,10 @@ class DataReport:
             told = note.format(max_length=self.max_length) if count else ""
             yield f"  {name.replace('_', ' '):<22}{count:>12,}  {told}".rstrip()
         if self.unknown_keys:
-            yield f"  keys that are not read: {_listed(self.unknown_keys)}"
+            yield f"  keys that are not read: {listed(self.unknown_keys)}"
         if self.special_tokens:
             become = "control ids, as train.parse_special_tokens says" if self.special_tokens_parsed else "text"
-            yield f"  special tokens in texts, taken as {become}: {_listed(self.special_tokens)}"
+            yield f"  special tokens in texts, taken as {become}: {listed(self.special_tokens)}"
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from pacos.train.checkpoints import check_origin
 from pacos.train.conversations import keep_chat
 from pacos.train.machine import memory_named, open_team, peak_memory_bytes
 from pacos.train.prepare import Prepared, Trained, TrainingEngine, prepare
-from pacos.train.report import TrainReport, read, read_steps
+from pacos.train.report import TrainReport, read_steps
 from pacos.train.student import check_student, probe, save_student
 from pacos.train.tracking import Follow, tracker, untold
 
@@ -39,25 +39,22 @@ def run(recipe: Recipe, run_folder: RunFolder) -> TrainReport | None:
     returns the report. Raises PacosError for a bad base, dataset or loss, or too little memory, and KeyboardInterrupt
     on Ctrl-C or SIGTERM.
     """
-    table, dataset = recipe.train, _dataset(recipe, run_folder)
+    table, dataset = recipe.train, _dataset(run_folder)
     with _ending_is_interrupting(), open_team() as team:
         if not team.leads:
             _train(prepare(table, dataset, team), run_folder.path / "train", untold)
             return None
         with run_folder.stage("train", (dataset, *_base_files(table.base))) as stage:
-            if stage.done:
-                report = read(stage.folder)
-            else:
-                prepared = prepare(table, dataset, team)
-                print("\n".join(prepared.lines()), flush=True)
-                origin = {"base": weights_sha256(prepared.base.folder), "dataset": sha256_file(dataset)}
-                check_origin(stage.folder / "checkpoints", origin)
-                stage.log("train", device=team.device.type, processes=team.size, precision=prepared.estimate.precision)
-                follow = partial(tracker, stage.folder, table, prepared.data.report.planned_steps)
-                trained, logits = _train(prepared, stage.folder, follow)
-                check_student(stage.folder / "model", logits, prepared.estimate.precision)
-                report = _report(prepared, trained, origin, dataset, stage.folder)
-                stage.finish(report, ("steps.jsonl", "model"))
+            prepared = prepare(table, dataset, team)
+            print("\n".join(prepared.lines()), flush=True)
+            origin = {"base": weights_sha256(prepared.base.folder), "dataset": sha256_file(dataset)}
+            check_origin(stage.folder / "checkpoints", origin)
+            stage.log("train", device=team.device.type, processes=team.size, precision=prepared.estimate.precision)
+            follow = partial(tracker, stage.folder, table, prepared.data.report.planned_steps)
+            trained, logits = _train(prepared, stage.folder, follow)
+            check_student(stage.folder / "model", logits, prepared.estimate.precision)
+            report = _report(prepared, trained, origin, dataset, stage.folder)
+            stage.finish(report, ("steps.jsonl", "model"))
     _tell(report, stage.folder)
     return report
 
@@ -116,11 +113,11 @@ def _report(prepared: Prepared, trained: Trained, origin: dict[str, str], datase
     )  # fmt: skip
 
 
-def _dataset(recipe: Recipe, run_folder: RunFolder) -> Path:
-    if not recipe.train.dataset:
-        return run_folder.finished("generate") / "dataset.json"
-    path = Path(recipe.train.dataset)
-    if not path.is_file():
+def _dataset(run_folder: RunFolder) -> Path:
+    path = run_folder.dataset
+    if not run_folder.recipe.train.dataset:
+        run_folder.finished("generate")
+    elif not path.is_file():
         raise PacosError(f"train.dataset {path}: no file there; expected a file of records. Check the path.")
     return path
 

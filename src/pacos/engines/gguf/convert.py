@@ -1,4 +1,4 @@
-"""Writes a GGUF file as a folder that transformers, and so every room of pacos, loads."""
+"""Writes a GGUF file as a folder that transformers, and so every stage of pacos, loads."""
 
 import json
 from dataclasses import dataclass

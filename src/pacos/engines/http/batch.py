@@ -25,7 +25,7 @@ from pacos.engines.types import Delta, Failure, Reply, Request
 MOST_REQUESTS = 50_000
 MOST_BYTES = 100_000_000
 # A server ends a batch after a day; one that has not after two is waited for no longer.
-PATIENCE_SECONDS = 2 * 86_400.0
+LONGEST_BATCH_SECONDS = 2 * 86_400.0
 CANCEL_SECONDS = 8.0
 _UNFINISHED = ("batch_expired", "batch_cancelled")
 
@@ -166,7 +166,7 @@ class BatchEngine:
             if batch.done != said:
                 said = batch.done
                 self._tell(batch, f"{said:,} of {total:,} requests done")
-            if time.monotonic() - start > PATIENCE_SECONDS:
+            if time.monotonic() - start > LONGEST_BATCH_SECONDS:
                 raise GivenUpError(Trouble("timeout", f"batch {batch.id} is not over after two days", retry=True))
             if await unless_stopped(wait, stop):
                 wait = min(longest, 1.5 * wait)
