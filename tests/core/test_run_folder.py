@@ -7,12 +7,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from pacos.core.errors import PacosError
-from pacos.core.files import atomic_open, sha256_file
-from pacos.core.recipe import Recipe, load
+from pacos.core.files import atomic_open, sha256_file, write_json
+from pacos.core.recipe import Recipe, load, load_run
 from pacos.core.run_folder import RunFolder
 
 
@@ -27,13 +28,14 @@ def recipe(tmp_path: Path, *overrides: str) -> Recipe:
     return load(path, overrides)
 
 
-def make(tmp_path: Path, *overrides: str) -> None:
-    inputs = (tmp_path / "data.json", tmp_path / "run" / "generate" / "done.json")
-    with RunFolder(tmp_path / "run", recipe(tmp_path, *overrides)) as run_folder:
+def make(tmp_path: Path, *overrides: str, name: str = "run") -> None:
+    inputs = (tmp_path / "data.json", tmp_path / name / "generate" / "done.json")
+    with RunFolder(tmp_path / name, recipe(tmp_path, *overrides)) as run_folder:
         if run_folder.is_done("train"):
             return
         with run_folder.stage("train", inputs) as stage:
             (stage.folder / "out.txt").write_text("made")
+            (stage.folder / "log.sqlite").write_text("a database")
             stage.finish(Report(1), ("out.txt",))
 
 
@@ -105,6 +107,97 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
         write_half()
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def share(tmp_path: Path, *overrides: str, source: str = "run", target: str = "second") -> Path:
+    with RunFolder(tmp_path / target, recipe(tmp_path, *overrides)) as run_folder:
+        run_folder.share("train", tmp_path / source)
+        assert run_folder.is_done("train")
+    return tmp_path / target / "train"
+
+
+def test_a_finished_stage_is_shared_and_counts_as_done(tmp_path: Path) -> None:
+    (tmp_path / "data.json").write_text("[]")
+    make(tmp_path)
+    there, here = tmp_path / "run" / "train", share(tmp_path, "judge.max_usd=1")
+    done = json.loads((here / "done.json").read_text())
+    assert done["shared_from"] == str(tmp_path / "run")
+    assert "shared_from" not in json.loads((there / "done.json").read_text())
+    assert (here / "out.txt").samefile(there / "out.txt")
+    # What may be opened again for writing is its own.
+    assert not (here / "log.sqlite").samefile(there / "log.sqlite")
+    assert (here / "log.sqlite").read_text() == "a database"
+    assert load_run(here.parent).judge.max_usd == 1
+    make(tmp_path, name="second")
+    assert json.loads((here / "done.json").read_text()) == done
+    # One that was shared is shared on.
+    third = json.loads((share(tmp_path, source="second", target="third") / "done.json").read_text())
+    assert third["outputs"] == done["outputs"]
+
+
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="needs a second file system")
+def test_a_stage_is_shared_across_file_systems(tmp_path: Path) -> None:
+    (tmp_path / "data.json").write_text("[]")
+    make(tmp_path)
+    with TemporaryDirectory(dir="/dev/shm") as elsewhere:
+        assert os.stat(elsewhere).st_dev != tmp_path.stat().st_dev
+        here = share(tmp_path, target=f"{elsewhere}/run")
+        assert (here / "out.txt").read_text() == "made"
+
+
+def test_a_stage_is_not_shared_with_another_recipe_or_other_inputs(tmp_path: Path) -> None:
+    (tmp_path / "data.json").write_text("[]")
+    make(tmp_path)
+    with pytest.raises(PacosError, match=r"train\.num_epochs was 3, is now 5.*train\.seed was 42, is now 7"):
+        share(tmp_path, "train.num_epochs=5", "train.seed=7")
+    (tmp_path / "data.json").write_text("[ ]")
+    with pytest.raises(PacosError, match=r"data\.json is not the"):
+        share(tmp_path)
+    assert not (tmp_path / "second" / "train").exists()
+
+
+def test_a_stage_that_read_another_stage_is_shared_where_that_made_the_same(tmp_path: Path) -> None:
+    for name, outputs in (("run", {"a": "1"}), ("second", {"a": "1"}), ("third", {"a": "2"}), ("fourth", None)):
+        if outputs:
+            write_json(tmp_path / name / "generate" / "done.json", {"finished": name, "outputs": outputs})
+    (tmp_path / "data.json").write_text("[]")
+    make(tmp_path)
+    share(tmp_path)
+    with pytest.raises(PacosError, match=r"third/generate/done\.json is not the"):
+        share(tmp_path, source="second", target="third")
+    with pytest.raises(PacosError, match=r"fourth/generate/done\.json is missing"):
+        share(tmp_path, target="fourth")
+
+
+def test_data_made_without_the_evaluation_set_is_not_shared(tmp_path: Path) -> None:
+    with RunFolder(tmp_path / "run", recipe(tmp_path)) as run_folder, run_folder.stage("generate") as stage:
+        stage.finish(Report(1), ())
+    here = RunFolder(tmp_path / "second", recipe(tmp_path, "evaluate.instructions=set.json"))
+    with here, pytest.raises(PacosError, match=r"evaluate\.instructions is '' there, 'set\.json' here"):
+        here.share("generate", tmp_path / "run")
+
+
+def test_an_output_that_was_changed_is_not_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data.json").write_text("[]")
+    make(tmp_path)
+    # Large ones are read too, unlike where a stage is only found done.
+    monkeypatch.setattr("pacos.core.run_folder.HASHED_BYTES", 1)
+    (tmp_path / "run" / "train" / "out.txt").write_text("edited")
+    with pytest.raises(PacosError, match=r"run/train/out\.txt: has changed"):
+        share(tmp_path)
+
+
+def test_neither_an_unfinished_stage_is_shared_nor_one_that_was_begun_here(tmp_path: Path) -> None:
+    (tmp_path / "run" / "train").mkdir(parents=True)
+    with pytest.raises(PacosError, match=r"run/train: not finished"):
+        share(tmp_path)
+    (tmp_path / "data.json").write_text("[]")
+    make(tmp_path)
+    with RunFolder(tmp_path / "second", recipe(tmp_path)) as run_folder, run_folder.stage("train") as stage:
+        (stage.folder / "half.txt").write_text("paid for")
+    with pytest.raises(PacosError, match=r"second/train: begun in this run"):
+        share(tmp_path)
+    assert (tmp_path / "second" / "train" / "half.txt").exists()
 
 
 def test_an_engine_that_judges_shapes_the_evaluation(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pacos
 from pacos.core.errors import PacosError
-from pacos.core.files import read_json, sha256_file, write_error, write_json, write_text
+from pacos.core.files import atomic_open, read_json, sha256_file, write_error, write_json, write_text
 from pacos.core.keys import names_of
-from pacos.core.recipe import Recipe, table_class
+from pacos.core.recipe import Recipe, load_run, table_class
 from pacos.core.stages import STAGES
 
 if TYPE_CHECKING:
@@ -129,8 +130,42 @@ class RunFolder:
                 "Give the recipe it was made with, or --run another folder."
             )
         if done.exists():
-            _check_outputs(folder, _object(done))
+            _check_outputs(folder, _object(done), HASHED_BYTES)
         return done.exists()
+
+    def share(self, name: str, other: Path) -> None:
+        """Takes over a stage that the run `other` has finished; nothing is done where it is finished here.
+
+        Its files are hard-linked, or copied to another file system; done.json says `shared_from`. Raises PacosError
+        where a key that shapes the stage or a file it read is not the same here (naming them), where an output of it
+        was changed, or where it was begun here.
+        """
+        folder, source = self.path / name, other / name
+        if self.is_done(name):
+            return
+        if _is_begun(folder):
+            raise PacosError(f"{folder}: begun in this run; finish it, or remove the folder to share {source}.")
+        if not (source / "done.json").exists():
+            raise PacosError(f"{source}: not finished; only a finished stage can be shared. Run `pacos {name}` there.")
+        done = _object(source / "done.json")
+        inputs = {_moved(Path(path), other, self.path): (Path(path), digest) for path, digest in done["inputs"].items()}
+        differences = self._differences(name, source, True) + self._differences_in_reads(name, other, inputs)
+        if differences:
+            raise PacosError(
+                f"{source}: cannot be shared with {self.path}: {'; '.join(differences)}. "
+                f"Make that the same, or make the stage anew with `pacos {name}`."
+            )
+        _check_outputs(source, done)
+        # Under another name until it is whole.
+        partial = self.path / f".{name}.shared"
+        for leftover in (partial, folder):
+            shutil.rmtree(leftover, ignore_errors=True)
+        shutil.copytree(source, partial, copy_function=_link_or_copy)
+        hashes = {str(path): sha256_file(path) for path in inputs}
+        self._record_stage(name, partial, hashes)
+        write_json(partial / "done.json", {**done, "inputs": hashes, "shared_from": str(other)})
+        os.replace(partial, folder)
+        self.log(name, "shared", other=str(other))
 
     def _differences(self, name: str, folder: Path, done: bool) -> list[str]:
         """The keys that shape a stage and are not as they were when `folder` was begun."""
@@ -149,6 +184,20 @@ class RunFolder:
         engines = sorted(table for table in record.keys() ^ now.keys() if table.startswith("engines."))
         return sorted(differences) + [f"[{table}] is not named in both" for table in engines]
 
+    def _differences_in_reads(self, name: str, other: Path, inputs: dict[Path, tuple[Path, str]]) -> list[str]:
+        """The files that a stage of `other` has read and this run would not read, or with another content."""
+        differences, theirs = [], load_run(other)
+        for table, key in STAGES[name].reads:
+            was, now = theirs.table(table)[key], self.recipe.table(table)[key]
+            differences += [f"{table}.{key} is {was!r} there, {now!r} here"] * (was != now)
+        for path, (read, digest) in inputs.items():
+            if not path.is_file():
+                differences.append(f"{path} is missing")
+            # Of a stage that was read, what it made counts, and not when.
+            elif sha256_file(path) != digest and not (path.name == "done.json" and _outputs(path) == _outputs(read)):
+                differences.append(f"{path} is not the {read} that was read")
+        return differences
+
     def _shape(self, name: str) -> dict[str, Any]:
         return {table: self.recipe.table(table) for table in STAGES[name].shaped_by(self.recipe)}
 
@@ -160,6 +209,12 @@ class RunFolder:
     def _record_stage(self, name: str, folder: Path, inputs: dict[str, str]) -> None:
         self.record_recipe()
         write_json(folder / "recipe.json", self._shape(name) | {INPUTS: inputs})
+
+
+def _moved(path: Path, source: Path, target: Path) -> Path:
+    """`path` as it is called under `target` where it lies under `source`; else as it is."""
+    whole, source = path.resolve(), source.resolve()
+    return target / whole.relative_to(source) if whole.is_relative_to(source) else path
 
 
 def _is_begun(folder: Path) -> bool:
@@ -195,13 +250,17 @@ def _object(path: Path) -> dict[str, Any]:
     return value
 
 
-def _check_outputs(folder: Path, done: dict[str, Any]) -> None:
-    """Refuses a finished stage that is no longer what it made; of files over HASHED_BYTES only that they are there."""
+def _outputs(done: Path) -> Any:
+    return _object(done).get("outputs") if done.is_file() else None
+
+
+def _check_outputs(folder: Path, done: dict[str, Any], most_bytes: int | None = None) -> None:
+    """Refuses a finished stage that is no longer what it made; of files over `most_bytes` only that they are there."""
     for name, digest in done.get("outputs", {}).items():
         path = folder / name
         if not path.is_file():
             changed = "is missing"
-        elif path.stat().st_size <= HASHED_BYTES and sha256_file(path) != digest:
+        elif (most_bytes is None or path.stat().st_size <= most_bytes) and sha256_file(path) != digest:
             changed = "has changed"
         else:
             continue
@@ -209,6 +268,17 @@ def _check_outputs(folder: Path, done: dict[str, Any]) -> None:
             f"{path}: {changed} since its stage was finished; put it back, or remove the folder {folder} "
             "and those of the stages after it to make them again."
         )
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    # A database may be written to by whoever opens it, and would be in both runs.
+    if ".sqlite" not in Path(source).name:
+        try:
+            return os.link(source, target)
+        except OSError:
+            pass
+    with open(source, "rb") as theirs, atomic_open(Path(target), "wb") as ours:
+        shutil.copyfileobj(theirs, ours)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ class Stage:
     """The recipe's tables that shape what it makes; those that shape what it needs shape it too."""
     needs: tuple[str, ...] = ()
     """The stages whose results it reads, and which must be finished before."""
+    reads: tuple[tuple[str, str], ...] = ()
+    """(table, key) of files it reads that are named in other tables."""
 
     def shaped_by(self, recipe: Recipe) -> tuple[str, ...]:
         """All tables that shape it under this recipe, "engines.NAME" among them."""
@@ -26,7 +28,7 @@ class Stage:
 STAGES = {
     stage.name: stage
     for stage in (
-        Stage("generate", ("teacher", "generate")),
+        Stage("generate", ("teacher", "generate"), reads=(("evaluate", "instructions"),)),
         Stage("train", ("train",), needs=("generate",)),
         Stage("evaluate", ("evaluate", "judge"), needs=("train",)),
         Stage("release", (), needs=("train",)),
