@@ -66,6 +66,10 @@ def test_published_predictions_stand_in_the_place_of_the_files_own_answers(
     [
         ('{"instruction": "Another.", "input": "", "response": "x"}', "answers none of the 8 items"),
         ('{"instruction": "Say number 1.", "input": "", "response": 3}', r"wrong\.jsonl:1: expected an object"),
+        (
+            '{"instruction": "Say number 1.", "output": "x"}\n{"instruction": "Say number 1.", "output": "y"}',
+            r"'Say number 1\.' twice and differently \('x', 'y'\)",
+        ),
     ],
 )
 def test_references_that_do_not_fit_are_one_line_before_anything_is_asked(

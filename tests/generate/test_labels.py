@@ -285,6 +285,17 @@ def test_an_input_that_may_be_one_by_another_name_is_never_swallowed() -> None:
     assert [example.input for example in read(half)] == ["", "月5", "", "月7", "", "月9", "", "月11"]
 
 
+def test_an_input_of_quotes_alone_is_none() -> None:
+    for empty in ("''", '""', "「」"):
+        assert read(repeated(f"- instruction: Do it {{k}}\n  input: {empty}\n  output: y\n"))[0].input == ""
+    assert read(repeated("{k}. Instruction: Do it {k}\nInput: 'x'\nOutput: y\n"))[0].input == "'x'"
+
+
+def test_a_json_task_may_have_a_number_and_nothing_else_for_its_texts() -> None:
+    tasks = [{"instruction": f"Add {n} and 1", "input": None, "output": n + 1} for n in range(4)]
+    assert read(json.dumps({"count": 4, "tasks": tasks}))[2] == Example("Add 2 and 1", "", "3")
+
+
 def test_a_task_without_its_output_costs_no_other() -> None:
     text = repeated("{k}. Instruction: Do it {k}\nInput: x\nOutput: y\n").replace(
         "6\nInput: x\nOutput: y", "6\nInput: x"

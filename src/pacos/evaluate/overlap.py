@@ -17,13 +17,22 @@ from pacos.text import rouge_l
 
 def read_references(path: Path) -> dict[tuple[str, str], str]:
     """Answers by (instruction, input), stripped: of an Alpaca-format file, or of Self-Instruct's published predictions,
-    one object a line with its `response`. Raises PacosError for a file of neither shape; empty answers are left out."""
+    one object a line with its `response`. PacosError for a file of neither shape, and for two answers to one question;
+    empty answers are left out."""
     lines = list(read_json_lines(path, "reference answers")) if path.suffix == ".jsonl" else []
     if lines and isinstance(lines[0][1], dict) and "response" in lines[0][1]:
         examples = [_prediction(value, f"{path}:{number}") for number, value in lines]
     else:
         examples = read_instructions(path)
-    return {_question(each.instruction, each.input): each.output.strip() for each in examples if each.output.strip()}
+    answers: dict[tuple[str, str], str] = {}
+    for each in examples:
+        answer, question = each.output.strip(), _question(each.instruction, each.input)
+        if answer and answers.setdefault(question, answer) != answer:
+            raise PacosError(
+                f"{path}: answers {each.instruction[:60]!r} twice and differently ({answers[question][:40]!r}, "
+                f"{answer[:40]!r}); keep one answer each."
+            )
+    return answers
 
 
 def _prediction(value: object, where: str) -> Example:
