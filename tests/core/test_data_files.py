@@ -67,6 +67,8 @@ SAME = {
     "csv of a spreadsheet": TABLE.format(",").replace("\n", "\r\n").replace("3\r\n\r\n", "3\n\n").encode("utf-8-sig"),
     "tabs": TABLE.format("\t").encode(),
     "semicolons": TABLE.format(";").encode(),
+    "bars": TABLE.format("|").encode(),
+    "csv with blank lines": TABLE.format(",").replace("output\n", "output\n\n").encode() + b"\n\n",
 }
 
 
@@ -118,9 +120,17 @@ def refused(path: Path, *parts: str, read: Callable[[Path], Any] = read_examples
     return line
 
 
+def packed_times(times: int) -> bytes:
+    content = LIST.encode()
+    for _ in range(times):
+        content = gzip.compress(content)
+    return content
+
+
 REFUSED = {
     "latin-1": ('{"instruction": "é"}\n{"instruction": "a", "output": "é"}'.encode("latin-1"), ":1:", "iconv"),
     "cut gzip": (gzip.compress(LIST.encode())[:-9], "unpacked"),
+    "packed without end": (packed_times(9), "packed 4 times over"),
     "zip of two": (zipped("a.json", "b.json"), "2 files (a.json, b.json)"),
     "zstd": (b"\x28\xb5\x2f\xfd....", "zstd -d"),
     "a large file's pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "git lfs pull"),
@@ -236,6 +246,7 @@ SPELT = {
     "history": {"instruction": "Bye", "input": "", "output": "Bye!", "system": "Be kind.", "history": [["Hi", "Ho"]]},
     "system_prompt": {"instruction": "Bye", "output": "Bye!", "system_prompt": "Be kind.", "history": [["Hi", "Ho"]]},
     "as JSON": {"system": "Be kind.", "messages": json.dumps([{"role": r, "content": c} for r, c in WHOLE[1:]])},
+    "one system twice": {"system": "Be kind.", "messages": [{"role": r, "content": c} for r, c in WHOLE]},
     "with a question at the end": {"messages": [{"role": r, "content": c} for r, c in [*WHOLE, ("user", "Still?")]]},
 }  # fmt: skip
 
@@ -250,6 +261,8 @@ def test_an_empty_history_and_system_leave_an_example(tmp_path: Path) -> None:
     for empty in ([], None, "[]"):
         value = {"instruction": "a", "output": "b", "history": empty, "system": "", "input": None}
         assert one(tmp_path / "d.json", value) == Example("a", "", "b")
+    silent = {"messages": [{"role": r, "content": c} for r, c in [("system", ""), ("user", "a"), ("assistant", "b")]]}
+    assert said(one(tmp_path / "d.json", silent)) == [("user", "a"), ("assistant", "b")]
     asked = one(tmp_path / "d.json", {"instruction": "a", "input": "b", "output": "c", "system": "S"})
     assert said(asked)[1] == ("user", "a\n\nb")
 

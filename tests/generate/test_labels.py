@@ -211,6 +211,7 @@ def test_a_table_is_read(header: str) -> None:
     rows = [f"| {n} | {t.instruction} | {t.input} | {t.output} |".replace("\n", "<br>") for n, t in enumerate(TASKS)]
     assert read("\n".join([header, *rows])) == TASKS
     assert rules("\n".join([header, *rows, "| 5 | Half a row."])) == ["malformed"]
+    assert read("\n".join([header, r"| 1 | Say a\|b. | | a\|b |"])) == [Example("Say a|b.", "", "a|b")]
 
 
 def test_yaml_blocks_lose_their_sign_and_margin() -> None:
@@ -283,6 +284,13 @@ def test_an_input_that_may_be_one_by_another_name_is_never_swallowed() -> None:
     assert [example.instruction for example in read(once)] == ["写诗4", "写诗5", "写诗7", "写诗8", "写诗9"]
     half = "".join(f"指令：写诗{k}\n" + (f"输入：月{k}\n" if k % 2 else "") + "输出：诗\n\n" for k in range(4, 12))
     assert [example.input for example in read(half)] == ["", "月5", "", "月7", "", "月9", "", "月11"]
+
+
+def test_half_of_the_asked_tasks_count_before_what_an_output_holds() -> None:
+    record = '{"instruction": "x", "input": "", "output": "y"}'
+    text = f"4. Instruction: Write a record.\n4. Input: <noinput>\n4. Output:\n{record}\n5. Instruction: Go on.\n"
+    assert read(text) == [Example("Write a record.", "", record)]
+    assert rules(text) == ["malformed"]
 
 
 def test_an_input_of_quotes_alone_is_none() -> None:
