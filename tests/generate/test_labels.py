@@ -293,6 +293,12 @@ def test_half_of_the_asked_tasks_count_before_what_an_output_holds() -> None:
     assert rules(text) == ["malformed"]
 
 
+def test_what_one_of_two_outputs_ends_with_is_no_label_that_all_have() -> None:
+    text = "4. Instruction: Say it.\n4. Input: <noinput>\n4. Output:\nYes.\n4. Note: so.\n"
+    text += "5. Instruction: Say no.\n5. Input: <noinput>\n5. Output:\nNo.\n"
+    assert [example.output for example in read(text)] == ["Yes.\n4. Note: so.", "No."]
+
+
 def test_an_input_of_quotes_alone_is_none() -> None:
     for empty in ("''", '""', "「」"):
         assert read(repeated(f"- instruction: Do it {{k}}\n  input: {empty}\n  output: y\n"))[0].input == ""
