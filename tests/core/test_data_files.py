@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import lzma
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +13,17 @@ from typing import Any
 
 import pytest
 
+from pacos.core.data_files import read_data_file
 from pacos.core.errors import PacosError
-from pacos.core.records import Conversation, Example, Record, read_dataset, read_examples, read_instructions
+from pacos.core.records import (
+    Conversation,
+    Example,
+    Record,
+    read_dataset,
+    read_examples,
+    read_instructions,
+    read_seed_tasks,
+)
 from tests.conftest import missing_part
 
 ROWS: list[dict[str, Any]] = [
@@ -57,6 +67,8 @@ SAME = {
     "csv of a spreadsheet": TABLE.format(",").replace("\n", "\r\n").replace("3\r\n\r\n", "3\n\n").encode("utf-8-sig"),
     "tabs": TABLE.format("\t").encode(),
     "semicolons": TABLE.format(";").encode(),
+    "bars": TABLE.format("|").encode(),
+    "csv with blank lines": TABLE.format(",").replace("output\n", "output\n\n").encode() + b"\n\n",
 }
 
 
@@ -87,6 +99,9 @@ def test_parquet_and_arrow(tmp_path: Path) -> None:
         dataset = read_dataset(tmp_path / name)
         assert [type(record) for record in dataset.sound()] == [Conversation, Example]
         assert dataset.sound()[1] == EXAMPLES[1]
+    spans = pyarrow.array([2**62] * 2, pyarrow.duration("s"))
+    pyarrow.parquet.write_table(table.append_column("took", spans), tmp_path / "late")
+    refused(tmp_path / "late", "its column took cannot be read")
     whole = (tmp_path / "data.json").read_bytes()
     (tmp_path / "cut").write_bytes(whole[: len(whole) // 2])
     assert refused(tmp_path / "cut", "cannot be read")
@@ -98,14 +113,24 @@ def refused(path: Path, *parts: str, read: Callable[[Path], Any] = read_examples
     line = str(raised.value)
     assert line.startswith(str(path))
     assert "\n" not in line
+    assert len(line) < 2_000
+    assert line.isprintable()
     for part in parts:
         assert part in line
     return line
 
 
+def packed_times(times: int) -> bytes:
+    content = LIST.encode()
+    for _ in range(times):
+        content = gzip.compress(content)
+    return content
+
+
 REFUSED = {
     "latin-1": ('{"instruction": "é"}\n{"instruction": "a", "output": "é"}'.encode("latin-1"), ":1:", "iconv"),
     "cut gzip": (gzip.compress(LIST.encode())[:-9], "unpacked"),
+    "packed without end": (packed_times(9), "packed 4 times over"),
     "zip of two": (zipped("a.json", "b.json"), "2 files (a.json, b.json)"),
     "zstd": (b"\x28\xb5\x2f\xfd....", "zstd -d"),
     "a large file's pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "git lfs pull"),
@@ -130,6 +155,10 @@ REFUSED = {
     "outputs in lists": (b'[{"instruction": "a", "output": ["b"]}]', "record 1 has a list for 'output'"),
     "null for an output": (b'{"instruction": "a", "output": null}', "no 'output'"),
     "nested too deep": (b'[{"instruction": ' + b"[" * 100_000, "is not JSON"),
+    "two outputs": (b'[{"instruction": "a", "output": "b", "output": "c"}]', "record 1 has two values for 'output'"),
+    "two lists of one name": (b'{"data": [{"instruction": "a", "output": "b"}], "data": []}', "two values for 'data'"),
+    "a long key": (json.dumps({"k" * 100_000: 1}).encode(), "kkk…)"),
+    "keys that no terminal shows": (b'[{"instruction": "a", "x\\n\\u001b[2J\\ud800": 1}]', r"x\n\x1b[2J\ud800"),
 }
 
 
@@ -138,6 +167,42 @@ def test_what_cannot_be_read_is_refused_in_one_line(tmp_path: Path, case: tuple[
     content, *parts = case
     (tmp_path / "data.json").write_bytes(content)
     refused(tmp_path / "data.json", *parts)
+
+
+def test_a_pipe_is_no_file_of_records(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "data.json")
+    refused(tmp_path / "data.json", "pipe", read=lambda path: read_data_file(path, "dataset"))
+
+
+def test_one_record_alone_is_that_record_whatever_lists_it_holds(tmp_path: Path) -> None:
+    others = {"similar": [{"instruction": "c", "output": "d"}], "alternatives": [{"text": "x"}]}
+    (tmp_path / "d.json").write_text(json.dumps({"instruction": "a", "output": "b", **others}))
+    assert read_examples(tmp_path / "d.json") == [Example("a", "", "b")]
+    turns_of_one = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "r"}]
+    (tmp_path / "d.json").write_text(json.dumps({"messages": turns_of_one, **others}))
+    assert read_examples(tmp_path / "d.json") == [Example("q", "", "r")]
+    (tmp_path / "d.json").write_text(json.dumps({"instruction": "a", "instances": [{"input": "b", "output": "c"}]}))
+    assert read_instructions(tmp_path / "d.json") == [Example("a", "b", "c")]
+
+
+@pytest.mark.parametrize("said", ["0", '"false"', "[]"])
+def test_whether_a_seed_task_classifies_is_true_or_false(tmp_path: Path, said: str) -> None:
+    task = {"instruction": "a", "instances": [{"input": "b", "output": "c"}], "is_classification": None}
+    lines = [json.dumps(task)] * 3
+    (tmp_path / "d.jsonl").write_text("\n".join(lines))
+    assert [seed.is_classification for seed in read_seed_tasks(tmp_path / "d.jsonl")] == [False] * 3
+    (tmp_path / "d.jsonl").write_text("\n".join([*lines, lines[0].replace("null", said)]))
+    refused(tmp_path / "d.jsonl", ":4: ", "'is_classification'; expected true or false", read=read_seed_tasks)
+
+
+def test_values_that_are_not_read_may_be_nested_deep_and_keys_have_any_name(tmp_path: Path) -> None:
+    rest = f'"a": {"[" * 900}{"]" * 900}, "b\\ud800\\n": 1, "{"c" * 5000}": 2'
+    (tmp_path / "d.json").write_text(f'[{{"instruction": "a", "output": "b", {rest}}}]')
+    dataset = read_dataset(tmp_path / "d.json")
+    assert dataset.sound() == [Example("a", "", "b")]
+    assert r"b\ud800\n (1)" in dataset.told()
+    assert dataset.told().isprintable()
+    assert len(dataset.told()) < 200
 
 
 def test_all_bad_records_are_counted_and_ten_are_shown(tmp_path: Path) -> None:
@@ -181,6 +246,7 @@ SPELT = {
     "history": {"instruction": "Bye", "input": "", "output": "Bye!", "system": "Be kind.", "history": [["Hi", "Ho"]]},
     "system_prompt": {"instruction": "Bye", "output": "Bye!", "system_prompt": "Be kind.", "history": [["Hi", "Ho"]]},
     "as JSON": {"system": "Be kind.", "messages": json.dumps([{"role": r, "content": c} for r, c in WHOLE[1:]])},
+    "one system twice": {"system": "Be kind.", "messages": [{"role": r, "content": c} for r, c in WHOLE]},
     "with a question at the end": {"messages": [{"role": r, "content": c} for r, c in [*WHOLE, ("user", "Still?")]]},
 }  # fmt: skip
 
@@ -195,6 +261,8 @@ def test_an_empty_history_and_system_leave_an_example(tmp_path: Path) -> None:
     for empty in ([], None, "[]"):
         value = {"instruction": "a", "output": "b", "history": empty, "system": "", "input": None}
         assert one(tmp_path / "d.json", value) == Example("a", "", "b")
+    silent = {"messages": [{"role": r, "content": c} for r, c in [("system", ""), ("user", "a"), ("assistant", "b")]]}
+    assert said(one(tmp_path / "d.json", silent)) == [("user", "a"), ("assistant", "b")]
     asked = one(tmp_path / "d.json", {"instruction": "a", "input": "b", "output": "c", "system": "S"})
     assert said(asked)[1] == ("user", "a\n\nb")
 
@@ -217,6 +285,14 @@ BAD_CONVERSATIONS = {
     "texts": ({"messages": ["Hi", "Ho"]}, "has a text at messages[0]"),
     "two records": (turns("human", "gpt") | {"instruction": "a", "output": "b"}, "two records in one"),
     "two systems": (turns("system", "human", "gpt") | {"system": "other"}, "system"),
+    "two roles in one": (
+        {"messages": [{"role": "user", "from": "gpt", "content": "a"}]},
+        "'role' and 'from' at messages[0], and they",
+    ),
+    "two texts in one": (
+        {"messages": [{"role": "user", "content": "a", "value": "b"}]},
+        "'content' and 'value' at messages[0], and",
+    ),
     "half a pair": ({"instruction": "a", "output": "b", "history": [["a"]]}, "history[0]"),
 }
 

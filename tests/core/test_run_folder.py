@@ -12,7 +12,8 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from pacos.core.errors import PacosError
-from pacos.core.files import atomic_open, sha256_file, write_json
+from pacos.core.files import atomic_open, read_json_lines, sha256_file, write_json
+from pacos.core.models import weights_sha256
 from pacos.core.recipe import Recipe, load, load_run
 from pacos.core.run_folder import RunFolder
 
@@ -107,6 +108,24 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
         write_half()
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_line_that_is_being_written_is_none_yet(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_text('{"a": 1}\n\n{"a": 2')
+    assert list(read_json_lines(tmp_path / "log.jsonl", "log", being_written=True)) == [(1, {"a": 1})]
+    with pytest.raises(PacosError, match=r"log\.jsonl:3: column 8 is not JSON"):
+        list(read_json_lines(tmp_path / "log.jsonl", "log"))
+
+
+def test_every_part_of_the_weights_counts_in_their_hash(tmp_path: Path) -> None:
+    parts = [tmp_path / f"model-0000{n}-of-00002.safetensors" for n in (1, 2)]
+    for part in parts:
+        part.write_text("same")
+    before = weights_sha256(tmp_path)
+    parts[1].write_text("other")
+    assert weights_sha256(tmp_path) != before
+    parts[1].unlink()
+    assert weights_sha256(tmp_path) == sha256_file(parts[0])
 
 
 def share(tmp_path: Path, *overrides: str, source: str = "run", target: str = "second") -> Path:

@@ -36,6 +36,11 @@ def test_answers_every_request_once_on_both_endpoints(api: str) -> None:
     assert reply.usd == pytest.approx(expected)
 
 
+def test_a_header_in_any_letters_costs_no_reply() -> None:
+    with OpenAIServer(text_of=echo, reply_headers=lambda number: {"X-Server": "Überall"}) as server:
+        assert isinstance(ask(server)["r0"], Reply)
+
+
 def test_a_chat_keeps_its_turns() -> None:
     turns = (Message("system", "Be brief."), Message("user", "Hello"))
     with OpenAIServer(text_of=echo) as server:

@@ -8,6 +8,7 @@ import pytest
 
 from pacos.core.errors import PacosError
 from pacos.core.recipe import Recipe
+from pacos.engines.local.tokenizer import load_tokenizer
 from pacos.evaluate.items import file_items
 from pacos.evaluate.overlap import measure_overlap, references_of
 from pacos.evaluate.report import EvaluateReport, read
@@ -44,6 +45,23 @@ def test_answers_are_held_against_the_references_and_cut_where_asked(
     assert "+0.267 (0.267 to 0.267)" in said
 
 
+def test_a_checkpoint_has_room_for_twice_the_longest_answer_and_one_failure_is_shown(
+    recipe_for: MakeRecipe, evaluate_in: EvaluateIn, engines: type[Engines], tmp_path: Path, tiny_model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    longest = "one two three four five six seven " * 9
+    rows = [{"instruction": f"Say number {n}.", "input": "", "output": longest if n else "ten"} for n in range(20)]
+    (tmp_path / "long.json").write_text(json.dumps(rows))
+    student = lambda prompt: "no" if "number 7." in prompt else "ten" if "number 0." in prompt else longest  # noqa: E731
+    scripted = engines(student, lambda prompt: "x", judge_fairly).install(monkeypatch)
+    report = evaluate_in(recipe_for(f"evaluate.instructions={tmp_path}/long.json"))
+    num_tokens = len(load_tokenizer(str(tiny_model))(longest, add_special_tokens=False)["input_ids"])
+    assert num_tokens > 32
+    assert {request.sampling.max_tokens for request in scripted.asked("student")} == {2 * num_tokens}
+    # Of twenty one is wrong, which rounds to none of five.
+    assert [example["right"] for example in report.examples].count(False) == 1
+
+
 @pytest.mark.parametrize("form", ["lines", "list"])
 def test_published_predictions_stand_in_the_place_of_the_files_own_answers(
     recipe_for: MakeRecipe, evaluate_in: EvaluateIn, engines: type[Engines], questions: Path, tmp_path: Path,
@@ -52,6 +70,8 @@ def test_published_predictions_stand_in_the_place_of_the_files_own_answers(
     # What a file is, is told by what it holds.
     path = tmp_path / "predictions"
     rows = [{"instruction": f"Say number {n}.\n", "input": "", "response": f" five {n}"} for n in (0, 1, 2, 77)]
+    # What is empty answers nothing, and contradicts nothing.
+    rows += [{"instruction": f"Say number {n}.", "input": "", "response": " \n"} for n in (3, 2)]
     path.write_text("\n".join(map(json.dumps, rows)) if form == "lines" else json.dumps(rows))
     engines(lambda prompt: "five 0", lambda prompt: "six", judge_fairly).install(monkeypatch)
     keys = [f"evaluate.instructions={questions}", f"evaluate.references={path}"]
@@ -67,6 +87,10 @@ def test_published_predictions_stand_in_the_place_of_the_files_own_answers(
     [
         ('{"instruction": "Another.", "input": "", "response": "x"}', "answers none of the 8 items"),
         ('{"instruction": "Say number 1.", "input": "", "response": 3}', r"wrong\.jsonl: record 1 expected an object"),
+        (
+            '{"instruction": "Say number 1.", "output": "x"}\n{"instruction": "Say number 1.", "output": "y"}',
+            r"'Say number 1\.' twice and differently \('x', 'y'\)",
+        ),
     ],
 )
 def test_references_that_do_not_fit_are_one_line_before_anything_is_asked(

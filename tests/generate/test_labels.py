@@ -211,6 +211,7 @@ def test_a_table_is_read(header: str) -> None:
     rows = [f"| {n} | {t.instruction} | {t.input} | {t.output} |".replace("\n", "<br>") for n, t in enumerate(TASKS)]
     assert read("\n".join([header, *rows])) == TASKS
     assert rules("\n".join([header, *rows, "| 5 | Half a row."])) == ["malformed"]
+    assert read("\n".join([header, r"| 1 | Say a\|b. | | a\|b |"])) == [Example("Say a|b.", "", "a|b")]
 
 
 def test_yaml_blocks_lose_their_sign_and_margin() -> None:
@@ -283,6 +284,30 @@ def test_an_input_that_may_be_one_by_another_name_is_never_swallowed() -> None:
     assert [example.instruction for example in read(once)] == ["写诗4", "写诗5", "写诗7", "写诗8", "写诗9"]
     half = "".join(f"指令：写诗{k}\n" + (f"输入：月{k}\n" if k % 2 else "") + "输出：诗\n\n" for k in range(4, 12))
     assert [example.input for example in read(half)] == ["", "月5", "", "月7", "", "月9", "", "月11"]
+
+
+def test_half_of_the_asked_tasks_count_before_what_an_output_holds() -> None:
+    record = '{"instruction": "x", "input": "", "output": "y"}'
+    text = f"4. Instruction: Write a record.\n4. Input: <noinput>\n4. Output:\n{record}\n5. Instruction: Go on.\n"
+    assert read(text) == [Example("Write a record.", "", record)]
+    assert rules(text) == ["malformed"]
+
+
+def test_what_one_of_two_outputs_ends_with_is_no_label_that_all_have() -> None:
+    text = "4. Instruction: Say it.\n4. Input: <noinput>\n4. Output:\nYes.\n4. Note: so.\n"
+    text += "5. Instruction: Say no.\n5. Input: <noinput>\n5. Output:\nNo.\n"
+    assert [example.output for example in read(text)] == ["Yes.\n4. Note: so.", "No."]
+
+
+def test_an_input_of_quotes_alone_is_none() -> None:
+    for empty in ("''", '""', "「」"):
+        assert read(repeated(f"- instruction: Do it {{k}}\n  input: {empty}\n  output: y\n"))[0].input == ""
+    assert read(repeated("{k}. Instruction: Do it {k}\nInput: 'x'\nOutput: y\n"))[0].input == "'x'"
+
+
+def test_a_json_task_may_have_a_number_and_nothing_else_for_its_texts() -> None:
+    tasks = [{"instruction": f"Add {n} and 1", "input": None, "output": n + 1} for n in range(4)]
+    assert read(json.dumps({"count": 4, "tasks": tasks}))[2] == Example("Add 2 and 1", "", "3")
 
 
 def test_a_task_without_its_output_costs_no_other() -> None:

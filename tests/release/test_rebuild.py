@@ -1,5 +1,6 @@
 """The student comes back bit for bit from every kind of base, and nothing else ever does."""
 
+import json
 import random
 import shutil
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import torch
 
 from pacos.cli.main import main
 from pacos.core.errors import PacosError
+from pacos.core.files import sha256_file
 from pacos.release.rebuild import rebuild
 
 Tensors = dict[str, torch.Tensor]
@@ -70,6 +72,32 @@ PAIRS: dict[str, tuple[Tensors, tuple[Tensors, ...]]] = {
     ),
     "two files": (weights(BF16), ({"model.norm.weight": weights(F32)["model.norm.weight"]}, {"b": torch.ones(3, 3)})),
 }
+
+
+def test_a_release_that_was_stopped_is_made_anew_without_what_lay_there(
+    save_checkpoint: Callable[..., Path], make_release: Callable[..., Path], tmp_path: Path
+) -> None:
+    (tmp_path / "run/release/model").mkdir(parents=True)
+    (tmp_path / "run/release/model/model-00001-of-00009.safetensors").write_text("half")
+    made = make_release(save_checkpoint("base", weights(F32)), save_checkpoint("student", tuned(weights(F32), F32)))
+    assert not list(made.rglob("*-of-00009*"))
+    assert "of-00009" not in (made / "SHA256SUMS").read_text()
+
+
+def test_a_manifest_that_lacks_a_block_is_damaged_and_no_traceback(
+    save_checkpoint: Callable[..., Path], make_release: Callable[..., Path], tmp_path: Path
+) -> None:
+    base = save_checkpoint("base", weights(F32))
+    made = make_release(base, save_checkpoint("student", tuned(weights(F32), F32)))
+    path, sums = made / "weights_diff/manifest.json", made / "SHA256SUMS"
+    before = sha256_file(path)
+    manifest = json.loads(path.read_text())
+    manifest["files"][0]["tensors"][0]["block_bytes"].pop()
+    path.write_text(json.dumps(manifest))
+    sums.write_text(sums.read_text().replace(before, sha256_file(path)))
+    with pytest.raises(PacosError, match="damaged"):
+        rebuild(made, str(base), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("pair", PAIRS)

@@ -63,7 +63,9 @@ BASES: dict[str, tuple[str, dict[str, object], Callable[[Tensors], Tensors] | No
     ),
     "qwen2_moe": ("qwen2_moe", {**SHAPE, **EXPERTS, "num_key_value_heads": 2}, None, torch.bfloat16),
     "qwen3_moe": ("qwen3_moe", {**SHAPE, **EXPERTS, **FEW_KEYS}, None, torch.bfloat16),
+    "mamba": ("mamba", {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 8}, None, torch.bfloat16),
     "mixtral": ("mixtral", {**SHAPE, "num_local_experts": 4, "num_key_value_heads": 2}, None, torch.bfloat16),
+    "phimoe": ("phimoe", {**SHAPE, "num_local_experts": 4, "num_key_value_heads": 2}, None, torch.bfloat16),
     "deepseek_v3": (
         "deepseek_v3",
         {

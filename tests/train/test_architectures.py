@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
+from pacos.core.errors import PacosError
 from pacos.core.files import sha256_file
 from pacos.core.recipe import Recipe
 from pacos.core.run_folder import RunFolder
@@ -117,7 +118,7 @@ def test_the_special_tokens_are_one_truth_in_all_files(
         assert ids_in(folder) == [truth] * 3
 
 
-@pytest.mark.parametrize("kind", ["llama", "gpt2", "gpt_neox", "qwen3_moe", "mixtral"])
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "gpt_neox", "qwen3_moe", "mixtral", "phimoe"])
 def test_adapters_on_a_bf16_base_are_merged_in_fp32_under_the_bases_names(
     kind: str, short_recipe: MakeRecipe, tmp_path: Path, tiny_model: Path
 ) -> None:
@@ -139,6 +140,12 @@ def test_adapters_on_a_bf16_base_are_merged_in_fp32_under_the_bases_names(
     shutil.rmtree(merged)
     rebuild(tmp_path / "run/release", str(base), tmp_path / "rebuilt")
     assert hashes(tmp_path / "rebuilt") == expected
+
+
+def test_a_base_that_takes_no_adapters_is_one_line(short_recipe: MakeRecipe, tmp_path: Path, tiny_model: Path) -> None:
+    base = save_base("mamba", tiny_model, tmp_path / "base")
+    with pytest.raises(PacosError, match=r"takes no adapters .* without \[train\.lora\]"):
+        run_and_release(short_recipe(base=base, lora="{rank = 2}"), tmp_path / "run")
 
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["of today", "of 2019"])

@@ -16,7 +16,7 @@ from pacos.core.recipe import TrainTable
 from pacos.core.records import Example, read_examples
 from pacos.engines.local.tokenizer import load_tokenizer
 from pacos.train.base import load_base
-from pacos.train.data import encode, load_data, shared_prefixes, split_heldout
+from pacos.train.data import Document, encode, load_data, shared_prefixes, split_heldout
 from pacos.train.packing import Packer
 
 
@@ -194,3 +194,8 @@ def test_the_shared_prefix_is_what_almost_every_prompt_begins_with(shared_data: 
     rows = packer.pack(documents.documents, [1.0] * len(shared))
     saved = 1 - sum(row.computed_tokens for row in rows) / documents.report.tokens
     assert 0.2 < saved < 0.3
+
+
+def test_the_first_token_of_a_document_is_never_predicted() -> None:
+    counted = [Document("a", [1, 2, 3], num_masked).num_labels for num_masked in (0, 1, 2)]
+    assert counted == [2, 2, 1]

@@ -42,6 +42,7 @@ FOREIGN = {
     b"\x80": "is binary, perhaps a pickle; save what it holds as JSON Lines",
 }
 DEEPEST = 4
+MOST_SHOWN = 60
 _WEB_PAGE = re.compile(r"<(!doctype|html|\?xml)", re.I)
 _LINE_END = re.compile(r"\r\n|\n|\r")
 _SPACE = re.compile(r"[\s,]*")
@@ -55,6 +56,14 @@ class Number:
 
     def __str__(self) -> str:
         return self.literal
+
+
+class Doubled(dict[str, Any]):
+    """A JSON object that gives the key `twice` two values; it holds the last."""
+
+    def __init__(self, pairs: list[tuple[str, Any]], twice: str) -> None:
+        super().__init__(pairs)
+        self.twice = twice
 
 
 @dataclass(frozen=True)
@@ -134,13 +143,27 @@ def _columns(path: Path, content: bytes) -> DataFile:
         else:
             opened = pyarrow.ipc.open_file if content.startswith(b"ARROW1") else pyarrow.ipc.open_stream
             form, table = "Arrow", opened(pyarrow.BufferReader(content)).read_all()
-        rows = table.to_pylist()
     except (pyarrow.ArrowException, OSError, ValueError, TypeError) as error:
         raise PacosError(
             f"{path}: begins as a Parquet or Arrow file does and cannot be read ({' '.join(str(error).split())[:80]}); "
             "it may have been cut. Fetch it again."
         ) from None
+    names = list(map(str, table.column_names))
+    _check_names(f"{path}", names)
+    columns = []
+    for name, column in zip(names, table.columns, strict=True):
+        try:
+            columns.append(column.to_pylist())
+        except (pyarrow.ArrowException, ValueError, OverflowError) as error:
+            reason = " ".join(str(error).split())[:80]
+            raise PacosError(f"{path}: its column {shown(name)} cannot be read ({reason}); remove it.") from None
+    rows = [dict(zip(names, cells, strict=True)) for cells in zip(*columns, strict=True)]
     return DataFile(form, "record", list(enumerate(rows, start=1)), [])
+
+
+def _check_names(where: str, names: list[str]) -> None:
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise PacosError(f"{where}: two columns are named {shown(twice[0])!r}; rename or remove one.")
 
 
 def _decoded(path: Path, content: bytes) -> str:
@@ -191,9 +214,7 @@ def _table(path: Path, text: str, lines_before: int, delimiter: str) -> DataFile
     broken = []
     try:
         names = [name.strip() for name in next(reader)]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise PacosError(f"{path}:{lines_before + 1}: two columns are named {twice[0]!r}; rename or remove one.")
+        _check_names(f"{path}:{lines_before + 1}", names)
         first = reader.line_num + 1
         for cells in reader:
             number, first = lines_before + first, reader.line_num + 1
@@ -214,8 +235,17 @@ def _constant(name: str) -> Number | None:
     return None if name == "NaN" else Number(name)
 
 
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    # The same value twice says the same.
+    twice = len(value) < len(pairs) and next((key for key, each in pairs if value[key] != each), None)
+    return value if twice in (None, False) else Doubled(pairs, str(twice))
+
+
 # Control characters inside texts are read as they are.
-_DECODER = json.JSONDecoder(parse_int=Number, parse_float=Number, parse_constant=_constant, strict=False)
+_DECODER = json.JSONDecoder(
+    parse_int=Number, parse_float=Number, parse_constant=_constant, object_pairs_hook=_object, strict=False
+)
 
 
 def parse_json(text: str) -> Any:
@@ -293,6 +323,8 @@ def _one_value(path: Path, value: Any) -> DataFile:
     """A list's elements, one record alone, or the one list of records inside an object."""
     if isinstance(value, list):
         return DataFile("JSON", "record", list(enumerate(value, start=1)), [])
+    if isinstance(value, Doubled):
+        raise PacosError(f"{path}: has two values for {shown(value.twice)!r}; rename or remove one.")
     by_column = [key for key in RECORD_KEYS & value.keys() if key in ("instruction", "output", "input")]
     if by_column and all(isinstance(value[key], list | dict) for key in by_column):
         raise PacosError(
@@ -300,16 +332,23 @@ def _one_value(path: Path, value: Any) -> DataFile:
             "an object a record. With pandas: pandas.read_json(FILE).to_json(NEW, orient='records', lines=True)."
         )
     lists = {key: each for key, each in value.items() if isinstance(each, list) and _are_records(each)}
-    if len(lists) == 1:
+    if len(lists) == 1 and not _is_whole(value):
         ((name, records),) = lists.items()
-        return DataFile(f"JSON, the list '{name}'", "record", list(enumerate(records, start=1)), [])
+        return DataFile(f"JSON, the list '{shown(name)}'", "record", list(enumerate(records, start=1)), [])
     if RECORD_KEYS & value.keys():
         return DataFile("JSON", "record", [(1, value)], [])
-    what = f"lists of records under {', '.join(map(repr, lists))}" if lists else "no list of records"
+    what = f"lists of records under {', '.join(map(repr, map(shown, lists)))}" if lists else "no list of records"
     raise PacosError(
-        f"{path}: holds one JSON object with {what} (its keys: {', '.join(map(str, list(value)[:6])) or 'none'}); "
+        f"{path}: holds one JSON object with {what} (its keys: {', '.join(map(shown, list(value)[:6])) or 'none'}); "
         "expected a list of objects with instruction, input, output. Save that list as a file of its own."
     )
+
+
+def _is_whole(value: dict[str, Any]) -> bool:
+    """Whether an object is a record whatever lists of others it holds besides."""
+    is_task = "instruction" in value and ("output" in value or "instances" in value)
+    said = [each for key in ("messages", "conversations") if isinstance(each := value.get(key), list)]
+    return is_task or any(isinstance(turn, dict) and {"role", "from"} & turn.keys() for turns in said for turn in turns)
 
 
 def _are_records(values: list[Any]) -> bool:
@@ -318,9 +357,18 @@ def _are_records(values: list[Any]) -> bool:
     return any(RECORD_KEYS.intersection(each) and not ({"role", "from"} & each.keys()) for each in objects)
 
 
+def shown(text: object) -> str:
+    """A name out of a file as a line can hold it: cut where it is long, and what is not printed spelt."""
+    text = str(text)
+    text = text if len(text) <= MOST_SHOWN else text[: MOST_SHOWN - 1] + "…"
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+
+
 def kind(value: Any) -> str:
     """What a JSON value is called."""
+    if isinstance(value, dict):
+        return "object"
     if value is None:
         return "null"
-    names = {dict: "object", list: "list", str: "text", bool: "true/false", Number: "number", int: "number"}
+    names = {list: "list", str: "text", bool: "true/false", Number: "number", int: "number"}
     return names.get(type(value), "number" if isinstance(value, float) else type(value).__name__)

@@ -95,6 +95,9 @@ def read_text(path: Path, what: str) -> str:
 def read_bytes(path: Path, what: str) -> bytes:
     """The file as it is; `what` names it in the error."""
     with _read_errors_named(path, what):
+        # A pipe is read once only, and some devices never end.
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise PacosError(f"{path}: is a pipe or a device; expected the {what} as a file. Save it as one.")
         return path.read_bytes()
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pacos.core.data_files import Number, kind, parse_json
+from pacos.core.data_files import Doubled, Number, kind, parse_json, shown
 from pacos.core.typed import MisfitError
 
 Role = Literal["system", "user", "assistant"]
@@ -102,6 +102,7 @@ class Reading:
         """One record; MisfitError says what is wrong with it, and nothing of it is counted then."""
         if not isinstance(value, dict):
             raise MisfitError(f"is a JSON {kind(value)}")
+        check_doubled(value)
         held = {str(key): each for key, each in value.items() if not _is_missing(each)}
         one = _OneRecord(held)
         record = one.conversation() if any(key in held for key in TURN_KEYS) else one.alpaca()
@@ -161,18 +162,21 @@ class _OneRecord:
     def _turn(self, value: Any, where: str, key: str) -> Turn:
         if not isinstance(value, dict):
             raise MisfitError(f"has a {kind(value)} at {where}; a turn has role and content")
+        check_doubled(value, f" at {where}")
         held = {name: each for name, each in value.items() if not _is_missing(each)}
-        role, content = (next((held[n] for n in names if n in held), None) for names in (ROLE_KEYS, CONTENT_KEYS))
-        known = ROLES.get(role.strip().lower()) if isinstance(role, str) else None
+        role, content = (_one_of(names, held, where) for names in (ROLE_KEYS, CONTENT_KEYS))
+        known = _role(role)
         if known is None:
-            named = f"role {role!r}" if isinstance(role, str) else "no role"
+            named = f"role '{shown(role)}'" if isinstance(role, str) else "no role"
             raise MisfitError(f"has {named} at {where}; only turns of system, user and assistant are trained on")
         if content is None:
-            raise MisfitError(f"has no content at {where} ({', '.join(map(str, held))})")
+            raise MisfitError(f"has no content at {where} ({', '.join(map(shown, list(held)[:8]))})")
         if isinstance(content, list):
             content = "".join(self._part(part, where) for part in content)
         self.unknown |= {
-            f"{key}.{name}" for name, each in held.items() if name not in (*ROLE_KEYS, *CONTENT_KEYS) and _says(each)
+            f"{key}.{shown(name)}"
+            for name, each in held.items()
+            if name not in (*ROLE_KEYS, *CONTENT_KEYS) and _says(each)
         }
         return Turn(known, self._text(content, where))
 
@@ -219,11 +223,11 @@ class _OneRecord:
         return value
 
     def _note_unknown(self, known: set[str]) -> None:
-        self.unknown |= {key for key, value in self.held.items() if key not in known and _says(value)}
+        self.unknown |= {shown(key) for key, value in self.held.items() if key not in known and _says(value)}
 
     def _instead(self) -> str:
         """What a record has where it has no instruction or no output, and what to call it."""
-        has = f"it has: {', '.join(list(self.held)[:8]) or 'nothing'}"
+        has = f"it has: {', '.join(map(shown, list(self.held)[:8])) or 'nothing'}"
         renamed: dict[str, str] = {}
         for key in self.held:
             if (name := OTHER_NAMES.get(key)) and name not in self.held:
@@ -235,10 +239,34 @@ class _OneRecord:
         return f"{has}; a text alone has no answer to learn" if "text" in self.held else has
 
 
+def check_doubled(value: Any, where: str = "") -> None:
+    """MisfitError for an object that gives one key two values."""
+    if isinstance(value, Doubled):
+        raise MisfitError(f"has two values for '{shown(value.twice)}'{where}")
+
+
+def _one_of(names: tuple[str, ...], held: dict[str, Any], where: str) -> Any:
+    """The value under whichever name a turn has; MisfitError where it has both and they differ."""
+    found = [held[name] for name in names if name in held]
+    if any(each != found[0] and (_role(each) is None or _role(each) != _role(found[0])) for each in found):
+        raise MisfitError(f"has '{names[0]}' and '{names[1]}' at {where}, and they differ")
+    return found[0] if found else None
+
+
+def _role(value: Any) -> Role | None:
+    return ROLES.get(value.strip().lower()) if isinstance(value, str) else None
+
+
 def _says(value: object) -> bool:
     """Whether a value that is not read would have said anything: empty ones and lists of empty ones do not."""
-    if isinstance(value, dict):
-        return any(map(_says, value.values()))
-    if isinstance(value, list | tuple):
-        return any(map(_says, value))
-    return not _is_missing(value) and value != ""
+    # Not by recursion: a file may nest its lists as deep as the parser lets it.
+    left = [value]
+    while left:
+        each = left.pop()
+        if isinstance(each, dict):
+            left += each.values()
+        elif isinstance(each, list | tuple):
+            left += each
+        elif not _is_missing(each) and each != "":
+            return True
+    return False

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pacos.core.data_files import read_data_file
+from pacos.core.data_files import kind, read_data_file, shown
 from pacos.core.errors import PacosError
 from pacos.core.files import atomic_open
-from pacos.core.record_shapes import Conversation, Example, Reading, Record, examples_of
+from pacos.core.record_shapes import Conversation, Example, Reading, Record, check_doubled, examples_of
 from pacos.core.typed import MisfitError
 
 __all__ = [
@@ -149,7 +149,10 @@ def read_instructions(path: Path) -> list[Example]:
 
 def _instances(value: Any, **defaults: str) -> tuple[Example, ...]:
     """A task's instances as examples; `defaults` stand for keys that an instance may lack. MisfitError for no task."""
+    check_doubled(value)
     try:
+        for at, instance in enumerate(value["instances"]):
+            check_doubled(instance, f" at instances[{at}]")
         instances = [defaults | instance for instance in value["instances"]]
         examples = tuple(Example(value["instruction"], i["input"], i["output"]) for i in instances)
     except (KeyError, TypeError, AttributeError):
@@ -157,9 +160,14 @@ def _instances(value: Any, **defaults: str) -> tuple[Example, ...]:
     if not examples or not all(isinstance(text, str) for example in examples for text in example.texts):
         raise MisfitError(
             "expected an object with a text instruction and at least one of instances, with text input and output "
-            f"each, as in Self-Instruct's schema, not {json.dumps(value, default=str)[:60]}"
+            f"each, as in Self-Instruct's schema, not {_in_short(value)}"
         )
     return examples
+
+
+def _in_short(value: Any) -> str:
+    keys = f"with {', '.join(map(shown, list(value)[:8]))}" if isinstance(value, dict) and value else ""
+    return f"one {keys}" if keys else f"a JSON {kind(value)}"
 
 
 def write_examples(path: Path, examples: Iterable[Example]) -> None:
@@ -179,11 +187,14 @@ def read_seed_tasks(path: Path) -> list[SeedTask]:
             instruction = examples[0].instruction
             if not instruction.strip():
                 raise MisfitError("has an empty instruction")
+            classifies = value.get("is_classification")
+            if not isinstance(classifies, bool | None):
+                raise MisfitError(f"has a {kind(classifies)} for 'is_classification'; expected true or false")
         except MisfitError as misfit:
             bad.append((number, str(misfit)))
             continue
         identity, name = str(value.get("id", f"seed_task_{number - 1}")), str(value.get("name", ""))
-        tasks.append(SeedTask(identity, name, instruction, examples, bool(value.get("is_classification", False))))
+        tasks.append(SeedTask(identity, name, instruction, examples, bool(classifies)))
     if bad:
         raise refused(path, file.unit, sorted(bad), len(bad) + len(tasks))
     if len(tasks) < 3:

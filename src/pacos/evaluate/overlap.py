@@ -17,11 +17,20 @@ from pacos.text import rouge_l
 
 def read_references(path: Path) -> dict[tuple[str, str], str]:
     """Answers by (instruction, input), stripped: of a data file of questions, or of Self-Instruct's predictions, which
-    have a `response`. Raises PacosError for a file of neither shape; empty answers are left out."""
+    have a `response`. Raises PacosError for a file of neither shape, and for two answers to one question; empty ones are
+    left out."""
     file = read_data_file(path, "reference answers")
     is_predictions = any(isinstance(value, dict) and "response" in value for _, value in file.values[:1])
     examples = _predictions(path, file) if is_predictions else read_instructions(path)
-    return {_question(each.instruction, each.input): each.output.strip() for each in examples if each.output.strip()}
+    answers: dict[tuple[str, str], str] = {}
+    for each in examples:
+        answer, question = each.output.strip(), _question(each.instruction, each.input)
+        if answer and answers.setdefault(question, answer) != answer:
+            raise PacosError(
+                f"{path}: answers {each.instruction[:60]!r} twice and differently ({answers[question][:40]!r}, "
+                f"{answer[:40]!r}); keep one answer each."
+            )
+    return answers
 
 
 def _predictions(path: Path, file: DataFile) -> list[Example]:

@@ -43,12 +43,13 @@ def read_json_tasks(text: str) -> tuple[list[Task], bool]:
 
 
 def _task_objects(value: Any) -> Iterator[dict[str, Any]]:
-    """The innermost objects that have texts and are no instances of another one."""
+    """The innermost objects that have texts, or the keys of a task, and are no instances of another one."""
     if isinstance(value, list):
         for item in value:
             yield from _task_objects(item)
     elif isinstance(value, dict):
-        if sum(isinstance(field, str) for field in value.values()) >= 2 or "instances" in value:
+        is_task = {"instruction", "output"} <= set(map(_role, value)) or "instances" in value
+        if is_task or sum(isinstance(field, str) for field in value.values()) >= 2:
             yield value
         else:
             for item in value.values():

@@ -2,6 +2,7 @@
 
 import re
 import textwrap
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -106,14 +107,15 @@ def _cut(
     text: str, first: int, labels: Sequence[Label], starts: Sequence[Label], roles: Roles, numbered: bool
 ) -> list[Task]:
     extras = _extras(text, labels, starts, roles, numbered)
-    labels = [label for label in labels if label.name in roles or label.name in extras or label in starts]
+    begun = set(starts)
+    labels = [label for label in labels if label.name in roles or label.name in extras or label in begun]
     ends = [*_ends(text, first, labels, starts, extras), len(text)]
     tasks = []
     for place, (start, end) in enumerate(zip(starts, ends, strict=True)):
         whole = _trim(text[start.start : end])
         end = start.start + len(whole)
         after = starts[place + 1] if place + 1 < len(starts) else start
-        own = [label for label in labels if start.start <= label.start < end]
+        own = _between(labels, start.start, end)
         # What was not asked for may stand above the next instruction, with its number.
         own = [
             label
@@ -128,25 +130,35 @@ def _ends(text: str, first: int, labels: Sequence[Label], starts: Sequence[Label
     """Where each task but the last ends: at the next instruction, or at a heading above it that counts the tasks."""
     heading_of: dict[int, tuple[int, str, int]] = {}
     for place, start in enumerate(starts):
-        above = [label for label in labels if label.start < start.start]
+        num_above = _num_before(labels, start.start)
         at = start.start
         while True:
+            above = labels[num_above - 1] if num_above else None
             line, begin = _line_above(text, at)
             match = HEADING.fullmatch(line)
-            if match and (not above or begin > above[-1].start):
+            if match and (not above or begin > above.start):
                 # A lone number that is all of an output is no heading.
-                if match["word"] or not above or re.search(r"\w", text[above[-1].end : begin]):
+                if match["word"] or not above or re.search(r"\w", text[above.end : begin]):
                     heading_of[place] = (begin, match["word"], int(match["number"]) - place)
                 break
-            if not above or above[-1].name not in extras:
+            if not above or above.name not in extras:
                 break
-            at = above.pop().start
+            at, num_above = above.start, num_above - 1
     counts = Counter((word, number) for _, word, number in heading_of.values())
     for place, start in enumerate(starts[1:], start=1):
         begin, word, number = heading_of.get(place, (start.start, "", 0))
         times, boundaries = counts[word, number], len(starts) - 1
         counts_tasks = times >= max(2, boundaries / 2) if boundaries > 1 else bool(word) and number in (first, 1)
         yield begin if counts_tasks else start.start
+
+
+def _num_before(labels: Sequence[Label], place: int) -> int:
+    """How many labels, which are in the order of the text, begin before a place."""
+    return bisect_left(labels, place, key=lambda label: label.start)
+
+
+def _between(labels: Sequence[Label], first: int, end: int) -> Sequence[Label]:
+    return labels[_num_before(labels, first) : _num_before(labels, end)]
 
 
 def _line_above(text: str, at: int) -> tuple[str, int]:
@@ -198,7 +210,7 @@ def _extras(text: str, labels: Sequence[Label], starts: Sequence[Label], roles: 
     doubtful = set()
     for start, after in zip(starts, [*starts[1:], None], strict=True):
         end = after.start if after else len(text)
-        inside = [label for label in labels if start.start <= label.start < end]
+        inside = _between(labels, start.start, end)
         names = set()
         for before, label in pairwise(inside):
             if label.name in roles:

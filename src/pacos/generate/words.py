@@ -70,6 +70,8 @@ _NONE_WORDS, _EMPTY_WORDS, _NO_OUTPUT_WORDS = (
 )
 
 
+# As YAML and tables of a spreadsheet write an empty text.
+_NOTHING_QUOTED = ("''", '""', "``", "“”", "‘’", "「」", "«»")
 # Nobody says so in more.
 _MOST_CHARACTERS = 80
 
@@ -79,6 +81,8 @@ def says_no_input(text: str) -> bool:
     text = text.strip()
     if len(text) > _MOST_CHARACTERS:
         return False
+    if text in _NOTHING_QUOTED:
+        return True
     english = text if text.isascii() else _folded(text)
     if not text or _NO_INPUT_ENGLISH.fullmatch(english) or all(unicodedata.category(sign) == "Pd" for sign in text):
         return True

@@ -136,7 +136,8 @@ def grow_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, 
 
 
 def add_adapters(model: PreTrainedModel, table: LoraTable, path: str) -> None:
-    """Puts peft's low-rank adapters beside every linear layer; only they are trained. PacosError without peft."""
+    """Puts peft's low-rank adapters beside every linear layer; only they are trained. PacosError without peft,
+    and where it has none for such a model."""
     try:
         from peft import LoraConfig
     except ImportError:
@@ -144,7 +145,17 @@ def add_adapters(model: PreTrainedModel, table: LoraTable, path: str) -> None:
     origin = os.path.abspath(path) if Path(path).is_dir() else path
     options: dict[str, Any] = {"target_modules": "all-linear", "base_model_name_or_path": origin}
     options |= {"r": table.rank, "lora_alpha": table.alpha, "lora_dropout": table.dropout}
-    model.add_adapter(LoraConfig(task_type="CAUSAL_LM", **options))
+    # A router of experts may be a kind of linear layer that returns more than a product.
+    kinds = [(name, module) for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
+    if others := [name for name, module in kinds if type(module) is not torch.nn.Linear]:
+        options["exclude_modules"] = others
+    try:
+        model.add_adapter(LoraConfig(task_type="CAUSAL_LM", **options))
+    except ValueError as error:
+        raise PacosError(
+            f"train.base {path}: takes no adapters ({' '.join(str(error).split())[:160]}); train all of its weights, "
+            "without [train.lora], or take another base."
+        ) from error
 
 
 def split_weights(model: PreTrainedModel) -> dict[str, torch.Tensor]:

@@ -146,7 +146,8 @@ def _row_bytes(tokens: int, model: PreTrainedModel, precision: str, device: torc
 def _kept_bytes(model: PreTrainedModel, precision: str, packs: bool, device: torch.device) -> int:
     """Of one token, by all layers."""
     text = model.config.get_text_config()
-    hidden, heads = text.hidden_size, text.num_attention_heads
+    # A model without attention, such as Mamba, has no heads: its mixer is counted as one head's.
+    hidden, heads = text.hidden_size, getattr(text, "num_attention_heads", None) or 1
     inner = getattr(text, "intermediate_size", None) or 4 * hidden
     head = getattr(text, "head_dim", None) or hidden // heads
     queries, keys = heads * head, (getattr(text, "num_key_value_heads", None) or heads) * head

@@ -11,7 +11,7 @@ from pacos.engines.http.troubles import NoReplyError
 # Far beyond the longest reply that any model writes: a million tokens, each character escaped, are about half of it.
 MOST_BYTES = 16 * 2**20
 # They say how the body came, not what it is.
-_OF_THE_WAY = ("content-encoding", "content-length", "transfer-encoding")
+_OF_THE_WAY = (b"content-encoding", b"content-length", b"transfer-encoding")
 
 
 class BoundedClient(openai.DefaultAsyncHttpxClient):
@@ -25,7 +25,8 @@ class BoundedClient(openai.DefaultAsyncHttpxClient):
             body = {"content": await _whole(response)}
         return httpx2.Response(
             response.status_code,
-            headers=[(name, value) for name, value in response.headers.multi_items() if name not in _OF_THE_WAY],
+            # As bytes: a header's value may be in any encoding.
+            headers=[(name, value) for name, value in response.headers.raw if name.lower() not in _OF_THE_WAY],
             request=response.request,
             extensions=response.extensions,
             history=response.history,
