@@ -17,8 +17,8 @@ from pacos.text import rouge_l
 
 def read_references(path: Path) -> dict[tuple[str, str], str]:
     """Answers by (instruction, input), stripped: of a data file of questions, or of Self-Instruct's predictions, which
-    have a `response`. Raises PacosError for a file of neither shape, and for two answers to one question; empty ones are
-    left out."""
+    have a `response`. PacosError for a file of neither shape, and for two answers to one question; empty ones are left out.
+    """
     file = read_data_file(path, "reference answers")
     is_predictions = any(isinstance(value, dict) and "response" in value for _, value in file.values[:1])
     examples = _predictions(path, file) if is_predictions else read_instructions(path)

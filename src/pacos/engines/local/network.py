@@ -153,8 +153,8 @@ class LeanNetwork:
         """See Network."""
         rows = len(last_ids)
         ids = [*last_ids, *(i for piece in pieces for i in piece.ids)]
-        places = [*positions, *(p for piece in pieces for p in range(piece.start, piece.start + len(piece.ids)))]
-        ids_N, places_N = torch.tensor([ids, places], device=self.device)
+        all_places = [*positions, *(p for piece in pieces for p in range(piece.start, piece.start + len(piece.ids)))]
+        ids_N, places_N = torch.tensor([ids, all_places], device=self.device)
         turns = {kind: self._turns(places_N, kind) for kind in self.kinds}
         masks: dict[int, Tensor] = {}
         span = -(-(max(positions, default=0) + 1) // SPAN) * SPAN
@@ -166,6 +166,9 @@ class LeanNetwork:
             slots = ((first_B[:, None] + heads) * cache.tokens + places_N[:rows, None]).flatten()
 
         x_ND = self.embed(ids_N)
+        if len(ids) == 1:
+            # A product of one row alone is summed in another order than the same row among others.
+            x_ND = x_ND.expand(2, -1)
         for layer, plane in zip(self.layers, cache.planes, strict=True):
             qkv_NHD = self._turned(layer, layer.qkv(layer.attention_norm(x_ND)), turns[layer.rope])
             attended = []
@@ -179,14 +182,15 @@ class LeanNetwork:
             for piece in pieces:
                 attended += self._attend_piece(layer, plane, piece, qkv_NHD[at : at + len(piece.ids)])
                 at += len(piece.ids)
-            mixed_ND = attended[0] if len(attended) == 1 else torch.cat(attended)
+            mixed_ND = attended[0].expand(len(x_ND), -1) if len(attended) == 1 else torch.cat(attended)
             x_ND = _added(x_ND, mixed_ND, layer.out, layer.after_attention)
             gate_NF, up_NF = layer.gate_up(layer.feed_norm(x_ND)).chunk(2, dim=-1)
             x_ND = _added(x_ND, self.activation(gate_NF).mul_(up_NF), layer.down, layer.after_feed)
 
-        if list(wanted) != list(range(len(ids))):
-            x_ND = x_ND[torch.tensor(wanted, device=self.device, dtype=torch.long)]
-        logits_WV = self.head(self.final_norm(x_ND))
+        # Twice where it is one, for the same reason.
+        places = [*wanted, *wanted] if len(wanted) == 1 else wanted
+        x_WD = x_ND[torch.tensor(places, device=self.device, dtype=torch.long)]
+        logits_WV = self.head(self.final_norm(x_WD))[: len(wanted)]
         if self.final_softcap:
             logits_WV = torch.tanh(logits_WV / self.final_softcap) * self.final_softcap
         return logits_WV
