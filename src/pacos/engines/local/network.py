@@ -175,6 +175,7 @@ class LeanNetwork:
             if rows:
                 new = qkv_NHD[:rows, self.num_heads :].reshape(-1, self.head_dim)
                 plane.view(-1, self.head_dim).index_copy_(0, slots, new)
+                # The query heads that share a key head stand side by side as its queries: no key is read twice.
                 queries = qkv_NHD[:rows, : self.num_heads].view(rows, self.kv_heads, -1, self.head_dim)
                 held = plane[:rows, :, :span]
                 attended.append(self._attend(queries, held, masks[layer.window]).reshape(rows, -1))
@@ -228,20 +229,21 @@ class LeanNetwork:
         for start in range(piece.start, end, TILE):
             rows = min(TILE, end - start)
             mask = _tile_mask(start, layer.window, self.dtype, self.device)[:rows]
-            q_HTD = qkv_THD[start - piece.start : start - piece.start + rows, : self.num_heads].transpose(0, 1)
-            group = self.num_heads // self.kv_heads
-            queries = q_HTD.reshape(1, self.kv_heads, group * rows, self.head_dim)
+            queries = qkv_THD[start - piece.start : start - piece.start + rows, : self.num_heads].transpose(0, 1)[None]
             held = plane[piece.row : piece.row + 1, :, : start + TILE]
-            mixed = self._attend(queries, held, mask.repeat(group, 1) if group > 1 else mask)
-            attended.append(mixed.view(self.num_heads, rows, self.head_dim).transpose(0, 1).reshape(rows, -1))
+            attended.append(self._attend(queries, held, mask)[0].transpose(0, 1).reshape(rows, -1))
         return attended
 
-    def _attend(self, queries_BKQD: Tensor, held_BHTD: Tensor, mask: Tensor) -> Tensor:
-        """The query heads that share a key head stand side by side as its queries, so no key is ever repeated."""
+    def _attend(self, queries: Tensor, held_BHTD: Tensor, mask: Tensor) -> Tensor:
+        """Queries [B, key heads or heads, Q, D] over what is held."""
         keys, values = held_BHTD[:, : self.kv_heads], held_BHTD[:, self.kv_heads :]
         if self.softcap is None:
-            return scaled_dot_product_attention(queries_BKQD, keys, values, attn_mask=mask, scale=self.scaling)
-        scores = torch.tanh(queries_BKQD @ keys.transpose(2, 3) * (self.scaling / self.softcap)) * self.softcap
+            return scaled_dot_product_attention(
+                queries, keys, values, attn_mask=mask, scale=self.scaling, enable_gqa=queries.shape[1] != self.kv_heads
+            )
+        repeats = queries.shape[1] // self.kv_heads
+        keys, values = keys.repeat_interleave(repeats, 1), values.repeat_interleave(repeats, 1)
+        scores = torch.tanh(queries @ keys.transpose(2, 3) * (self.scaling / self.softcap)) * self.softcap
         return torch.softmax((scores + mask).float(), dim=-1).to(values.dtype) @ values
 
 
