@@ -3,7 +3,7 @@
 import asyncio
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -27,6 +27,7 @@ from pacos.core.models import FETCHED, cached_model
 from pacos.engines import Delta, Failure, Reply, Request, RequestFailedError, Sampling
 from pacos.engines.local.engine import LocalEngine
 from pacos.engines.local.scheduler import SLOTS, STEP_TOKENS
+from pacos.engines.local.static_steps import StaticSteps
 from tests.engines.door import complete_all
 
 SHAPE = {
@@ -124,6 +125,28 @@ def test_greedy_is_generates_alone_in_a_full_batch_and_in_any_order(
     for each in asked[:3]:
         assert written(complete_all(engine, [each])[each.id]) == expected[each.id]
     assert asyncio.run(arriving(engine, asked, seed=3)) == expected
+
+
+def test_steps_of_a_few_recorded_shapes_say_the_same(llama: Path, model: PreTrainedModel) -> None:
+    """As on a GPU, but for the recording: here a replay computes anew, on the same memory."""
+    shapes = []
+
+    def record(step: Callable[[], torch.Tensor]) -> tuple[Callable[[], object], torch.Tensor]:
+        logits_BV = step().clone()
+        shapes.append(len(logits_BV))
+        return lambda: logits_BV.copy_(step()), logits_BV
+
+    asked = [request(n, ids, 5 + 9 * (n % 4)) for n, ids in enumerate(prompts(11, (1, 31, 64, 65, 250, 300)))]
+    engine = LocalEngine(str(llama), precision="fp32")
+    written(complete_all(engine, [asked[0]])["0"])
+    network = engine._scheduler._network  # type: ignore[union-attr]
+    network.static_steps = StaticSteps(network.step, record)  # type: ignore[attr-defined]
+    answers = complete_all(engine, asked)
+    for each in asked:
+        assert written(answers[each.id]) == generated(model, each.prompt_ids, each.sampling.max_tokens)
+    # Eleven rows that become one: few shapes, each recorded once for every place of the cache.
+    assert set(shapes) <= {1, 2, 4, 8, 16}
+    assert len(shapes) <= 15
 
 
 @pytest.fixture(scope="module")

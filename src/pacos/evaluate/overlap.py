@@ -17,7 +17,9 @@ from pacos.text import rouge_l
 
 def read_references(path: Path) -> dict[tuple[str, str], str]:
     """Answers by (instruction, input), stripped: of a data file of questions, or of Self-Instruct's predictions, which
-    have a `response`. PacosError for a file of neither shape, and for two answers to one question; empty ones are left out.
+    have a `response`; empty ones are left out.
+
+    Raises PacosError for a file of neither shape, and for two answers to one question.
     """
     file = read_data_file(path, "reference answers")
     is_predictions = any(isinstance(value, dict) and "response" in value for _, value in file.values[:1])

@@ -18,6 +18,7 @@ from transformers import Cache, PreTrainedModel
 from pacos.engines.local.cache import KeyValues
 from pacos.engines.local.linear import Linear, make_linear
 from pacos.engines.local.prefix import TILE
+from pacos.engines.local.static_steps import StaticSteps, cuda_graph
 
 # Attention sees a row's tokens up to a multiple of this, the rest hidden: sums are then cut at the same places whoever
 # shares the batch.
@@ -112,6 +113,8 @@ class LeanNetwork:
         self.windows = sorted({layer.window for layer in self.layers})
         self.shapes = [(2 * self.kv_heads, self.head_dim)] * len(self.layers)
         self.device, self.dtype = model.device, model.dtype
+        # A GPU waits for a step's thousand launches; a CPU has nothing to record.
+        self.static_steps = StaticSteps(self.step, cuda_graph) if self.device.type == "cuda" else None
 
     def _layer(self, layer: Any, config: Any, number: int) -> Layer:
         attention, feed = layer.self_attn, layer.mlp
@@ -151,13 +154,29 @@ class LeanNetwork:
         wanted: Sequence[int],
     ) -> Tensor:
         """See Network."""
-        rows = len(last_ids)
+        if self.static_steps and not pieces:
+            return self.static_steps.logits(cache, last_ids, positions)
         ids = [*last_ids, *(i for piece in pieces for i in piece.ids)]
-        all_places = [*positions, *(p for piece in pieces for p in range(piece.start, piece.start + len(piece.ids)))]
-        ids_N, places_N = torch.tensor([ids, all_places], device=self.device)
+        places = [*positions, *(p for piece in pieces for p in range(piece.start, piece.start + len(piece.ids)))]
+        ids_N, places_N = torch.tensor([ids, places], device=self.device)
+        span = -(-(max(positions, default=0) + 1) // SPAN) * SPAN
+        x_ND = self._read(cache, ids_N, places_N, len(last_ids), span, pieces)
+        # Twice where it is one, for the same reason as a single token.
+        wanted_W = torch.tensor(
+            [*wanted, *wanted] if len(wanted) == 1 else wanted, device=self.device, dtype=torch.long
+        )
+        return self._logits(x_ND[wanted_W])[: len(wanted)]
+
+    def step(self, cache: KeyValues, ids_B: Tensor, places_B: Tensor, span: int) -> Tensor:
+        """Logits [B, V] of one token a row, computed on the device alone, so that it can be recorded."""
+        return self._logits(self._read(cache, ids_B, places_B, len(ids_B), span, []))[: len(ids_B)]
+
+    def _read(
+        self, cache: KeyValues, ids_N: Tensor, places_N: Tensor, rows: int, span: int, pieces: Sequence[Piece]
+    ) -> Tensor:
+        """The last layer's output [N, D], or [2, D] of one token."""
         turns = {kind: self._turns(places_N, kind) for kind in self.kinds}
         masks: dict[int, Tensor] = {}
-        span = -(-(max(positions, default=0) + 1) // SPAN) * SPAN
         if rows:
             masks = {window: _row_mask(places_N[:rows], span, window, self.dtype) for window in self.windows}
             # Where each head of each row's new token goes, with a plane seen as a list of D-vectors.
@@ -166,7 +185,7 @@ class LeanNetwork:
             slots = ((first_B[:, None] + heads) * cache.tokens + places_N[:rows, None]).flatten()
 
         x_ND = self.embed(ids_N)
-        if len(ids) == 1:
+        if len(ids_N) == 1:
             # A product of one row alone is summed in another order than the same row among others.
             x_ND = x_ND.expand(2, -1)
         for layer, plane in zip(self.layers, cache.planes, strict=True):
@@ -187,14 +206,13 @@ class LeanNetwork:
             x_ND = _added(x_ND, mixed_ND, layer.out, layer.after_attention)
             gate_NF, up_NF = layer.gate_up(layer.feed_norm(x_ND)).chunk(2, dim=-1)
             x_ND = _added(x_ND, self.activation(gate_NF).mul_(up_NF), layer.down, layer.after_feed)
+        return x_ND
 
-        # Twice where it is one, for the same reason.
-        places = [*wanted, *wanted] if len(wanted) == 1 else wanted
-        x_WD = x_ND[torch.tensor(places, device=self.device, dtype=torch.long)]
-        logits_WV = self.head(self.final_norm(x_WD))[: len(wanted)]
+    def _logits(self, x_ND: Tensor) -> Tensor:
+        logits_NV: Tensor = self.head(self.final_norm(x_ND))
         if self.final_softcap:
-            logits_WV = torch.tanh(logits_WV / self.final_softcap) * self.final_softcap
-        return logits_WV
+            logits_NV = torch.tanh(logits_NV / self.final_softcap) * self.final_softcap
+        return logits_NV
 
     def _turns(self, places_N: Tensor, kind: str) -> tuple[Tensor, Tensor]:
         """Rotary cosines and sines [N, heads, D] of queries, keys and values; values are turned by nothing.
