@@ -12,11 +12,7 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
-    MistralConfig,
-    MistralForCausalLM,
     PreTrainedTokenizerBase,
-    Qwen2Config,
-    Qwen2ForCausalLM,
 )
 
 from pacos.core.errors import PacosError
@@ -84,24 +80,6 @@ def test_greedy_batch_is_generates_greedy_token_for_token(tiny_model: Path, engi
         whole = tokenizer.decode(tokenizer(prompt)["input_ids"] + expected, skip_special_tokens=True)
         assert reply.usage.completion_tokens == len(expected)
         assert prompt + reply.text == whole
-
-
-@pytest.mark.parametrize(("config", "model"), [(MistralConfig, MistralForCausalLM), (Qwen2Config, Qwen2ForCausalLM)])
-def test_other_families_with_grouped_heads_decode_as_generate_does(
-    tiny_model: Path, tmp_path: Path, config: type, model: type
-) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
-    tokenizer.save_pretrained(tmp_path)
-    torch.manual_seed(3)
-    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
-    ids = {"eos_token_id": tokenizer.eos_token_id, "bos_token_id": tokenizer.bos_token_id}
-    model(config(vocab_size=400, num_key_value_heads=2, **shape, **ids)).save_pretrained(tmp_path)
-    replies = ask(LocalEngine(str(tmp_path), precision="fp32"), PROMPTS)
-    for prompt, reply in zip(PROMPTS, replies, strict=True):
-        expected = generated(tmp_path, prompt, 24)
-        assert prompt + reply.text == tokenizer.decode(
-            tokenizer(prompt)["input_ids"] + expected, skip_special_tokens=True
-        )
 
 
 def test_rows_that_end_early_leave_the_batch_and_disturb_none(tiny_model: Path) -> None:
@@ -221,6 +199,17 @@ def test_pieces_hold_whole_characters_and_end_before_the_first_stop(
     if "\N{REPLACEMENT CHARACTER}" not in text:
         assert not any("\N{REPLACEMENT CHARACTER}" in piece for piece in pieces)
     assert "".join(pieces) == reply.text == text[:first]
+
+
+@settings(max_examples=60, deadline=None)
+@given(text=st.text(min_size=1, max_size=12, alphabet="aé漢字🦙 👩\u200d🚀"), cut=st.integers(0, 40))
+def test_a_reply_cut_inside_a_character_ends_before_it(tokenizer: PreTrainedTokenizerBase, text: str, cut: int) -> None:
+    ids = tokenizer(text)["input_ids"][: cut + 1]
+    reply = ReplyText(tokenizer, tokenizer("prompt")["input_ids"])
+    reply.add(ids)
+    reply.end()
+    assert text.startswith(reply.text)
+    assert len(tokenizer(reply.text)["input_ids"]) >= len(ids) - 3
 
 
 def test_closing_a_stream_frees_the_engine_within_a_token(tiny_model: Path) -> None:

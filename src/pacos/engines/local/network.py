@@ -184,7 +184,7 @@ class LeanNetwork:
             first_B = torch.arange(rows, device=self.device) * (2 * self.kv_heads)
             slots = ((first_B[:, None] + heads) * cache.tokens + places_N[:rows, None]).flatten()
 
-        x_ND = self.embed(ids_N)
+        x_ND: Tensor = self.embed(ids_N)
         if len(ids_N) == 1:
             # A product of one row alone is summed in another order than the same row among others.
             x_ND = x_ND.expand(2, -1)

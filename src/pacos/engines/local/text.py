@@ -43,13 +43,22 @@ class ReplyText:
         return self._release(piece)
 
     def end(self) -> str:
-        """Returns what was held back, there being no more tokens."""
+        """Returns what was held back, there being no more tokens; a character that is not whole is left out."""
         if self.stopped:
             return ""
-        piece = self._release(self._decoded_since_read())
+        last = self._decoded_since_read()
+        if last.endswith(REPLACEMENT) and not self._wrote_replacement():
+            # One for all that is there of it, or one for each of its first three bytes, as tokenizers have it.
+            last = last[:-3] + last[-3:].rstrip(REPLACEMENT)
+        piece = self._release(last)
         rest = "" if self.stopped else self._held
         self.text += rest
         return piece + rest
+
+    def _wrote_replacement(self) -> bool:
+        """Whether the last tokens are those of the replacement character itself, and not half of another."""
+        ids = self._tokenizer(REPLACEMENT, add_special_tokens=False)["input_ids"]
+        return self._ids[-len(ids) :] == ids
 
     def _decoded_since_read(self) -> str:
         before = self._decode(self._ids[self._from : self._read])
