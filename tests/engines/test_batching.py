@@ -384,9 +384,10 @@ def test_a_real_model_says_in_a_batch_what_it_says_alone(name: str) -> None:
     asked = [Request(str(n), text, Sampling(12, temperature=0.0), logprobs=0) for n, text in enumerate(texts)]
     together = complete_all(engine, asked)
     for each in asked[:4]:
-        alone = complete_all(LocalEngine(name), [each])[each.id]
+        alone = complete_all(engine, [each])[each.id]
         assert isinstance(alone, Reply)
         # To the bit: what a row is summed to does not depend on who shares its batch, in bf16 as well.
         for number in range(int(each.id), len(asked), 4):
             assert together[str(number)].logprobs == alone.logprobs  # type: ignore[union-attr]
+    asyncio.run(engine.close())
     assert all("five, six, seven" in together[str(n)].text for n in range(2, 20, 4))  # type: ignore[union-attr]
