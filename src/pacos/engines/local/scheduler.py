@@ -156,7 +156,7 @@ class Scheduler:
                 continue
             job.draw.new_ids.append(token)
             if job.request.logprobs is not None:
-                job.logprobs.append(self._logprob(token, torch.log_softmax(logits_BV[row].float(), -1), job))
+                job.logprobs += self._logprobs([token], logits_BV[row : row + 1], job)
             at_end = token in self._checkpoint.end_ids
             if job.watched and not at_end:
                 piece = job.text.add([token])
@@ -187,19 +187,27 @@ class Scheduler:
         """The log-probability of each token that follows one of the piece's, and of none for the prompt's first."""
         ids = job.prompt_ids
         if piece.start == 0:
-            job.prompt_logprobs.append(TokenLogprob(ids[0], decoded(self._checkpoint.tokenizer, ids[:1]), None))
+            job.prompt_logprobs.append(TokenLogprob(ids[0], self._text(ids[0]), None))
         followers = ids[piece.start + 1 : piece.start + 1 + len(piece.ids)]
-        for token, row_V in zip(followers, torch.log_softmax(logits_TV.float(), -1), strict=False):
-            job.prompt_logprobs.append(self._logprob(token, row_V, job))
+        job.prompt_logprobs += self._logprobs(followers, logits_TV[: len(followers)], job)
 
-    def _logprob(self, token: int, logprobs_V: Tensor, job: Job) -> TokenLogprob:
-        tokenizer, count = self._checkpoint.tokenizer, job.request.logprobs or 0
-        top = logprobs_V.topk(min(count, len(logprobs_V)))
-        likeliest = [
-            (other, decoded(tokenizer, [other]), value)
-            for other, value in zip(top.indices.tolist(), top.values.tolist(), strict=True)
+    def _logprobs(self, tokens: Sequence[int], logits_TV: Tensor, job: Job) -> list[TokenLogprob]:
+        logprobs_TV = torch.log_softmax(logits_TV.float(), -1)
+        own = logprobs_TV.gather(1, torch.tensor(tokens, dtype=torch.long, device=logits_TV.device)[:, None])[:, 0]
+        top = logprobs_TV.topk(min(job.request.logprobs or 0, logprobs_TV.shape[1]))
+        told = zip(tokens, own.tolist(), top.indices.tolist(), top.values.tolist(), strict=True)
+        return [
+            TokenLogprob(
+                token,
+                self._text(token),
+                value,
+                tuple((other, self._text(other), v) for other, v in zip(ids, values, strict=True)),
+            )
+            for token, value, ids, values in told
         ]
-        return TokenLogprob(token, decoded(tokenizer, [token]), float(logprobs_V[token]), tuple(likeliest))
+
+    def _text(self, token: int) -> str:
+        return decoded(self._checkpoint.tokenizer, [token])
 
     def _admit(self) -> None:
         """Gives rows to those who wait, as far as there is room for all to reach their limits."""
@@ -226,6 +234,8 @@ class Scheduler:
     def _is_being_read(self, ids: Sequence[int], num_found: int) -> bool:
         """Whether a prompt that is being read begins like this one, beyond the tiles that were found."""
         end = (num_found + 1) * TILE
+        if num_found >= self._prefixes.capacity:
+            return False
         return len(ids) > end and any(job.prompt_ids[:end] == ids[:end] for job in self._reading)
 
     def _next_pieces(self) -> list[tuple[Job, Piece]]:

@@ -58,7 +58,7 @@ class ReplyText:
     def _wrote_replacement(self) -> bool:
         """Whether the last tokens are those of the replacement character itself, and not half of another."""
         ids = self._tokenizer(REPLACEMENT, add_special_tokens=False)["input_ids"]
-        return self._ids[-len(ids) :] == ids
+        return bool(self._ids[-len(ids) :] == ids)
 
     def _decoded_since_read(self) -> str:
         before = self._decode(self._ids[self._from : self._read])
