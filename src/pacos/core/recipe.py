@@ -26,7 +26,8 @@ class EngineTable:
     model: str = _key("")
     """The model's name as the server knows it."""
     api: Literal["chat", "completions"] = _key("chat")
-    """`chat` for today's models, `completions` for the legacy endpoint that text-davinci-003 answered on."""
+    """`chat` for today's models, a local one's by its chat template; `completions` for raw text and the legacy endpoint
+    that text-davinci-003 answered on."""
     api_key_env: str = _key("OPENAI_API_KEY", free=True)
     """The environment variable that holds the key; the key itself never stands in a recipe."""
     path: str = _key("")

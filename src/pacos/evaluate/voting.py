@@ -8,7 +8,8 @@ from pathlib import Path
 from pacos.asking import Call, Ledger, ask_all, call_key
 from pacos.core.files import write_json_lines
 from pacos.engines import Message, Request, open_engine
-from pacos.evaluate.answers import Answers
+from pacos.engines.local.tokenizer import load_tokenizer
+from pacos.evaluate.answers import Answers, opened_as
 from pacos.evaluate.ballots import Ballot, BallotBox, Pair, Vote, answer_id, ballots_of
 from pacos.evaluate.items import Item
 from pacos.evaluate.verdicts import Verdict, verdicts_of
@@ -72,10 +73,14 @@ def _prompts(ballots: Sequence[Ballot], items: Sequence[Item], texts: dict[str, 
 
 def _ask(judge: Judge, prompts: dict[str, str], seed: int, folder: Path) -> tuple[list[Vote], float]:
     """The judge's vote on every ballot, and what all its replies cost; a refused ballot is an unparsable one."""
-    requests = [Request(ballot, (Message("user", prompt),), judge.sampling) for ballot, prompt in prompts.items()]
+    in_turns = judge.table.engine != "local" or bool(load_tokenizer(judge.table.path).chat_template)
+    requests = [
+        Request(ballot, (Message("user", prompt),) if in_turns else prompt, judge.sampling)
+        for ballot, prompt in prompts.items()
+    ]
     # Two ballots may show the same, and each has a reply of its own.
     calls = [Call(number, call_key(judge.table, each, each.id), each) for number, each in enumerate(requests)]
-    engine = open_engine(judge.table, role="judge", seed=seed, folder=folder)
+    engine = open_engine(opened_as(judge.table), role="judge", seed=seed, folder=folder)
     with closing(Ledger(folder / "ledger.sqlite", f"judge {judge.name}", engine.name)) as ledger:
         replies = ask_all(judge.table_name, f"votes of {judge.name}", engine, judge.table, calls, ledger)
         usd = ledger.totals().usd
