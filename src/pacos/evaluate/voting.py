@@ -6,7 +6,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pacos.asking import Call, Ledger, ask_all, call_key
+from pacos.core.errors import PacosError
 from pacos.core.files import write_json_lines
+from pacos.core.models import resolve_model
+from pacos.core.recipe import EngineTable
 from pacos.engines import Message, Request, open_engine
 from pacos.engines.local.tokenizer import load_tokenizer
 from pacos.evaluate.answers import Answers, opened_as
@@ -73,7 +76,7 @@ def _prompts(ballots: Sequence[Ballot], items: Sequence[Item], texts: dict[str, 
 
 def _ask(judge: Judge, prompts: dict[str, str], seed: int, folder: Path) -> tuple[list[Vote], float]:
     """The judge's vote on every ballot, and what all its replies cost; a refused ballot is an unparsable one."""
-    in_turns = judge.table.engine != "local" or bool(load_tokenizer(judge.table.path).chat_template)
+    in_turns = _takes_turns(judge.table)
     requests = [
         Request(ballot, (Message("user", prompt),) if in_turns else prompt, judge.sampling)
         for ballot, prompt in prompts.items()
@@ -87,6 +90,17 @@ def _ask(judge: Judge, prompts: dict[str, str], seed: int, folder: Path) -> tupl
     choices = [read_choice(replies[call.key]) for call in calls]
     votes = [Vote(c.request.id, judge.name, choice, c.key) for c, choice in zip(calls, choices, strict=True)]
     return votes, usd
+
+
+def _takes_turns(table: EngineTable) -> bool:
+    """A checkpoint without a chat template is shown the same as raw text."""
+    if table.engine != "local":
+        return True
+    try:
+        return bool(load_tokenizer(resolve_model(table.path)).chat_template)
+    except (PacosError, OSError, ValueError):
+        # What is wrong with it is said when it is opened or loaded.
+        return True
 
 
 def write_verdicts(path: Path, verdicts: Sequence[Verdict]) -> None:
