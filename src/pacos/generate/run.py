@@ -58,8 +58,9 @@ def _refuse_impossible(recipe: Recipe, mode: Mode) -> None:
 def _fill(recipe: Recipe, stage: OpenStage, teacher: Engine, plan: Plan, pool: Pool, ledger: Ledger) -> None:
     table, spent = recipe.teacher, ledger.totals()
     budget = Budget("teacher", table, spent.usd, spent.unseen_usd)
-    # Some wait to be sent again, and leave their places to others. How many a batch has is the engine's to say.
-    most_in_flight = None if table.batch else 2 * table.concurrency
+    # Some wait to be sent again, and leave their places to others. How many a batch has is the engine's to say, be it a
+    # server's or the rows of a checkpoint on this machine.
+    most_in_flight = None if table.batch or table.engine == "local" else 2 * table.concurrency
     with Funnel(pool, recipe.generate.num_examples, budget) as funnel:
         filling = Filling(plan, pool, funnel.update, table.batch)
         asking = Asking("teacher", teacher, table, ledger, budget, filling, funnel.tick, most_in_flight)
