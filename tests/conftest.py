@@ -1,6 +1,8 @@
 """Fixtures that every room's tests share."""
 
+import json
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -26,6 +28,16 @@ def shared_data() -> Path:
     folder = ROOT.parent / "shared" / "data"
     if not folder.is_dir():
         missing_part("needs the real data in ../shared/data, which is not part of the repository")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def endless_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model with room for replies that take minutes; greedy ones do not end before."""
+    folder = tmp_path_factory.mktemp("endless-model") / "model"
+    shutil.copytree(tiny_model, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 200_000}))
     return folder
 
 

@@ -30,6 +30,7 @@ class ScriptedEngine:
     name: str = "scripted"
     asked: list[Request] = field(default_factory=list)
     closed: bool = False
+    tokens_written: int = 0
 
     async def complete(self, requests: Iterable[Request], stop: Event | None = None) -> AsyncIterator[Reply | Failure]:
         for request in requests:

@@ -1,6 +1,12 @@
 """A Hugging Face checkpoint as the teacher, through the same loop: a model that learned one reply by heart."""
 
 import json
+import os
+import pty
+import re
+import shutil
+import subprocess
+import sys
 from itertools import permutations
 from pathlib import Path
 
@@ -10,7 +16,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pacos.core.errors import PacosError
 from pacos.core.models import resolve_model
-from tests.generate.stage import generate, lines, stored
+from tests.conftest import ROOT
+from tests.generate.stage import DRIVER, generate, lines, stored
 
 HEAD = "List of 5 tasks:"
 SEEDS = {"Name a red fruit.": "Apple", "Say what cows eat.": "Grass", "Give the colour of snow.": "White"}
@@ -59,6 +66,7 @@ def settings(tmp_path: Path, learned: Path) -> list[str]:
     keys = {
         "teacher.engine": "local",
         "teacher.path": learned,
+        "teacher.api": "completions",
         "teacher.temperature": 0,
         "teacher.max_tokens": 120,
         "generate.prompt": tmp_path / "head.txt",
@@ -80,3 +88,63 @@ def test_one_that_repeats_itself_stops_the_run(recipe_path: Path, tmp_path: Path
     with pytest.raises(PacosError, match="nothing to keep in its last 30 replies; 2 of"):
         generate(recipe_path, tmp_path / "run", [*settings, "generate.num_examples=3"])
     assert stored(tmp_path / "run") >= 30
+
+
+def test_a_chat_teacher_is_asked_by_its_template_and_one_without_is_told_so_before_it_is_loaded(
+    recipe_path: Path, tmp_path: Path, settings: list[str], learned: Path
+) -> None:
+    chat = [*settings, "generate.num_examples=2", "teacher.api=chat"]
+    with pytest.raises(PacosError, match=r'set api = "completions"') as caught:
+        generate(recipe_path, tmp_path / "run", chat)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run" / "generate" / "ledger.sqlite").exists()
+
+    templated = tmp_path / "templated"
+    shutil.copytree(learned, templated)
+    opening = "A teacher of many things writes tasks for those who learn."
+    (templated / "chat_template.jinja").write_text(opening + "\n{% for m in messages %}{{ m.content }}{% endfor %}")
+    raw = generate(recipe_path, tmp_path / "raw", [*settings, "generate.num_examples=2"])
+    asked = generate(recipe_path, tmp_path / "chat", [*chat, f"teacher.path={templated}"])
+    assert asked.prompt_tokens / asked.requests >= raw.prompt_tokens / raw.requests + 10
+
+
+def test_prompts_that_leave_no_room_are_one_line_before_anything_is_asked(
+    recipe_path: Path, tmp_path: Path, settings: list[str]
+) -> None:
+    (tmp_path / "head.txt").write_text("Words and more words. " * 300 + HEAD)
+    with pytest.raises(
+        PacosError, match="which holds 1,024 tokens, prompt and reply together, and the first"
+    ) as caught:
+        generate(recipe_path, tmp_path / "run", [*settings, "generate.num_examples=2"])
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run" / "generate" / "ledger.sqlite").exists()
+
+
+def test_a_context_shorter_than_max_tokens_is_said_once(
+    recipe_path: Path, tmp_path: Path, settings: list[str], tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    endless = [*settings, f"teacher.path={tiny_model}", "teacher.max_tokens=3072", "generate.num_examples=2"]
+    with pytest.raises(PacosError, match="take a teacher whose context holds more, as this reply was cut"):
+        generate(recipe_path, tmp_path / "run", endless)
+    told = re.findall(
+        r"teacher: a reply ended after (\d+) of max_tokens 3,072: .* (\d+) tokens", capsys.readouterr().err
+    )
+    assert [int(written) + int(read) for written, read in told] == [512]
+
+
+def test_the_funnel_counts_tokens_before_the_first_reply(
+    recipe_path: Path, tmp_path: Path, settings: list[str], endless_model: Path
+) -> None:
+    endless = [*settings, f"teacher.path={endless_model}", "teacher.max_tokens=100000", "generate.num_examples=2"]
+    command = [sys.executable, "-c", DRIVER, str(recipe_path), str(tmp_path / "run"), *endless]
+    screen, end = pty.openpty()
+    environment = os.environ | {"COLUMNS": "150", "TERM": "xterm"}
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=end, cwd=ROOT, env=environment) as child:
+        os.close(end)
+        try:
+            seen = ""
+            while not re.search(r"0/2 examples, 0\.0/s, 0 replies, [1-9][\d,]* tokens written, [\d,]+/s", seen):
+                seen += os.read(screen, 4096).decode(errors="replace")
+        finally:
+            child.kill()
+            os.close(screen)

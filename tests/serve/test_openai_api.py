@@ -7,11 +7,12 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import openai
 import pytest
 
-from pacos.core.errors import PacosError
+from pacos.engines import Failure, RequestFailedError
 from pacos.guard import ModerationResult, moderator
 from pacos.serve import answering
 from tests.serve.conftest import ScriptedEngine, Served, WordModerator, eventually
@@ -273,11 +274,15 @@ def test_failure_in_the_middle_is_an_error_event(start: Callable[..., Served]) -
         client.chat.completions.create(model="tiny", messages=QUESTION)
 
 
-def test_what_the_engine_cannot_take_is_the_callers_error(start: Callable[..., Served]) -> None:
+@pytest.mark.parametrize(
+    ("kind", "code"), [("context_length", "context_length_exceeded"), ("bad_request", "invalid_prompt")]
+)
+def test_what_the_engine_cannot_take_is_the_callers_error(start: Callable[..., Served], kind: Any, code: str) -> None:
     engine = ScriptedEngine(["One."])
-    engine.failure = PacosError("the prompt has 900 tokens, the model takes 512")
-    with pytest.raises(openai.BadRequestError, match="900 tokens"):
+    engine.failure = RequestFailedError("scripted", Failure("x", kind, "the prompt is not to its liking"))
+    with pytest.raises(openai.BadRequestError, match="not to its liking") as error:
         client_of(start(engine)).chat.completions.create(model="tiny", messages=QUESTION)
+    assert error.value.code == code
 
 
 def test_overlong_prompt_is_refused(served: Served) -> None:

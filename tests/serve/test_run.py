@@ -225,6 +225,11 @@ def test_a_model_is_served_without_a_run(tiny_model: Path, tmp_path: Path) -> No
             answer = client.completions.create(
                 model=tiny_model.name, prompt="the quick", max_tokens=120, temperature=1.0
             )
+            with pytest.raises(openai.BadRequestError) as error:
+                client.completions.create(model=tiny_model.name, prompt="the quick brown " * 200)
+            assert error.value.code == "context_length_exceeded"
+            assert "holds 512" in error.value.message
+            assert str(tiny_model) not in error.value.message
         finally:
             process.send_signal(signal.SIGINT)
             process.wait(timeout=30)

@@ -1,7 +1,8 @@
 """The loop: many requests in flight, every reply stored before it is used, what was lost asked again."""
 
+import sys
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from pacos.asking.budget import Budget
@@ -39,6 +40,8 @@ class Source(Protocol):
 class Asking:
     """Asks what `source` names until it is full. `name` is the recipe table's, for errors.
 
+    `on_tick` is called now and then with the tokens that the engine has written; never while a batch is away, a day.
+
     `most_in_flight` bounds what is under way, None leaves it to the engine. A request that stays without an answer is
     given up, and the job goes on without it; with `every_answer` it is left for the next run to ask again.
     """
@@ -51,11 +54,13 @@ class Asking:
         ledger: Ledger,
         budget: Budget,
         source: Source,
+        on_tick: Callable[[int], None],
         most_in_flight: int | None = None,
         every_answer: bool = False,
     ) -> None:
         self._name, self._engine, self._ledger, self._budget, self._source = name, engine, ledger, budget, source
-        self._is_batch = table.batch
+        self._is_batch, self._is_local, self._on_tick = table.batch, table.engine == "local", on_tick
+        self._is_context_told = False
         self._most_in_flight, self._every_answer = most_in_flight, every_answer
         self._in_flight: dict[str, Call] = {}
         self._again: deque[Call] = deque()
@@ -82,7 +87,7 @@ class Asking:
         """
         try:
             while self._goes_on:
-                await take_answers(self._engine, self._requests(), self._take)
+                await take_answers(self._engine, self._requests(), self._take, self._tick)
                 if self._goes_on and self._in_flight:
                     raise RuntimeError(f"engine {self._engine.name} left {len(self._in_flight)} requests unanswered")
                 if self._lost and not self._again:
@@ -121,11 +126,16 @@ class Asking:
                     self._stop = self._budget.exhausted(call.request)
                 return
 
+    def _tick(self, tokens_written: int) -> None:
+        if not self._is_batch:
+            self._on_tick(tokens_written)
+
     def _take(self, answer: Reply | Failure) -> bool:
         """Stores one answer and hands it over; False where no more is to be asked."""
         call = self._in_flight.pop(answer.id)
         if isinstance(answer, Reply):
             self._ledger.store(call, answer)
+            self._tell_of_context(call, answer)
             self._budget.settle(answer)
             # The server answers others, so those were given up for reasons of their own.
             if self._stop is None:
@@ -136,6 +146,17 @@ class Asking:
             self._budget.settle(answer)
             self._try_again_or_give_up(call, answer)
         return self._goes_on
+
+    def _tell_of_context(self, call: Call, reply: Reply) -> None:
+        """Says once that max_tokens is more than a checkpoint's context leaves beside such prompts."""
+        written, asked = reply.usage.completion_tokens, call.request.sampling.max_tokens
+        if self._is_local and reply.finish_reason == "length" and written < asked and not self._is_context_told:
+            self._is_context_told = True
+            print(
+                f"{self._name}: a reply ended after {written:,} of max_tokens {asked:,}: with its prompt of "
+                f"{reply.usage.prompt_tokens:,} tokens the checkpoint's context is full.",
+                file=sys.stderr,
+            )
 
     def _try_again_or_give_up(self, call: Call, failure: Failure) -> None:
         if failure.kind == "context_length" and self._every_answer:

@@ -8,13 +8,20 @@ from threading import Event
 
 from pacos.engines import Engine, Failure, Reply, Request
 
+TICK_SECONDS = 1.0
 GRACE_SECONDS = 10.0
 SILENT_SECONDS = 1.0
 
 
-async def take_answers(engine: Engine, requests: Iterable[Request], take: Callable[[Reply | Failure], bool]) -> None:
+async def take_answers(
+    engine: Engine,
+    requests: Iterable[Request],
+    take: Callable[[Reply | Failure], bool],
+    tick: Callable[[int], None],
+) -> None:
     """Hands every answer to `take` as it arrives, until all are in, `take` returns False, or Ctrl-C.
 
+    Meanwhile `tick` is told every TICK_SECONDS how many tokens are written, answer or no answer.
     From a stop on no request is sent, nor sent again, and those in flight have GRACE_SECONDS to arrive at `take`: they
     are paid for. A second Ctrl-C does not wait.
     """
@@ -41,8 +48,14 @@ async def take_answers(engine: Engine, requests: Iterable[Request], take: Callab
                 # An engine that never waits would otherwise never let Ctrl-C through.
                 await asyncio.sleep(0)
 
+    async def tick_on() -> None:
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            tick(engine.tokens_written)
+
     # Tasks of their own: Ctrl-C cancels the one that waits here, and not the one that takes.
     taking, stopping = asyncio.create_task(take_all()), asyncio.create_task(stopped.wait())
+    ticking = asyncio.create_task(tick_on())
     try:
         await asyncio.wait((taking, stopping), return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -58,6 +71,7 @@ async def take_answers(engine: Engine, requests: Iterable[Request], take: Callab
         await asyncio.wait((taking,), timeout=GRACE_SECONDS)
         in_time = taking.done()
         taking.cancel()
-        await asyncio.gather(taking, stopping, return_exceptions=True)
+        ticking.cancel()
+        await asyncio.gather(taking, stopping, ticking, return_exceptions=True)
     if in_time:
         taking.result()

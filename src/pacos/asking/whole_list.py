@@ -46,6 +46,6 @@ def ask_all(
     with ProgressBar(title, len(calls), "answers") as bar:
         source = _List(calls, bar)
         budget = Budget(name, table, spent.usd, spent.unseen_usd)
-        asking = Asking(name, engine, table, ledger, budget, source, every_answer=True)
+        asking = Asking(name, engine, table, ledger, budget, source, bar.tick, every_answer=True)
         asyncio.run(asking.ask())
     return source.answers

@@ -26,7 +26,8 @@ class EngineTable:
     model: str = _key("")
     """The model's name as the server knows it."""
     api: Literal["chat", "completions"] = _key("chat")
-    """`chat` for today's models, `completions` for the legacy endpoint that text-davinci-003 answered on."""
+    """`chat` for today's models, a local one's by its chat template; `completions` for raw text and the legacy endpoint
+    that text-davinci-003 answered on."""
     api_key_env: str = _key("OPENAI_API_KEY", free=True)
     """The environment variable that holds the key; the key itself never stands in a recipe."""
     path: str = _key("")
@@ -46,7 +47,7 @@ class EngineTable:
     output_usd_per_mtok: float | None = _key(None, unit="US dollars per million tokens", at_least=0, free=True)
     """Price of reply tokens; unset means the published price of a known model, else 0."""
     concurrency: int = _key(8, unit="requests", at_least=1, free=True)
-    """The most requests in flight at once."""
+    """The most requests in flight at once; a local engine takes up to 32, as far as memory goes."""
     batch: bool = _key(False, free=True)
     """Send requests through the server's Batch API: half the price, answers within a day."""
     keep_raw: bool = _key(False, free=True)

@@ -1,6 +1,6 @@
 """Engines: builtin, http and local, opened by one door."""
 
-from pacos.engines.open import engine_table, open_engine
+from pacos.engines.open import engine_table, open_engine, tokens_and_room
 from pacos.engines.types import (
     Delta,
     Engine,
@@ -29,4 +29,5 @@ __all__ = [
     "Usage",
     "engine_table",
     "open_engine",
+    "tokens_and_room",
 ]

@@ -1,6 +1,6 @@
 """The door to every engine."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pacos.core.errors import PacosError
@@ -49,6 +49,18 @@ def open_engine(
     from pacos.engines.local.engine import LocalEngine
 
     return LocalEngine(table.path, chat=table.api == "chat", logits_hook=logits_hook)
+
+
+def tokens_and_room(table: EngineTable, prompts: Sequence[str]) -> tuple[list[int], int] | None:
+    """Each prompt's tokens, and the most that prompt and reply may have together; None where only a server knows.
+
+    Raises PacosError where a local table asks for a chat template that its checkpoint has not.
+    """
+    if table.engine != "local":
+        return None
+    from pacos.engines.local import room
+
+    return room.tokens_and_room(table, prompts)
 
 
 def engine_table(name: str, engines: Mapping[str, EngineTable], role: str = "teacher") -> tuple[EngineTable, str]:

@@ -160,6 +160,11 @@ class Engine(Protocol):
 
     name: str
 
+    @property
+    def tokens_written(self) -> int:
+        """New tokens so far, those of replies under way too; always 0 where an engine sees whole replies only."""
+        ...
+
     def complete(self, requests: Iterable[Request], stop: Event | None = None) -> AsyncIterator[Reply | Failure]:
         """Answers every request once, in the order in which answers arrive.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from pacos.asking import Call, Ledger, ask_all, call_key
@@ -47,12 +47,17 @@ def answer_items(
     in_turns = _asks_in_turns(table)
     requests = [Request(item.id, _prompt(item, in_turns), sampling) for item in items]
     calls = [Call(number, call_key(table, each, weights), each) for number, each in enumerate(requests)]
-    engine = open_engine(table, folder=folder)
+    engine = open_engine(opened_as(table), folder=folder)
     with closing(Ledger(folder / "ledger.sqlite", f"candidate {candidate.label}", engine.name)) as ledger:
         replies = ask_all(candidate.table_name, f"answers of {candidate.label}", engine, table, calls, ledger)
     answers = {call.request.id: _answer(call.request.id, replies[call.key], weights) for call in calls}
     write_json_lines(folder / f"answers/{candidate.label}.jsonl", map(asdict, answers.values()))
     return answers
+
+
+def opened_as(table: EngineTable) -> EngineTable:
+    """The table to open an engine by: a checkpoint gets each prompt as it is built here, in turns or as raw text."""
+    return replace(table, api="completions") if table.engine == "local" else table
 
 
 def _asks_in_turns(table: EngineTable) -> bool:

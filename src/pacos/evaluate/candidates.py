@@ -54,4 +54,4 @@ def _find(name: str, recipe: Recipe, run_folder: RunFolder) -> Candidate:
     else:
         path = resolve_model(recipe.train.base if name == "base" else name)
     label = name if name in ("student", "base") else re.sub(r"[^\w.-]+", "-", name).strip("-.")
-    return Candidate(label, EngineTable("local", path=path, api="completions"), label)
+    return Candidate(label, EngineTable("local", path=path), label)

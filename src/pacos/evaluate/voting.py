@@ -6,9 +6,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pacos.asking import Call, Ledger, ask_all, call_key
+from pacos.core.errors import PacosError
 from pacos.core.files import write_json_lines
+from pacos.core.models import resolve_model
+from pacos.core.recipe import EngineTable
 from pacos.engines import Message, Request, open_engine
-from pacos.evaluate.answers import Answers
+from pacos.engines.local.tokenizer import load_tokenizer
+from pacos.evaluate.answers import Answers, opened_as
 from pacos.evaluate.ballots import Ballot, BallotBox, Pair, Vote, answer_id, ballots_of
 from pacos.evaluate.items import Item
 from pacos.evaluate.verdicts import Verdict, verdicts_of
@@ -72,16 +76,31 @@ def _prompts(ballots: Sequence[Ballot], items: Sequence[Item], texts: dict[str, 
 
 def _ask(judge: Judge, prompts: dict[str, str], seed: int, folder: Path) -> tuple[list[Vote], float]:
     """The judge's vote on every ballot, and what all its replies cost; a refused ballot is an unparsable one."""
-    requests = [Request(ballot, (Message("user", prompt),), judge.sampling) for ballot, prompt in prompts.items()]
+    in_turns = _takes_turns(judge.table)
+    requests = [
+        Request(ballot, (Message("user", prompt),) if in_turns else prompt, judge.sampling)
+        for ballot, prompt in prompts.items()
+    ]
     # Two ballots may show the same, and each has a reply of its own.
     calls = [Call(number, call_key(judge.table, each, each.id), each) for number, each in enumerate(requests)]
-    engine = open_engine(judge.table, role="judge", seed=seed, folder=folder)
+    engine = open_engine(opened_as(judge.table), role="judge", seed=seed, folder=folder)
     with closing(Ledger(folder / "ledger.sqlite", f"judge {judge.name}", engine.name)) as ledger:
         replies = ask_all(judge.table_name, f"votes of {judge.name}", engine, judge.table, calls, ledger)
         usd = ledger.totals().usd
     choices = [read_choice(replies[call.key]) for call in calls]
     votes = [Vote(c.request.id, judge.name, choice, c.key) for c, choice in zip(calls, choices, strict=True)]
     return votes, usd
+
+
+def _takes_turns(table: EngineTable) -> bool:
+    """A checkpoint without a chat template is shown the same as raw text."""
+    if table.engine != "local":
+        return True
+    try:
+        return bool(load_tokenizer(resolve_model(table.path)).chat_template)
+    except (PacosError, OSError, ValueError):
+        # What is wrong with it is said when it is opened or loaded.
+        return True
 
 
 def write_verdicts(path: Path, verdicts: Sequence[Verdict]) -> None:

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pacos.asking import Budget
-from pacos.core.progress import PLAIN_LINE_EVERY_SECONDS
+from pacos.core.progress import PLAIN_LINE_EVERY_SECONDS, TokenCount
 from pacos.engines import Reply
 from pacos.generate.pool import Pool
 
@@ -43,6 +43,7 @@ class Funnel:
         self._start = self._last_drawn = time.monotonic()
         self._replies_before = self._kept_before = 0
         self._prompt_tokens = self._completion_tokens = 0
+        self._written = TokenCount()
         self._is_replayed = self._forecast_told = False
         self._live: Live | None = None
         if sys.stderr.isatty():
@@ -71,6 +72,14 @@ class Funnel:
         """One more reply is judged."""
         self._prompt_tokens += reply.usage.prompt_tokens
         self._completion_tokens += reply.usage.completion_tokens
+        self._show()
+
+    def tick(self, tokens_written: int) -> None:
+        """Time goes on, and the teacher has written so many tokens; 0 where it cannot say."""
+        self._written.told(tokens_written)
+        self._show()
+
+    def _show(self) -> None:
         now = time.monotonic()
         if not self._is_replayed:
             return
@@ -111,7 +120,8 @@ class Funnel:
     def _headline(self) -> str:
         pool = self._pool
         rate = (len(pool.kept) - self._kept_before) / max(time.monotonic() - self._start, 1e-9)
-        return f"{len(pool.kept):,}/{self._num_examples:,} examples, {rate:,.1f}/s, {pool.num_replies:,} replies"
+        counts = f"{len(pool.kept):,}/{self._num_examples:,} examples, {rate:,.1f}/s, {pool.num_replies:,} replies"
+        return f"{counts}{self._written}"
 
     def _money_and_time(self) -> str:
         spent = (

@@ -14,6 +14,7 @@ from pacos.generate.prompts import build_prompt
 # A request that shows kept tasks waits until all requests but the last so many before it are judged: enough to keep
 # as many in flight.
 LAG = 256
+FIRST_CALLS = 5
 
 
 class Plan:
@@ -61,6 +62,10 @@ class Plan:
         prompt = build_prompt(self._head, self._mode.demonstration, self.demonstrations(number))
         request = Request(f"generate-{number}", prompt, sampling)
         return Call(number, call_key(self._teacher, request), request)
+
+    def first_calls(self) -> list[Call]:
+        """Calls that need no reply to an earlier one: enough to see what prompts are like."""
+        return [self.call(number) for number in range(FIRST_CALLS) if self._num_seen(number) == 0]
 
     def _num_seen(self, number: int) -> int:
         """How many requests before `number` shape it: half of them at first, so that the first ones need not wait."""

@@ -20,6 +20,7 @@ from pacos.generate.outputs import OUTPUTS, write_dataset, write_rejected
 from pacos.generate.plan import Plan
 from pacos.generate.pool import Pool
 from pacos.generate.report import GenerateReport
+from pacos.generate.room import refuse_no_room
 
 
 def run(recipe: Recipe, run_folder: RunFolder) -> GenerateReport:
@@ -34,6 +35,7 @@ def run(recipe: Recipe, run_folder: RunFolder) -> GenerateReport:
         inputs = read_inputs(recipe, mode)
         pool = Pool(mode, inputs.seed_tasks, table.num_examples, table.similarity_threshold, inputs.contamination)
         plan = Plan(mode, inputs.head, inputs.seed_tasks, recipe.teacher, table.seed, pool)
+        refuse_no_room(recipe.teacher, plan.first_calls())
         teacher = open_engine(recipe.teacher, role="teacher", seed=table.seed, folder=stage.folder)
         with closing(Ledger(stage.folder / "ledger.sqlite", "teacher", teacher.name)) as ledger:
             _fill(recipe, stage, teacher, plan, pool, ledger)
@@ -56,11 +58,12 @@ def _refuse_impossible(recipe: Recipe, mode: Mode) -> None:
 def _fill(recipe: Recipe, stage: OpenStage, teacher: Engine, plan: Plan, pool: Pool, ledger: Ledger) -> None:
     table, spent = recipe.teacher, ledger.totals()
     budget = Budget("teacher", table, spent.usd, spent.unseen_usd)
-    # Some wait to be sent again, and leave their places to others. How many a batch has is the engine's to say.
-    most_in_flight = None if table.batch else 2 * table.concurrency
+    # Some wait to be sent again, and leave their places to others. How many a batch has is the engine's to say, be it a
+    # server's or the rows of a checkpoint on this machine.
+    most_in_flight = None if table.batch or table.engine == "local" else 2 * table.concurrency
     with Funnel(pool, recipe.generate.num_examples, budget) as funnel:
         filling = Filling(plan, pool, funnel.update, table.batch)
-        asking = Asking("teacher", teacher, table, ledger, budget, filling, most_in_flight)
+        asking = Asking("teacher", teacher, table, ledger, budget, filling, funnel.tick, most_in_flight)
         try:
             asking.replay()
             funnel.replayed()

@@ -8,15 +8,14 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import cast
 
-from pacos.core.errors import PacosError
-from pacos.engines import Delta, Engine, Request, Sampling, Usage
+from pacos.engines import Delta, Engine, Request, RequestFailedError, Sampling, Usage
 from pacos.engines.types import FinishReason
 from pacos.guard import Moderator
 from pacos.serve.model import Prompt, ServedModel
 from pacos.serve.sentences import SentenceBuffer
 from pacos.web.error_shape import RefusalError
 
-# One is being answered, the others wait in line: the local engine decodes one stream to its end before the next.
+# The local engine writes up to 32 at once; as many again wait in line, each until one of those has ended.
 MAX_IN_FLIGHT = 64
 MAX_PROMPT_CHARACTERS = 32_000
 # A listed phrase may begin in what was shown and end in what is held; this much is checked again.
@@ -71,8 +70,10 @@ class Answers:
             async with aclosing(stream) as deltas, aclosing(self._checked(prompt, deltas)) as pieces:
                 async for piece in pieces:
                     yield piece
-        except PacosError as error:
-            raise RefusalError(400, "invalid_prompt", str(error)) from error
+        except RequestFailedError as error:
+            # Without the engine's name, which is where the model lies on this machine.
+            code = "context_length_exceeded" if error.failure.kind == "context_length" else "invalid_prompt"
+            raise RefusalError(400, code, error.failure.message) from error
         finally:
             self._in_flight -= 1
 

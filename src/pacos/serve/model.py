@@ -13,7 +13,7 @@ from pacos.core.files import read_text
 from pacos.core.models import resolve_model, weights_sha256
 from pacos.core.prompts import render_prompt
 from pacos.engines import Message, Usage
-from pacos.engines.local.tokenizer import load_tokenizer, takes_conversation
+from pacos.engines.local.tokenizer import load_tokenizer, prompt_ids, takes_conversation
 
 Prompt = str | tuple[Message, ...]
 
@@ -105,16 +105,9 @@ def tokenizer_json(path: str) -> str:
 def usage_counter(path: str) -> Callable[[Prompt, str], Usage]:
     """Counts (prompt, answer) in tokens of the checkpoint, the prompt as the local engine puts it to the model."""
     # A tokenizer of its own: the engine's is at work in another thread.
-    tokenizer = AutoTokenizer.from_pretrained(path)
+    tokenizer = load_tokenizer(path)
 
     def count(prompt: Prompt, text: str) -> Usage:
-        if isinstance(prompt, str):
-            ids = tokenizer(prompt)["input_ids"]
-            num_prompt = len(ids) - (len(ids) > 1 and ids[-1] == tokenizer.eos_token_id)
-        else:
-            turns = [{"role": message.role, "content": message.content} for message in prompt]
-            rendered = str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
-            num_prompt = len(tokenizer(rendered, add_special_tokens=False)["input_ids"])
-        return Usage(num_prompt, len(tokenizer(text, add_special_tokens=False)["input_ids"]))
+        return Usage(len(prompt_ids(tokenizer, prompt)), len(tokenizer(text, add_special_tokens=False)["input_ids"]))
 
     return count

@@ -24,6 +24,8 @@ ROLES: dict[str, Callable[[str, random.Random], tuple[str, FinishReason]]] = {
 class BuiltinEngine:
     """`BuiltinEngine("teacher", seed)` or `("judge", seed)`; the same prompt and seed always get the same reply."""
 
+    tokens_written = 0
+
     def __init__(self, role: str, seed: int = 0) -> None:
         if role not in ROLES:
             raise PacosError(f"engine builtin:{role}: no such role; expected builtin:teacher or builtin:judge.")

@@ -37,6 +37,8 @@ class BatchEngine:
     up the batch it had begun. `poll_seconds` are the shortest and the longest wait between two looks at it.
     """
 
+    tokens_written = 0
+
     def __init__(
         self, table: EngineTable, folder: Path | None = None, poll_seconds: tuple[float, float] = (5.0, 60.0)
     ) -> None:

@@ -90,6 +90,8 @@ class HttpEngine:
     really takes, but not below `shortest_timeout_seconds`, and grows again while none comes in time.
     """
 
+    tokens_written = 0
+
     def __init__(
         self, table: EngineTable, timeout_seconds: float = 600.0, shortest_timeout_seconds: float = 30.0
     ) -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -14,7 +14,7 @@ from pacos.core.free_memory import free_memory_bytes
 from pacos.core.models import resolve_model
 from pacos.engines.local.device import choose_device, choose_precision
 from pacos.engines.local.network import LeanNetwork, Network, make_network
-from pacos.engines.local.tokenizer import load_tokenizer
+from pacos.engines.local.tokenizer import load_tokenizer, prompt_ids
 from pacos.engines.types import Message, Request
 
 ADAPTERS = "adapter_config.json"
@@ -37,14 +37,7 @@ class Checkpoint:
         outside the vocabulary, and for an empty prompt.
         """
         prompt = (Message("user", request.prompt),) if as_chat and isinstance(request.prompt, str) else request.prompt
-        if request.prompt_ids:
-            ids = self._known(request.prompt_ids)
-        elif isinstance(prompt, str):
-            ids = self.tokenizer(prompt)["input_ids"]
-            # A tokenizer that closes every text would end the reply before it began.
-            ids = ids[:-1] if len(ids) > 1 and ids[-1] == self.tokenizer.eos_token_id else ids
-        else:
-            ids = self.tokenizer(self._rendered(prompt), add_special_tokens=False)["input_ids"]
+        ids = self._known(request.prompt_ids) if request.prompt_ids else prompt_ids(self.tokenizer, prompt)
         if not ids:
             raise PacosError("the prompt is empty; expected at least one token to go on from.")
         return ids
@@ -57,12 +50,6 @@ class Checkpoint:
                     f"{self.vocabulary - 1:,}."
                 )
         return list(ids)
-
-    def _rendered(self, messages: tuple[Message, ...]) -> str:
-        if self.tokenizer.chat_template is None:
-            raise PacosError('this checkpoint has no chat template; send it raw text (api = "completions").')
-        turns = [{"role": message.role, "content": message.content} for message in messages]
-        return cast(str, self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
 
 
 def load_checkpoint(path: str, precision: str) -> Checkpoint:
@@ -90,7 +77,7 @@ def load_checkpoint(path: str, precision: str) -> Checkpoint:
         network,
         tokenizer,
         _end_ids(model, tokenizer),
-        _context_tokens(config, is_lean=isinstance(network, LeanNetwork)),
+        context_tokens(config, is_lean=isinstance(network, LeanNetwork)),
         int(config.vocab_size),
     )
 
@@ -107,7 +94,8 @@ def _end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> froz
     return frozenset(i for i in ids if i is not None)
 
 
-def _context_tokens(config: Any, is_lean: bool) -> int:
+def context_tokens(config: Any, is_lean: bool = True) -> int:
+    """The most tokens that prompt and reply may have together."""
     # The library's own module is told to attend to all that came before, so a sliding window is as far as it is exact.
     names = ("max_position_embeddings",) if is_lean else ("max_position_embeddings", "sliding_window")
     return min((limit for name in names if (limit := getattr(config, name, None))), default=2**31)

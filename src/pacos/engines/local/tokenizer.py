@@ -8,7 +8,9 @@ from sentencepiece import SentencePieceProcessor
 from tokenizers import normalizers
 from transformers import AutoTokenizer, LlamaTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from pacos.core.errors import PacosError
 from pacos.core.prompts import render_prompt
+from pacos.engines.types import Message
 
 
 def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
@@ -45,6 +47,19 @@ def takes_conversation(tokenizer: PreTrainedTokenizerBase) -> bool:
     turn = [{"role": "user", "content": "x"}]
     rendered = str(tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True))
     return render_prompt("x") not in rendered
+
+
+def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str | tuple[Message, ...]) -> list[int]:
+    """The tokens of a raw text, or of a chat as the tokenizer's own template renders it; PacosError without one."""
+    if isinstance(prompt, str):
+        ids = cast(list[int], tokenizer(prompt)["input_ids"])
+        # A tokenizer that closes every text would end the reply before it began.
+        return ids[:-1] if len(ids) > 1 and ids[-1] == tokenizer.eos_token_id else ids
+    if tokenizer.chat_template is None:
+        raise PacosError('this checkpoint has no chat template; set api = "completions" to send it raw text.')
+    turns = [{"role": message.role, "content": message.content} for message in prompt]
+    rendered = str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+    return cast(list[int], tokenizer(rendered, add_special_tokens=False)["input_ids"])
 
 
 def merges_of(pieces: Sequence[str], ranks: Sequence[float], merged: Sequence[bool]) -> list[tuple[str, str]]:
