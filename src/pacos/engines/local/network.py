@@ -23,6 +23,8 @@ from pacos.engines.local.static_steps import StaticSteps, cuda_graph
 # Attention sees a row's tokens up to a multiple of this, the rest hidden: sums are then cut at the same places whoever
 # shares the batch.
 SPAN = 64
+# Of these many tokens the logits are computed in fp32.
+LIKELIEST = 8
 LEAN = frozenset({"llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text"})
 # Frequencies that depend on a position alone, and not on how long the text has become.
 STEADY_ROPES = frozenset({"default", "linear", "llama3", "yarn"})
@@ -107,6 +109,7 @@ class LeanNetwork:
         self.activation = base.layers[0].mlp.act_fn
         # Tied to the embedding as often as not, which is read by its rows.
         self.head = make_linear([cast(Any, model).lm_head], keep=True)
+        self.head_weight: Tensor = cast(Any, model).lm_head.weight.detach()
         self.final_norm = _norm(base.norm)
         self.layers = [self._layer(layer, config, number) for number, layer in enumerate(base.layers)]
         self.kinds = sorted({layer.rope for layer in self.layers})
@@ -209,7 +212,13 @@ class LeanNetwork:
         return x_ND
 
     def _logits(self, x_ND: Tensor) -> Tensor:
-        logits_NV: Tensor = self.head(self.final_norm(x_ND))
+        normed_ND = self.final_norm(x_ND)
+        logits_NV = self.head(normed_ND).float()
+        if self.dtype != torch.float32:
+            # Half precision has 8 bits, so the two likeliest tokens often tie: what decides is computed anew.
+            likely_NK = logits_NV.topk(LIKELIEST, dim=-1).indices
+            exact_NK = (self.head_weight[likely_NK].float() * normed_ND.float()[:, None]).sum(-1)
+            logits_NV.scatter_(1, likely_NK, exact_NK)
         if self.final_softcap:
             logits_NV = torch.tanh(logits_NV / self.final_softcap) * self.final_softcap
         return logits_NV
