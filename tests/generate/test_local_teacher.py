@@ -124,7 +124,7 @@ def test_a_context_shorter_than_max_tokens_is_said_once(
     recipe_path: Path, tmp_path: Path, settings: list[str], tiny_model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     endless = [*settings, f"teacher.path={tiny_model}", "teacher.max_tokens=3072", "generate.num_examples=2"]
-    with pytest.raises(PacosError, match="take a teacher whose context holds more, as this reply was cut"):
+    with pytest.raises(PacosError, match="take a teacher of longer context, as this reply was cut"):
         generate(recipe_path, tmp_path / "run", endless)
     told = re.findall(
         r"teacher: a reply ended after (\d+) of max_tokens 3,072: .* (\d+) tokens", capsys.readouterr().err

@@ -12,20 +12,19 @@ BARREN_REPLIES = 30
 MOST_SHOWN = 300
 
 
-def barren(pool: Pool, reply: Reply, max_tokens: int) -> PacosError | None:
-    """Why to stop after this reply, the last one judged, which was given so many tokens, or None."""
-    # A checkpoint's context may end a reply before.
-    is_context_full = 0 < reply.usage.completion_tokens < max_tokens
-    longer = "take a teacher whose context holds more" if is_context_full else "raise teacher.max_tokens"
+def barren(pool: Pool, reply: Reply) -> PacosError | None:
+    """Why to stop after this reply, the last one judged, or None."""
     if pool.replies_since_read >= UNREADABLE_REPLIES:
-        return _unreadable(pool, reply, longer)
-    return _nothing_to_keep(pool, longer) if pool.replies_since_kept >= BARREN_REPLIES else None
+        return _unreadable(pool, reply)
+    return _nothing_to_keep(pool) if pool.replies_since_kept >= BARREN_REPLIES else None
 
 
-def _unreadable(pool: Pool, reply: Reply, longer: str) -> PacosError:
+def _unreadable(pool: Pool, reply: Reply) -> PacosError:
     advice = ["change the teacher or its prompt and give --run another folder"]
     if reply.finish_reason == "length":
-        advice.insert(0, f"{longer}, as this reply was cut at its limit")
+        advice.insert(
+            0, "raise teacher.max_tokens, or take a teacher of longer context, as this reply was cut at its limit"
+        )
     if pool.mode == ALPACA:
         advice.insert(0, "set generate.mode=alpaca-fixed, which reads tasks by their labels wherever they stand")
     return PacosError(
@@ -34,11 +33,11 @@ def _unreadable(pool: Pool, reply: Reply, longer: str) -> PacosError:
     )
 
 
-def _nothing_to_keep(pool: Pool, longer: str) -> PacosError:
+def _nothing_to_keep(pool: Pool) -> PacosError:
     kept = len(pool.kept)
     rejections = ", ".join(f"{rule} {count:,}" for rule, count in pool.rejections.most_common(4))
     cut = pool.rejections.most_common(1)[0][0] == "truncated" if pool.rejections else False
-    advice = f"{longer}, or " if cut else ""
+    advice = "raise teacher.max_tokens, or " if cut else ""
     less = f", or finish with what is kept: the same command with generate.num_examples={kept}" if kept else ""
     return PacosError(
         f"teacher: nothing to keep in its last {BARREN_REPLIES} replies; {kept:,} of "

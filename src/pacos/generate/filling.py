@@ -45,7 +45,7 @@ class Filling:
             else:
                 pool.take(ready, next_answer)
                 self._on_reply(next_answer)
-                problem = problem or barren(pool, next_answer, ready.request.sampling.max_tokens)
+                problem = problem or barren(pool, next_answer)
         if problem and not pool.full:
             raise problem
 
