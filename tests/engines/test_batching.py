@@ -351,6 +351,29 @@ def test_a_request_that_cannot_be_answered_is_said_on_both_doors(
     assert raised.value.failure.kind == kind
 
 
+def test_closing_tells_those_who_wait_and_lets_the_weights_go(llama: Path) -> None:
+    engine = LocalEngine(str(llama), precision="fp32")
+
+    async def wait(name: str) -> None:
+        async for _ in engine.stream(request(name, (5,), max_tokens=3000)):
+            pass
+
+    async def close_early() -> list[object]:
+        waiting = [asyncio.create_task(wait(str(n))) for n in range(SLOTS + 3)]
+        while not engine.tokens_written:
+            await asyncio.sleep(0.01)
+        await engine.close()
+        return await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 20)
+
+    ends = asyncio.run(close_early())
+    assert all("was closed" in str(end) for end in ends)
+    written_before = engine.tokens_written
+    assert written_before > 0
+    # It opens again for the next request.
+    assert len(written(complete_all(engine, [request("again", (5,))])["again"])) == 20
+    assert engine.tokens_written == written_before + 20
+
+
 def test_a_stop_string_of_ten_thousand_characters_is_only_a_stop_string(
     engine: LocalEngine, model: PreTrainedModel
 ) -> None:

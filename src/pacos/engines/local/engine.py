@@ -66,11 +66,12 @@ class LocalEngine:
         self._outgoing: dict[asyncio.AbstractEventLoop, list[tuple[Channel, Item]]] = {}
         self._worker: threading.Thread | None = None
         self._scheduler: Scheduler | None = None
+        self._tokens_before = 0
 
     @property
     def tokens_written(self) -> int:
         """New tokens so far, those of replies under way too."""
-        return self._scheduler.tokens_written if self._scheduler else 0
+        return self._tokens_before + (self._scheduler.tokens_written if self._scheduler else 0)
 
     async def complete(
         self, requests: Iterable[Request], stop: threading.Event | None = None
@@ -149,6 +150,7 @@ class LocalEngine:
                     self._step(scheduler)
                     continue
                 if order is None:
+                    self._end(scheduler)
                     return
                 try:
                     if checkpoint is None or scheduler is None:
@@ -158,6 +160,18 @@ class LocalEngine:
                 except Exception as error:
                     self._post(order.channel, error)
                     self._send()
+
+    def _end(self, scheduler: Scheduler | None) -> None:
+        """Tells whoever still waits, in a row or in line, that there will be no answer."""
+        closed = PacosError(f"{self.name}: was closed while it had requests under way.")
+        for job in scheduler.clear() if scheduler else ():
+            job.on_end(closed)
+        while not self._orders.empty():
+            if order := self._orders.get():
+                self._post(order.channel, closed)
+        self._send()
+        self._tokens_before += scheduler.tokens_written if scheduler else 0
+        self._scheduler = None
 
     def _step(self, scheduler: Scheduler) -> None:
         try:

@@ -23,6 +23,8 @@ from pacos.engines.local.static_steps import StaticSteps, cuda_graph
 # Attention sees a row's tokens up to a multiple of this, the rest hidden: sums are then cut at the same places whoever
 # shares the batch.
 SPAN = 64
+# With pieces of prompts, a step's tokens are filled up to a multiple of this.
+FILL = 32
 # Of these many tokens the logits are computed in fp32.
 LIKELIEST = 8
 LEAN = frozenset({"llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text"})
@@ -161,7 +163,10 @@ class LeanNetwork:
             return self.static_steps.logits(cache, last_ids, positions)
         ids = [*last_ids, *(i for piece in pieces for i in piece.ids)]
         places = [*positions, *(p for piece in pieces for p in range(piece.start, piece.start + len(piece.ids)))]
-        ids_N, places_N = torch.tensor([ids, places], device=self.device)
+        # A product of one row alone is summed in another order than the same row among others, and one of a new number
+        # of rows is compiled anew and kept: so rows are filled up, to two or to few different numbers.
+        filling = [0] * (-len(ids) % FILL if pieces else max(2 - len(ids), 0))
+        ids_N, places_N = torch.tensor([[*ids, *filling], [*places, *filling]], device=self.device)
         span = -(-(max(positions, default=0) + 1) // SPAN) * SPAN
         x_ND = self._read(cache, ids_N, places_N, len(last_ids), span, pieces)
         # Twice where it is one, for the same reason as a single token.
@@ -172,12 +177,12 @@ class LeanNetwork:
 
     def step(self, cache: KeyValues, ids_B: Tensor, places_B: Tensor, span: int) -> Tensor:
         """Logits [B, V] of one token a row, computed on the device alone, so that it can be recorded."""
-        return self._logits(self._read(cache, ids_B, places_B, len(ids_B), span, []))[: len(ids_B)]
+        return self._logits(self._read(cache, ids_B, places_B, len(ids_B), span, []))
 
     def _read(
         self, cache: KeyValues, ids_N: Tensor, places_N: Tensor, rows: int, span: int, pieces: Sequence[Piece]
     ) -> Tensor:
-        """The last layer's output [N, D], or [2, D] of one token."""
+        """The last layer's output [N, D]; tokens after the rows' and the pieces' are filling, and attend nothing."""
         turns = {kind: self._turns(places_N, kind) for kind in self.kinds}
         masks: dict[int, Tensor] = {}
         if rows:
@@ -188,9 +193,6 @@ class LeanNetwork:
             slots = ((first_B[:, None] + heads) * cache.tokens + places_N[:rows, None]).flatten()
 
         x_ND: Tensor = self.embed(ids_N)
-        if len(ids_N) == 1:
-            # A product of one row alone is summed in another order than the same row among others.
-            x_ND = x_ND.expand(2, -1)
         for layer, plane in zip(self.layers, cache.planes, strict=True):
             qkv_NHD = self._turned(layer, layer.qkv(layer.attention_norm(x_ND)), turns[layer.rope])
             attended = []
@@ -205,7 +207,9 @@ class LeanNetwork:
             for piece in pieces:
                 attended += self._attend_piece(layer, plane, piece, qkv_NHD[at : at + len(piece.ids)])
                 at += len(piece.ids)
-            mixed_ND = attended[0].expand(len(x_ND), -1) if len(attended) == 1 else torch.cat(attended)
+            if at < len(x_ND):
+                attended.append(x_ND.new_zeros(len(x_ND) - at, self.num_heads * self.head_dim))
+            mixed_ND = attended[0] if len(attended) == 1 else torch.cat(attended)
             x_ND = _added(x_ND, mixed_ND, layer.out, layer.after_attention)
             gate_NF, up_NF = layer.gate_up(layer.feed_norm(x_ND)).chunk(2, dim=-1)
             x_ND = _added(x_ND, self.activation(gate_NF).mul_(up_NF), layer.down, layer.after_feed)
