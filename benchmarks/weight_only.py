@@ -25,7 +25,7 @@ from pacos.engines.local import network
 from pacos.engines.local.cache import KeyValues
 from pacos.engines.local.checkpoint import load_checkpoint
 from pacos.engines.local.engine import LocalEngine
-from pacos.engines.local.linear import Linear, make_linear
+from pacos.engines.local.linear import Int8Linear, Linear, make_linear
 from pacos.engines.local.network import LeanNetwork
 from pacos.statistics import bootstrap_interval
 
@@ -51,22 +51,39 @@ class Int8:
 
 
 class Int8Rows:
-    """Weights of 8 bits, and inputs rounded to 8 bits by a scale of each row's own, so that no row sees another."""
+    """Weights of 8 bits, and inputs rounded to 8 bits by a scale of each row's own: `weights = "int8"` of an engine."""
 
     def __init__(self, weight: Tensor) -> None:
-        scales = weight.abs().amax(1) / 127
-        zeros = torch.zeros(len(weight), dtype=torch.long)
-        rounded = torch.quantize_per_channel(weight, scales.double(), zeros, 0, torch.qint8)
-        torch.backends.quantized.engine = "fbgemm"
-        self.packed = torch.ops.quantized.linear_prepack(rounded, None)
+        self.linear = Int8Linear(weight, None)
+        # FBGEMM keeps with each output its scale, its zero and the sum of its weights.
         self.bytes = weight.numel() + 12 * len(weight)
 
     def __call__(self, x_NE: Tensor, add: Tensor | None = None) -> Tensor:
         """The product."""
-        peaks = torch.linalg.vector_norm(x_NE, torch.inf, dim=1, keepdim=True, dtype=torch.float32)
-        multiply: Any = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32
-        product = multiply(x_NE / peaks, 1 / 127, 128, self.packed)
-        scaled = product.mul_(peaks) if add is None else torch.addcmul(add, product, peaks)
+        return self.linear(x_NE, add)
+
+
+class Int8Once:
+    """The same by oneDNN, whose plain 8-bit tensors no release of torch is about to drop."""
+
+    def __init__(self, weight: Tensor) -> None:
+        self.scales = (weight.abs().amax(1) / 127).float()
+        rounded = (weight / self.scales[:, None]).round().to(torch.int8)
+        self.packed = torch.ops.onednn.qlinear_prepack(rounded, None)
+        self.zeros = torch.zeros(len(weight), dtype=torch.int32)
+        self.middle = torch.tensor(128.5)
+        self.bytes = weight.numel() + 8 * len(weight)
+
+    def __call__(self, x_NE: Tensor, add: Tensor | None = None) -> Tensor:
+        """The product."""
+        steps = torch.linalg.vector_norm(x_NE, torch.inf, dim=1, keepdim=True, dtype=torch.float32)
+        steps = steps.mul_(1 / 127).clamp_min_(1e-30)
+        rounded = torch.addcdiv(self.middle, x_NE.float(), steps).to(torch.uint8)
+        multiply: Any = torch.ops.onednn.qlinear_pointwise
+        product = multiply(
+            rounded, 1.0, 128, self.packed, self.scales, self.zeros, None, 1.0, 0, torch.float32, "none", [], ""
+        )
+        scaled = product.mul_(steps) if add is None else torch.addcmul(add, product, steps)
         return cast(Tensor, scaled.to(x_NE.dtype))
 
 
@@ -95,6 +112,7 @@ WAYS: dict[str, tuple[Callable[[Tensor], Any] | None, Callable[[Tensor], Any] | 
     "int8": (Int8, Int8),
     "int8 head": (None, Int8),
     "int8 rows": (Int8Rows, Int8Rows),
+    "int8 rows, onednn": (Int8Once, Int8Once),
     "int8 rows head": (None, Int8Rows),
     "int4 g32": (lambda weight: Int4(weight, 32), lambda weight: Int4(weight, 32)),
     "int4 g32, int8 head": (lambda weight: Int4(weight, 32), Int8),
@@ -108,7 +126,7 @@ class Held:
         self.layer, self.head = WAYS[way]
         self.bytes = 0
 
-    def __call__(self, modules: Sequence[Any], keep: bool = False) -> Linear:
+    def __call__(self, modules: Sequence[Any], keep: bool = False, in_int8: bool = False) -> Linear:
         """See make_linear."""
         weight = torch.cat([module.weight.detach().float() for module in modules])
         make = self.head if len(weight) > HEAD_ROWS else self.layer
@@ -124,9 +142,7 @@ def likelihoods(model: str, way: str, texts: Sequence[str]) -> tuple[list[list[f
     """For each text: log-probabilities of its tokens, and the likeliest token at each place."""
     network.make_linear = Held(way)  # type: ignore[assignment]
     engine = LocalEngine(model, precision="bf16")
-    asked = [
-        Request(str(n), text, Sampling(0, temperature=0.0), logprobs=1, echo=True) for n, text in enumerate(texts)
-    ]
+    asked = [Request(str(n), text, Sampling(0, temperature=0.0), logprobs=1, echo=True) for n, text in enumerate(texts)]
 
     async def read() -> dict[str, Reply]:
         found = {answer.id: answer async for answer in engine.complete(asked) if isinstance(answer, Reply)}
@@ -163,7 +179,8 @@ def speeds(model: str, rounds: int) -> None:
             least, middle = min(wall[way]), statistics.median(wall[way])
             cpu_ms = f"cpu least {1e3 * min(own[way]):.1f} ms, median {1e3 * statistics.median(own[way]):.1f}"
             said = f"step least {1e3 * least:.1f} ms, median {1e3 * middle:.1f}; {cpu_ms}"
-            print(f"{rows:>2} rows {way:<22}{rows / least:7.1f} tokens/s at best, {rows / middle:.1f} in the middle; {said}")
+            rates = f"{rows / least:7.1f} tokens/s at best, {rows / middle:.1f} in the middle"
+            print(f"{rows:>2} rows {way:<22}{rates}; {said}")
 
 
 def main() -> None:
