@@ -110,7 +110,8 @@ def call_key(table: EngineTable, request: Request, *apart: str) -> str:
     `apart` tells apart what all of these do not: a checkpoint's weights, a ballot.
     """
     prompt = request.prompt if isinstance(request.prompt, str) else [asdict(message) for message in request.prompt]
-    content = [table.engine, table.model, table.path, table.api, prompt, request.sampling.chosen(), *apart]
+    rounded = () if table.weights == "auto" else (table.weights,)
+    content = [table.engine, table.model, table.path, table.api, prompt, request.sampling.chosen(), *rounded, *apart]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 

@@ -32,6 +32,8 @@ class EngineTable:
     """The environment variable that holds the key; the key itself never stands in a recipe."""
     path: str = _key("")
     """For `local`: a model as `train.base` names one."""
+    weights: Literal["auto", "int8"] = _key("auto")
+    """For `local`: how matrices are held; `int8` rounds them and what they multiply to 8 bits, a little less exact."""
     temperature: float = _key(1.0, at_least=0, at_most=2)
     """Sampling temperature; 0 always takes the likeliest token."""
     top_p: float = _key(1.0, at_least=0, at_most=1)

@@ -32,6 +32,11 @@ def open_engine(
             f"batch is true and engine is {table.engine!r}, but only servers have a Batch API; "
             'set batch=false, or engine="http".'
         )
+    if table.weights != "auto" and table.engine != "local":
+        raise PacosError(
+            f"weights is {table.weights!r} and engine is {table.engine!r}, but only a local engine holds weights; "
+            'set weights="auto", or engine="local".'
+        )
     for path in folder.glob("batch-*.json") if folder and not table.batch else ():
         raise PacosError(
             f"{path}: a batch of this run is at the server, and billed, but batch is false, so its requests would be "
@@ -48,7 +53,7 @@ def open_engine(
         return BatchEngine(table, folder) if table.batch else HttpEngine(table)
     from pacos.engines.local.engine import LocalEngine
 
-    return LocalEngine(table.path, chat=table.api == "chat", logits_hook=logits_hook)
+    return LocalEngine(table.path, chat=table.api == "chat", logits_hook=logits_hook, precision=table.weights)
 
 
 def tokens_and_room(table: EngineTable, prompts: Sequence[str]) -> tuple[list[int], int] | None:

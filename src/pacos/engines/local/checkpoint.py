@@ -53,10 +53,14 @@ class Checkpoint:
 
 
 def load_checkpoint(path: str, precision: str) -> Checkpoint:
-    """Loads weights and tokenizer on this machine's device; PacosError where they cannot be read."""
+    """Loads weights and tokenizer on this machine's device; PacosError where they cannot be read.
+
+    `precision` is auto, fp32 or bf16, or int8: matrices in 8 bits, all else as auto has it.
+    """
     disable_progress_bar()  # type: ignore[no-untyped-call]
     device = choose_device()
-    dtype = torch.bfloat16 if choose_precision(precision, device) == "bf16" else torch.float32
+    in_int8 = precision == "int8"
+    dtype = torch.bfloat16 if choose_precision("auto" if in_int8 else precision, device) == "bf16" else torch.float32
     try:
         tokenizer = load_tokenizer(resolve_model(path))
         model = AutoModelForCausalLM.from_pretrained(resolve_model(path), dtype=dtype)
@@ -70,7 +74,7 @@ def load_checkpoint(path: str, precision: str) -> Checkpoint:
     model.train(False)
     config = model.config.get_text_config()
     try:
-        network = make_network(model)
+        network = make_network(model, in_int8)
     except ValueError as error:
         raise PacosError(f"{path}: this engine cannot run it ({error}).") from error
     return Checkpoint(

@@ -16,7 +16,7 @@ from torch.nn.functional import rms_norm, scaled_dot_product_attention
 from transformers import Cache, PreTrainedModel
 
 from pacos.engines.local.cache import KeyValues
-from pacos.engines.local.linear import Linear, make_linear
+from pacos.engines.local.linear import Linear, int8_refusal, make_linear
 from pacos.engines.local.prefix import TILE
 from pacos.engines.local.static_steps import StaticSteps, cuda_graph
 
@@ -64,8 +64,13 @@ class Network(Protocol):
         ...
 
 
-def make_network(model: PreTrainedModel) -> Network:
-    """The lean network where the architecture has one, else the module itself. The lean one takes the weights away."""
+def make_network(model: PreTrainedModel, in_int8: bool = False) -> Network:
+    """The lean network where the architecture has one, else the module itself. The lean one takes the weights away.
+
+    With `in_int8` it holds matrices in 8 bits; ValueError where that cannot be.
+    """
+    if in_int8 and (refusal := int8_refusal(model.device)):
+        raise ValueError(refusal)
     # An adapter, or a quantized layer, stands where a plain matrix is expected.
     plain = all(type(layer) is torch.nn.Linear for name, layer in model.named_modules() if name.endswith("_proj"))
     config = model.config
@@ -73,7 +78,11 @@ def make_network(model: PreTrainedModel) -> Network:
     kinds = [ropes] if "rope_type" in ropes else [rope for rope in ropes.values() if rope]
     steady = all(rope.get("rope_type", "default") in STEADY_ROPES for rope in kinds)
     if config.model_type in LEAN and plain and steady and not getattr(config, "use_bidirectional_attention", False):
-        return LeanNetwork(model)
+        return LeanNetwork(model, in_int8)
+    if in_int8:
+        raise ValueError(
+            f'architecture {config.model_type} is run by its own module, in its own weights; set weights = "auto"'
+        )
     return ModuleNetwork(model)
 
 
@@ -97,7 +106,7 @@ class Layer:
 class LeanNetwork:
     """LLaMA's arithmetic, with what Mistral, Qwen and Gemma change of it."""
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, in_int8: bool = False) -> None:
         base = cast(Any, model).model
         config = model.config
         attention = base.layers[0].self_attn
@@ -110,10 +119,10 @@ class LeanNetwork:
         self.embed, self.rotary = base.embed_tokens, base.rotary_emb
         self.activation = base.layers[0].mlp.act_fn
         # Tied to the embedding as often as not, which is read by its rows.
-        self.head = make_linear([cast(Any, model).lm_head], keep=True)
+        self.head = make_linear([cast(Any, model).lm_head], keep=True, in_int8=in_int8)
         self.head_weight: Tensor = cast(Any, model).lm_head.weight.detach()
         self.final_norm = _norm(base.norm)
-        self.layers = [self._layer(layer, config, number) for number, layer in enumerate(base.layers)]
+        self.layers = [self._layer(layer, config, number, in_int8) for number, layer in enumerate(base.layers)]
         self.kinds = sorted({layer.rope for layer in self.layers})
         self.windows = sorted({layer.window for layer in self.layers})
         self.shapes = [(2 * self.kv_heads, self.head_dim)] * len(self.layers)
@@ -121,7 +130,7 @@ class LeanNetwork:
         # A GPU waits for a step's thousand launches; a CPU has nothing to record.
         self.static_steps = StaticSteps(self.step, cuda_graph) if self.device.type == "cuda" else None
 
-    def _layer(self, layer: Any, config: Any, number: int) -> Layer:
+    def _layer(self, layer: Any, config: Any, number: int, in_int8: bool) -> Layer:
         attention, feed = layer.self_attn, layer.mlp
         kinds = getattr(config, "layer_types", None)
         kind = kinds[number] if kinds else "full_attention"
@@ -138,13 +147,13 @@ class LeanNetwork:
         ropes = getattr(config, "rope_parameters", None) or {}
         return Layer(
             attention_norm=_norm(layer.input_layernorm),
-            qkv=make_linear([attention.q_proj, attention.k_proj, attention.v_proj]),
+            qkv=make_linear([attention.q_proj, attention.k_proj, attention.v_proj], in_int8=in_int8),
             qk_norm=qk_norm,
-            out=make_linear([attention.o_proj]),
+            out=make_linear([attention.o_proj], in_int8=in_int8),
             after_attention=_norm(layer.post_attention_layernorm) if is_sandwich else None,
             feed_norm=_norm(layer.pre_feedforward_layernorm if is_sandwich else layer.post_attention_layernorm),
-            gate_up=make_linear([feed.gate_proj, feed.up_proj]),
-            down=make_linear([feed.down_proj]),
+            gate_up=make_linear([feed.gate_proj, feed.up_proj], in_int8=in_int8),
+            down=make_linear([feed.down_proj], in_int8=in_int8),
             after_feed=_norm(layer.post_feedforward_layernorm) if is_sandwich else None,
             window=window or 0,
             rope=kind if kind in ropes else "",
