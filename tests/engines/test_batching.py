@@ -139,7 +139,7 @@ def test_steps_of_a_few_recorded_shapes_say_the_same(llama: Path, model: PreTrai
     asked = [request(n, ids, 5 + 9 * (n % 4)) for n, ids in enumerate(prompts(11, (1, 31, 64, 65, 250, 300)))]
     engine = LocalEngine(str(llama), precision="fp32")
     written(complete_all(engine, [asked[0]])["0"])
-    network = engine._scheduler._network  # type: ignore[union-attr]
+    network = engine._worker._scheduler._network  # type: ignore[union-attr]
     network.static_steps = StaticSteps(network.step, record)  # type: ignore[attr-defined]
     answers = complete_all(engine, asked)
     for each in asked:
@@ -384,7 +384,7 @@ def test_a_stop_string_of_ten_thousand_characters_is_only_a_stop_string(
 def test_a_reply_longer_than_the_memory_is_refused_with_the_arithmetic(
     llama: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pacos.engines.local.engine.cache_budget", lambda device: 400_000)
+    monkeypatch.setattr("pacos.engines.local.worker.cache_budget", lambda device: 400_000)
     engine = LocalEngine(str(llama), precision="fp32")
     # Three layers of two key heads, keys and values, 8 numbers of 4 bytes: 384 bytes a token.
     answers = complete_all(engine, [request("long", (5,), max_tokens=2000), request("short", (5,), max_tokens=30)])
