@@ -66,10 +66,10 @@ def ignore_end_of_text() -> None:
     """From now on the local engine loads checkpoints that no token ends."""
     from dataclasses import replace
 
-    from pacos.engines.local import engine
+    from pacos.engines.local import worker
 
-    load = engine.load_checkpoint
-    engine.load_checkpoint = lambda path, precision: replace(load(path, precision), end_ids=frozenset())
+    load = worker.load_checkpoint
+    worker.load_checkpoint = lambda path, precision: replace(load(path, precision), end_ids=frozenset())
 
 
 def with_pacos(model: str, precision: str) -> Answerer:
