@@ -18,8 +18,8 @@ from pacos.train.memory import MemoryEstimate, estimate_memory, published_config
 PACKAGES = ("pacos", "torch", "transformers", "tokenizers", "safetensors", "openai", "fastapi", "peft")
 
 
-def doctor(recipe: Recipe | None) -> None:
-    """Prints what is there, and with a recipe whether it fits and which files are yet to come.
+def doctor(recipe: Recipe | None) -> bool:
+    """Prints what is there, and with a recipe whether it fits and which files are yet to come; False: it does not fit.
 
     Raises PacosError for a base that cannot be read.
     """
@@ -35,11 +35,12 @@ def doctor(recipe: Recipe | None) -> None:
     _line("disk free", f"{_gigabytes(shutil.disk_usage(Path.cwd()).free)} in {Path.cwd()}")
     if recipe is None:
         print("Give a recipe to see whether its training fits: pacos doctor RECIPE")
-        return
+        return True
     for role, table in (("teacher", recipe.teacher), ("judge", recipe.judge), *recipe.engines.items()):
         _line(role, _engine(table))
-    _tell_training(recipe, device)
+    fits = _tell_training(recipe, device)
     _tell_missing_files(recipe)
+    return fits
 
 
 def _tell_missing_files(recipe: Recipe) -> None:
@@ -61,7 +62,7 @@ def _engine(table: EngineTable) -> str:
     return f"http, {table.model or 'no model named'} at {table.base_url or 'the default address'}, {key}"
 
 
-def _tell_training(recipe: Recipe, device: torch.device) -> None:
+def _tell_training(recipe: Recipe, device: torch.device) -> bool:
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory_bytes()
     known_by, config, devices = recipe.train.base, None, 1
     try:
@@ -86,18 +87,21 @@ def _tell_training(recipe: Recipe, device: torch.device) -> None:
     _line("batch", f"{recipe.train.batch_size} examples a step, in rows of at most {estimate.row_tokens:,} tokens")
     disk_free = shutil.disk_usage(Path.cwd()).free
     _line("disk", f"{_gigabytes(estimate.disk)} of {_gigabytes(disk_free)} free, for checkpoints and the model")
-    print(_verdict(estimate, free, disk_free))
+    problems = _problems(estimate, free, disk_free)
+    print("".join(f"does not fit: {problem}.\n" for problem in problems) or "fits.\n", end="")
+    return not problems
 
 
-def _verdict(estimate: MemoryEstimate, free: int, disk_free: int) -> str:
+def _problems(estimate: MemoryEstimate, free: int, disk_free: int) -> list[str]:
+    problems = []
     if estimate.total > free:
-        # What grows with the tokens in a row can be lowered by a key; the rest only by another base.
+        # What grows with the tokens in a row can be lowered by a key; the rest by another base, or by sharing it out.
         fixed = estimate.total - estimate.parts["activations"] - estimate.parts["logits"]
-        remedy = "lower train.max_length or train.row_tokens" if fixed < free else "choose a smaller train.base"
-        return f"does not fit: {_gigabytes(estimate.total - free)} of memory too little; {remedy}."
+        lower, other = "lower train.max_length or train.row_tokens", "choose a smaller train.base, train.lora or --gpus"
+        problems.append(f"{_gigabytes(estimate.total - free)} of memory too little; {lower if fixed < free else other}")
     if estimate.disk > disk_free:
-        return f"does not fit: {_gigabytes(estimate.disk - disk_free)} of disk too little; give --run another disk."
-    return "fits."
+        problems.append(f"{_gigabytes(estimate.disk - disk_free)} of disk too little; give --run another disk")
+    return problems
 
 
 def _version(package: str) -> str:

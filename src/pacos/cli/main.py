@@ -224,10 +224,11 @@ def fetch_model(
 def doctor(
     recipe: Annotated[Path | None, typer.Argument(metavar="[RECIPE]")] = None, overrides: Overrides = None
 ) -> None:
-    """Say what is installed and whether a recipe fits this machine."""
+    """Say what is installed and whether a recipe fits this machine; exit code 1 where it does not."""
     from pacos.cli.doctor import doctor as examine
 
-    examine(load(recipe, overrides or ()) if recipe else None)
+    if not examine(load(recipe, overrides or ()) if recipe else None):
+        raise typer.Exit(1)
 
 
 @app.command("explain")

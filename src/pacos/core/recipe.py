@@ -95,7 +95,7 @@ class TrainTable:
     base: str = _key("pacos-mini")
     """`pacos-mini` (comes with pacos), a name or GGUF file of `pacos fetch`, a checkpoint folder or a hub name."""
     dataset: str = _key("")
-    """A file of records or conversations (JSON, JSON Lines, CSV, Parquet); empty means the one this run generated."""
+    """Records or conversations (JSON, JSON Lines, CSV; Parquet with pacos[parquet]); empty: what this run generated."""
     parse_special_tokens: bool = _key(False)
     """Makes control ids of special tokens such as </s> that stand in texts, as the published run did."""
     num_epochs: int = _key(3, unit="passes over the data", at_least=1)
@@ -243,6 +243,8 @@ def load(path: Path | str, overrides: Iterable[str] = ()) -> Recipe:
         shipped = shipped_recipes()
         check_name("recipe", name, shipped, "recipe")
         path = shipped[name]
+    elif not path.exists() and (path.stem in (shipped := shipped_recipes())):
+        raise PacosError(f"{name}: no such file; the recipe {path.stem} that comes along is named without a path.")
     text = read_text(path, "recipe")
     try:
         document = tomllib.loads(text)
@@ -265,6 +267,9 @@ def serving(model: str, overrides: Iterable[str] = ()) -> Recipe:
 def load_run(folder: Path, overrides: Iterable[str] = ()) -> Recipe:
     """The recipe a run was made with, its overrides included; PacosError where the folder is no run."""
     path = folder / "resolved.json"
+    if not path.exists():
+        what = "not a run folder, which holds resolved.json" if folder.is_dir() else "no such run folder"
+        raise PacosError(f"{folder}: {what}; expected one that `pacos run RECIPE` made, such as runs/tiny.")
     document = read_json(path, "resolved recipe that every run folder holds")
     if not isinstance(document, dict) or not all(isinstance(keys, dict) for keys in document.values()):
         raise PacosError(f"{path}: not the recipe that pacos wrote there; put the file back as it was.")

@@ -100,7 +100,7 @@ def _encode_conversations(
         raise PacosError(
             f"{dataset.path}: {len(numbers):,} of {len(dataset.records):,} records are conversations (messages, system "
             f"or history), the first is {dataset.unit} {numbers[0]}, and train.base {table.base} has no chat template "
-            "to write them in; take a base that has one, such as smollm2-135m, or leave them out."
+            "to write them in; take a base that has one, such as smollm2-135m."
         )
     if numbers and not tokenizer.is_fast:
         raise PacosError(
