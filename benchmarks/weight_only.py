@@ -21,12 +21,12 @@ import torch
 from torch import Tensor
 
 from pacos.engines import Reply, Request, Sampling
-from pacos.engines.local import network
+from pacos.engines.local import lean_network
 from pacos.engines.local.cache import KeyValues
 from pacos.engines.local.checkpoint import load_checkpoint
 from pacos.engines.local.engine import LocalEngine
+from pacos.engines.local.lean_network import LeanNetwork
 from pacos.engines.local.linear import Int8Linear, Linear, make_linear
-from pacos.engines.local.network import LeanNetwork
 from pacos.statistics import bootstrap_interval
 
 HEAD_ROWS = 16_384
@@ -140,7 +140,7 @@ class Held:
 
 def likelihoods(model: str, way: str, texts: Sequence[str]) -> tuple[list[list[float]], list[list[int]]]:
     """For each text: log-probabilities of its tokens, and the likeliest token at each place."""
-    vars(network)["make_linear"] = Held(way)
+    vars(lean_network)["make_linear"] = Held(way)
     engine = LocalEngine(model, precision="bf16")
     asked = [Request(str(n), text, Sampling(0, temperature=0.0), logprobs=1, echo=True) for n, text in enumerate(texts)]
 
@@ -160,7 +160,7 @@ def speeds(model: str, rounds: int) -> None:
     networks: dict[str, LeanNetwork] = {}
     for way in WAYS:
         held = Held(way)
-        vars(network)["make_linear"] = held
+        vars(lean_network)["make_linear"] = held
         networks[way] = cast(LeanNetwork, load_checkpoint(model, "bf16").network)
         print(f"{way:<22}{held.bytes / 1e6:8.1f} MB of matrices")
     for rows in ROWS:

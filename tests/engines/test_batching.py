@@ -149,6 +149,21 @@ def test_steps_of_a_few_recorded_shapes_say_the_same(llama: Path, model: PreTrai
     assert len(shapes) <= 15
 
 
+def test_adapters_are_heard_beside_their_base(llama: Path, tmp_path: Path) -> None:
+    peft = pytest.importorskip("peft")
+    tuned = peft.get_peft_model(
+        AutoModelForCausalLM.from_pretrained(llama, dtype=torch.float32),
+        peft.LoraConfig(r=4, target_modules=["q_proj", "v_proj", "down_proj"], init_lora_weights=False),
+    )
+    tuned.save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(llama).save_pretrained(tmp_path)
+    asked = [request(n, ids) for n, ids in enumerate(prompts(6, (3, 70)))]
+    answers = complete_all(LocalEngine(str(tmp_path), precision="fp32"), asked)
+    for each in asked:
+        assert written(answers[each.id]) == generated(tuned, each.prompt_ids, 20)
+    assert written(answers["0"]) != written(complete_all(LocalEngine(str(llama), precision="fp32"), asked[:1])["0"])
+
+
 @pytest.fixture(scope="module")
 def llama(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made(FAMILIES["llama"], tmp_path_factory.mktemp("llama"), tiny_model)

@@ -13,11 +13,18 @@ from pacos.core.errors import PacosError
 from pacos.core.free_memory import free_memory_bytes
 from pacos.core.models import resolve_model
 from pacos.engines.local.device import choose_device, choose_precision
-from pacos.engines.local.network import LeanNetwork, Network, make_network
+from pacos.engines.local.lean_network import LeanNetwork
+from pacos.engines.local.linear import int8_refusal
+from pacos.engines.local.module_network import ModuleNetwork
+from pacos.engines.local.network import Network
 from pacos.engines.local.tokenizer import load_tokenizer, prompt_ids
 from pacos.engines.types import Message, Request
 
 ADAPTERS = "adapter_config.json"
+# Architectures that have a network of ours.
+LEAN = frozenset({"llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text"})
+# Frequencies that depend on a position alone, and not on how long the text has become.
+STEADY_ROPES = frozenset({"default", "linear", "llama3", "yarn"})
 
 
 @dataclass(frozen=True)
@@ -84,6 +91,28 @@ def load_checkpoint(path: str, precision: str) -> Checkpoint:
         context_tokens(config, is_lean=isinstance(network, LeanNetwork)),
         int(config.vocab_size),
     )
+
+
+def make_network(model: PreTrainedModel, in_int8: bool = False) -> Network:
+    """The lean network where the architecture has one, else the module itself. The lean one takes the weights away.
+
+    With `in_int8` it holds matrices in 8 bits; ValueError where that cannot be.
+    """
+    if in_int8 and (refusal := int8_refusal(model.device)):
+        raise ValueError(refusal)
+    # An adapter, or a quantized layer, stands where a plain matrix is expected.
+    plain = all(type(layer) is torch.nn.Linear for name, layer in model.named_modules() if name.endswith("_proj"))
+    config = model.config
+    ropes = getattr(config, "rope_parameters", None) or {}
+    kinds = [ropes] if "rope_type" in ropes else [rope for rope in ropes.values() if rope]
+    steady = all(rope.get("rope_type", "default") in STEADY_ROPES for rope in kinds)
+    if config.model_type in LEAN and plain and steady and not getattr(config, "use_bidirectional_attention", False):
+        return LeanNetwork(model, in_int8)
+    if in_int8:
+        raise ValueError(
+            f'architecture {config.model_type} is run by its own module, in its own weights; set weights = "auto"'
+        )
+    return ModuleNetwork(model)
 
 
 def cache_budget(device: torch.device) -> int:

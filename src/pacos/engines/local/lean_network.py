@@ -1,0 +1,256 @@
+"""LLaMA's arithmetic and its kin's (Mistral, Qwen, Gemma) in as few operations as it takes: a decoding step on a CPU is
+a thousand small ones, and each costs microseconds before it begins.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.nn.functional import rms_norm, scaled_dot_product_attention
+from transformers import PreTrainedModel
+
+from pacos.engines.local.cache import KeyValues
+from pacos.engines.local.linear import Linear, make_linear
+from pacos.engines.local.network import Piece, row_mask
+from pacos.engines.local.prefix import TILE
+from pacos.engines.local.static_steps import StaticSteps, cuda_graph
+
+# Attention sees a row's tokens up to a multiple of this, the rest hidden: sums are then cut at the same places whoever
+# shares the batch.
+SPAN = 64
+# With pieces of prompts, a step's tokens are filled up to a multiple of this.
+FILL = 32
+# Of these many tokens the logits are computed in fp32.
+LIKELIEST = 8
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer's weights; norms are functions of [N, D]. `window` is how many tokens back it sees, 0 for all."""
+
+    attention_norm: Callable[[Tensor], Tensor]
+    qkv: Linear
+    qk_norm: tuple[Tensor, float] | None
+    out: Linear
+    after_attention: Callable[[Tensor], Tensor] | None
+    feed_norm: Callable[[Tensor], Tensor]
+    gate_up: Linear
+    down: Linear
+    after_feed: Callable[[Tensor], Tensor] | None
+    window: int
+    rope: str
+
+
+class LeanNetwork:
+    """LLaMA's arithmetic, with what Mistral, Qwen and Gemma change of it."""
+
+    def __init__(self, model: PreTrainedModel, in_int8: bool = False) -> None:
+        base = cast(Any, model).model
+        config = model.config
+        attention = base.layers[0].self_attn
+        self.head_dim = int(attention.head_dim)
+        self.num_heads = int(config.num_attention_heads)
+        self.kv_heads = int(config.num_key_value_heads)
+        self.scaling = float(attention.scaling)
+        self.softcap = getattr(attention, "attn_logit_softcapping", None)
+        self.final_softcap = getattr(config, "final_logit_softcapping", None)
+        self.embed, self.rotary = base.embed_tokens, base.rotary_emb
+        self.activation = base.layers[0].mlp.act_fn
+        # Tied to the embedding as often as not, which is read by its rows.
+        self.head = make_linear([cast(Any, model).lm_head], keep=True, in_int8=in_int8)
+        self.head_weight: Tensor = cast(Any, model).lm_head.weight.detach()
+        self.final_norm = _norm(base.norm)
+        self.layers = [self._layer(layer, config, number, in_int8) for number, layer in enumerate(base.layers)]
+        self.kinds = sorted({layer.rope for layer in self.layers})
+        self.windows = sorted({layer.window for layer in self.layers})
+        self.shapes = [(2 * self.kv_heads, self.head_dim)] * len(self.layers)
+        self.device, self.dtype = model.device, model.dtype
+        # A GPU waits for a step's thousand launches; a CPU has nothing to record.
+        self.static_steps = StaticSteps(self.step, cuda_graph) if self.device.type == "cuda" else None
+
+    def _layer(self, layer: Any, config: Any, number: int, in_int8: bool) -> Layer:
+        attention, feed = layer.self_attn, layer.mlp
+        kinds = getattr(config, "layer_types", None)
+        kind = kinds[number] if kinds else "full_attention"
+        slides = not kinds or kind == "sliding_attention"
+        window = getattr(config, "sliding_window", None) if slides else None
+        # Gemma norms what a half adds as well as what it reads.
+        is_sandwich = hasattr(layer, "pre_feedforward_layernorm")
+        qk_norm = None
+        if hasattr(attention, "q_norm"):
+            weights = [_norm_weight(attention.q_norm)] * self.num_heads + [
+                _norm_weight(attention.k_norm)
+            ] * self.kv_heads
+            qk_norm = torch.stack(weights), _eps(attention.q_norm)
+        ropes = getattr(config, "rope_parameters", None) or {}
+        return Layer(
+            attention_norm=_norm(layer.input_layernorm),
+            qkv=make_linear([attention.q_proj, attention.k_proj, attention.v_proj], in_int8=in_int8),
+            qk_norm=qk_norm,
+            out=make_linear([attention.o_proj], in_int8=in_int8),
+            after_attention=_norm(layer.post_attention_layernorm) if is_sandwich else None,
+            feed_norm=_norm(layer.pre_feedforward_layernorm if is_sandwich else layer.post_attention_layernorm),
+            gate_up=make_linear([feed.gate_proj, feed.up_proj], in_int8=in_int8),
+            down=make_linear([feed.down_proj], in_int8=in_int8),
+            after_feed=_norm(layer.post_feedforward_layernorm) if is_sandwich else None,
+            window=window or 0,
+            rope=kind if kind in ropes else "",
+        )
+
+    def logits(
+        self,
+        cache: KeyValues,
+        last_ids: Sequence[int],
+        positions: Sequence[int],
+        pieces: Sequence[Piece],
+        wanted: Sequence[int],
+    ) -> Tensor:
+        """See Network."""
+        if self.static_steps and not pieces:
+            return self.static_steps.logits(cache, last_ids, positions)
+        ids = [*last_ids, *(i for piece in pieces for i in piece.ids)]
+        places = [*positions, *(p for piece in pieces for p in range(piece.start, piece.start + len(piece.ids)))]
+        # A product of one row alone is summed in another order than the same row among others, and one of a new number
+        # of rows is compiled anew and kept: so rows are filled up, to two or to few different numbers.
+        filling = [0] * (-len(ids) % FILL if pieces else max(2 - len(ids), 0))
+        ids_N, places_N = torch.tensor([[*ids, *filling], [*places, *filling]], device=self.device)
+        span = -(-(max(positions, default=0) + 1) // SPAN) * SPAN
+        x_ND = self._read(cache, ids_N, places_N, len(last_ids), span, pieces)
+        # Twice where it is one, for the same reason as a single token.
+        wanted_W = torch.tensor(
+            [*wanted, *wanted] if len(wanted) == 1 else wanted, device=self.device, dtype=torch.long
+        )
+        return self._logits(x_ND[wanted_W])[: len(wanted)]
+
+    def step(self, cache: KeyValues, ids_B: Tensor, places_B: Tensor, span: int) -> Tensor:
+        """Logits [B, V] of one token a row, computed on the device alone, so that it can be recorded."""
+        return self._logits(self._read(cache, ids_B, places_B, len(ids_B), span, []))
+
+    def _read(
+        self, cache: KeyValues, ids_N: Tensor, places_N: Tensor, rows: int, span: int, pieces: Sequence[Piece]
+    ) -> Tensor:
+        """The last layer's output [N, D]; tokens after the rows' and the pieces' are filling, and attend nothing."""
+        turns = {kind: self._turns(places_N, kind) for kind in self.kinds}
+        masks: dict[int, Tensor] = {}
+        if rows:
+            masks = {window: row_mask(places_N[:rows], span, window, self.dtype) for window in self.windows}
+            # Where each head of each row's new token goes, with a plane seen as a list of D-vectors.
+            heads = torch.arange(2 * self.kv_heads, device=self.device)
+            first_B = torch.arange(rows, device=self.device) * (2 * self.kv_heads)
+            slots = ((first_B[:, None] + heads) * cache.tokens + places_N[:rows, None]).flatten()
+
+        x_ND: Tensor = self.embed(ids_N)
+        for layer, plane in zip(self.layers, cache.planes, strict=True):
+            qkv_NHD = self._turned(layer, layer.qkv(layer.attention_norm(x_ND)), turns[layer.rope])
+            attended = []
+            if rows:
+                new = qkv_NHD[:rows, self.num_heads :].reshape(-1, self.head_dim)
+                plane.view(-1, self.head_dim).index_copy_(0, slots, new)
+                # The query heads that share a key head stand side by side as its queries: no key is read twice.
+                queries = qkv_NHD[:rows, : self.num_heads].view(rows, self.kv_heads, -1, self.head_dim)
+                held = plane[:rows, :, :span]
+                attended.append(self._attend(queries, held, masks[layer.window]).reshape(rows, -1))
+            at = rows
+            for piece in pieces:
+                attended += self._attend_piece(layer, plane, piece, qkv_NHD[at : at + len(piece.ids)])
+                at += len(piece.ids)
+            if at < len(x_ND):
+                attended.append(x_ND.new_zeros(len(x_ND) - at, self.num_heads * self.head_dim))
+            mixed_ND = attended[0] if len(attended) == 1 else torch.cat(attended)
+            x_ND = _added(x_ND, mixed_ND, layer.out, layer.after_attention)
+            gate_NF, up_NF = layer.gate_up(layer.feed_norm(x_ND)).chunk(2, dim=-1)
+            x_ND = _added(x_ND, self.activation(gate_NF).mul_(up_NF), layer.down, layer.after_feed)
+        return x_ND
+
+    def _logits(self, x_ND: Tensor) -> Tensor:
+        normed_ND = self.final_norm(x_ND)
+        logits_NV = self.head(normed_ND).float()
+        if self.dtype != torch.float32:
+            # Half precision has 8 bits, so the two likeliest tokens often tie: what decides is computed anew.
+            likely_NK = logits_NV.topk(LIKELIEST, dim=-1).indices
+            exact_NK = (self.head_weight[likely_NK].float() * normed_ND.float()[:, None]).sum(-1)
+            logits_NV.scatter_(1, likely_NK, exact_NK)
+        if self.final_softcap:
+            logits_NV = torch.tanh(logits_NV / self.final_softcap) * self.final_softcap
+        return logits_NV
+
+    def _turns(self, places_N: Tensor, kind: str) -> tuple[Tensor, Tensor]:
+        """Rotary cosines and sines [N, heads, D] of queries, keys and values; values are turned by nothing.
+
+        A half's sines are negative, so that turning is x * cos + halves_swapped(x) * sin.
+        """
+        like = torch.empty(0, dtype=self.dtype, device=self.device)
+        named = {"layer_type": kind} if kind else {}
+        cos_1ND, sin_1ND = self.rotary(like, places_N[None], **named)
+        turned, half = self.num_heads + self.kv_heads, self.head_dim // 2
+        cos_NHD = torch.ones(len(places_N), turned + self.kv_heads, self.head_dim, dtype=self.dtype, device=self.device)
+        sin_NHD = torch.zeros_like(cos_NHD)
+        cos_NHD[:, :turned] = cos_1ND[0, :, None]
+        sin_NHD[:, :turned] = sin_1ND[0, :, None]
+        sin_NHD[:, :, :half].neg_()
+        return cos_NHD, sin_NHD
+
+    def _turned(self, layer: Layer, qkv_NE: Tensor, turns: tuple[Tensor, Tensor]) -> Tensor:
+        qkv_NHD = qkv_NE.view(len(qkv_NE), -1, self.head_dim)
+        if layer.qk_norm:
+            weight_HD, eps = layer.qk_norm
+            normed = rms_norm(qkv_NHD[:, : len(weight_HD)].float(), (self.head_dim,), eps=eps) * weight_HD
+            qkv_NHD = torch.cat((normed.to(self.dtype), qkv_NHD[:, len(weight_HD) :]), dim=1)
+        cos_NHD, sin_NHD = turns
+        return torch.addcmul(qkv_NHD * cos_NHD, qkv_NHD.roll(self.head_dim // 2, -1), sin_NHD)
+
+    def _attend_piece(self, layer: Layer, plane: Tensor, piece: Piece, qkv_THD: Tensor) -> list[Tensor]:
+        """Writes a piece's keys and values and attends it tile by tile, each to what came before it."""
+        end = piece.start + len(piece.ids)
+        plane[piece.row, :, piece.start : end] = qkv_THD[:, self.num_heads :].transpose(0, 1)
+        attended = []
+        for start in range(piece.start, end, TILE):
+            rows = min(TILE, end - start)
+            mask = _tile_mask(start, layer.window, self.dtype, self.device)[:rows]
+            queries = qkv_THD[start - piece.start : start - piece.start + rows, : self.num_heads].transpose(0, 1)[None]
+            held = plane[piece.row : piece.row + 1, :, : start + TILE]
+            attended.append(self._attend(queries, held, mask)[0].transpose(0, 1).reshape(rows, -1))
+        return attended
+
+    def _attend(self, queries: Tensor, held_BHTD: Tensor, mask: Tensor) -> Tensor:
+        """Queries [B, key heads or heads, Q, D] over what is held."""
+        keys, values = held_BHTD[:, : self.kv_heads], held_BHTD[:, self.kv_heads :]
+        if self.softcap is None:
+            return scaled_dot_product_attention(
+                queries, keys, values, attn_mask=mask, scale=self.scaling, enable_gqa=queries.shape[1] != self.kv_heads
+            )
+        repeats = queries.shape[1] // self.kv_heads
+        keys, values = keys.repeat_interleave(repeats, 1), values.repeat_interleave(repeats, 1)
+        scores = torch.tanh(queries @ keys.transpose(2, 3) * (self.scaling / self.softcap)) * self.softcap
+        return torch.softmax((scores + mask).float(), dim=-1).to(values.dtype) @ values
+
+
+def _added(x_ND: Tensor, mixed: Tensor, linear: Linear, norm: Callable[[Tensor], Tensor] | None) -> Tensor:
+    return x_ND + norm(linear(mixed)) if norm else linear(mixed, add=x_ND)
+
+
+@lru_cache(maxsize=256)
+def _tile_mask(start: int, window: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """[TILE, start + TILE], to be added to the scores of a tile that begins at `start`."""
+    return row_mask(torch.arange(start, start + TILE, device=device), start + TILE, window, dtype)[:, 0, 0]
+
+
+def _eps(norm: Any) -> float:
+    return float(getattr(norm, "variance_epsilon", None) or norm.eps)
+
+
+def _norm_weight(norm: Any) -> Tensor:
+    """Gemma's norms keep how far their weight is from one."""
+    weight = cast(Tensor, norm.weight.detach())
+    return 1.0 + weight.float() if type(norm).__name__.startswith("Gemma") else weight
+
+
+def _norm(norm: Any) -> Callable[[Tensor], Tensor]:
+    weight, eps = _norm_weight(norm), _eps(norm)
+    # Gemma's weight is fp32 and its product rounded once: so is the norm's own.
+    if weight.dtype != norm.weight.dtype:
+        return lambda x_ND: rms_norm(x_ND.float(), weight.shape, weight, eps).to(x_ND.dtype)
+    return lambda x_ND: rms_norm(x_ND, weight.shape, weight, eps)
