@@ -55,7 +55,7 @@ def test_what_is_not_there_is_one_line(finished: Path, tmp_path: Path) -> None:
     for arguments, message in (
         (("--explain", "zzzz", "--run", finished), "no kept or rejected record has an id that begins with 'zzzz'"),
         (("--explain", "", "--run", finished), "records have ids that begin with ''"),
-        (("--explain", "ab", "--run", tmp_path), "no such file"),
+        (("--explain", "ab", "--run", tmp_path), "not a run folder"),
         (("--explain", "ab"), "which run?"),
         ((), "no recipe given"),
         (("--out", tmp_path), "belong to --audit FILE"),
