@@ -13,6 +13,7 @@ from transformers import (
     AutoTokenizer,
     Gemma2Config,
     Gemma3TextConfig,
+    GemmaConfig,
     GPT2Config,
     GPTNeoXConfig,
     LlamaConfig,
@@ -54,6 +55,7 @@ FAMILIES: dict[str, PreTrainedConfig] = {
     "mistral, whose window is short": MistralConfig(**SHAPE, sliding_window=16),
     "qwen2": Qwen2Config(**SHAPE),
     "qwen3": Qwen3Config(**SHAPE, head_dim=16),
+    "gemma": GemmaConfig(**SHAPE, head_dim=8),
     "gemma 2": Gemma2Config(**GEMMA, attn_logit_softcapping=5.0, final_logit_softcapping=3.0),
     "gemma 3": Gemma3TextConfig(**GEMMA, layer_types=["sliding_attention", "full_attention", "sliding_attention"]),
     "gpt-2, by its own module": GPT2Config(
@@ -231,18 +233,18 @@ def test_a_long_prompt_holds_up_nobody(llama: Path) -> None:
     assert most <= 8
 
 
-@pytest.mark.parametrize("echo_only", [True, False])
+@pytest.mark.parametrize("sampling", [Sampling(0, 0.0), Sampling(0, 1.0), Sampling(5, 0.0)], ids=repr)
 def test_log_probabilities_of_prompt_and_reply_are_the_models_own(
-    echo_only: bool, engine: LocalEngine, model: PreTrainedModel
+    sampling: Sampling, engine: LocalEngine, model: PreTrainedModel
 ) -> None:
     (ids,) = prompts(1, (150,), seed=4)
-    asked = Request("e", "", Sampling(0 if echo_only else 5, 0.0), prompt_ids=ids, logprobs=3, echo=True)
+    asked = Request("e", "", sampling, prompt_ids=ids, logprobs=3, echo=True)
     # Found beginnings must not cost an echo its logits.
     complete_all(engine, [request("before", ids)])
     reply = complete_all(engine, [asked])["e"]
     assert isinstance(reply, Reply)
     whole = [*ids, *(token.id for token in reply.logprobs)]
-    assert len(whole) == len(ids) + (0 if echo_only else 5)
+    assert len(whole) == len(ids) + sampling.max_tokens
     with torch.inference_mode():
         expected = torch.log_softmax(model(torch.tensor([whole])).logits[0].float(), -1)
     told = [*reply.prompt_logprobs, *reply.logprobs]

@@ -4,9 +4,11 @@ import json
 import os
 import pty
 import re
+import select
 import shutil
 import subprocess
 import sys
+import time
 from itertools import permutations
 from pathlib import Path
 
@@ -142,9 +144,12 @@ def test_the_funnel_counts_tokens_before_the_first_reply(
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=end, cwd=ROOT, env=environment) as child:
         os.close(end)
         try:
-            seen = ""
-            while not re.search(r"0/2 examples, 0\.0/s, 0 replies, [1-9][\d,]* tokens written, [\d,]+/s", seen):
-                seen += os.read(screen, 4096).decode(errors="replace")
+            seen, counted = "", r"0/2 examples, 0\.0/s, 0 replies, [1-9][\d,]* tokens written, [\d,]+/s"
+            patience = time.monotonic() + 120
+            while not re.search(counted, seen) and time.monotonic() < patience:
+                if select.select([screen], [], [], 1.0)[0]:
+                    seen += os.read(screen, 4096).decode(errors="replace")
+            assert re.search(counted, seen), seen[-500:]
         finally:
             child.kill()
             os.close(screen)

@@ -31,8 +31,9 @@ class Draw:
         if self.sampling.temperature:
             generator = torch.Generator()
             _ = generator.seed() if self.sampling.seed is None else generator.manual_seed(self.sampling.seed)
-            # Kept clear of 1, where rounding could reach past the last token of any probability.
-            self.uniforms = iter(torch.rand(self.limit, generator=generator).clamp(max=1 - 1e-6).tolist())
+            # Kept clear of 1, where rounding could reach past the last token of any probability. One at least: where
+            # only the prompt is echoed a token is drawn all the same, and left.
+            self.uniforms = iter(torch.rand(max(self.limit, 1), generator=generator).clamp(max=1 - 1e-6).tolist())
 
     @property
     def penalised(self) -> bool:
