@@ -64,3 +64,11 @@ def test_what_a_run_holds_beyond_its_weights_grows_with_what_its_steps_have(tmp_
     assert long.parts["activations"] < 3 * unknown.parts["activations"]
     assert long.parts["gradients"] - short.parts["gradients"] == 4 * 300 * 256
     assert short.parts["weights"] == long.parts["weights"]
+
+
+def test_a_run_begun_by_a_large_program_reports_its_own_peak(tmp_path: Path) -> None:
+    asked = "import torch; from pacos.train.machine import peak_memory_bytes as p; print(p(torch.device('cpu')))"
+    # Linux lets a new program begin with the peak of the one that started it.
+    large = f"import subprocess, sys; held = b'1' * 2_000_000_000; subprocess.run([sys.executable, '-c', {asked!r}])"
+    printed = subprocess.run([sys.executable, "-c", large], capture_output=True, text=True, check=True).stdout
+    assert 100e6 < int(printed) < 1.5e9
