@@ -7,18 +7,22 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+from pacos.core.models import resolve_model
 from pacos.engines import Delta, Failure, Reply, Request, Usage
 from pacos.guard import ModerationResult, Moderator, moderator
 from pacos.serve.answering import Answers
 from pacos.serve.app import make_app
 from pacos.serve.first_questions import Example
-from pacos.serve.model import Prompt, ServedModel
+from pacos.serve.model import ServedModel
 from pacos.serve.reports import ReportBox
 from pacos.serve.run import OWN_TERMS
+from pacos.serve.tokens import Tokens
+from pacos.serve.turns import Turns
 from pacos.web.people import People, load_terms
 from pacos.web.server import address_of, bind, make_server
 from tests.servers.postgres import database_url, postgres
@@ -63,11 +67,6 @@ class ScriptedEngine:
         pass
 
 
-def count_words(prompt: Prompt, text: str) -> Usage:
-    """The scripted engine's tokens are words."""
-    return Usage(7, len(text.split()))
-
-
 class WordModerator:
     """Flags one word, so that a test decides what is flagged; keeps every text it was shown."""
 
@@ -77,6 +76,14 @@ class WordModerator:
     def check(self, text: str) -> ModerationResult:
         self.seen.append(text)
         return ModerationResult.of({"violence": 1.0} if "forbidden" in text else {})
+
+
+@cache
+def mini_tokens() -> Tokens:
+    """The tokens of the model that comes along, and a template for those servers that say they have one."""
+    tokens = Tokens(resolve_model("pacos-mini"))
+    tokens.tokenizer.chat_template = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant:"
+    return tokens
 
 
 @dataclass
@@ -125,13 +132,16 @@ class Starter:
         has_template: bool = False,
         takes_conversation: bool = False,
         examples: Sequence[Example] = (),
+        turns: Turns | None = None,
     ) -> Served:
         engine = engine or ScriptedEngine()
         database = self.folder / "store.sqlite"
         people = self.stack.enter_context(closing(People(database_url or database, load_terms(terms))))
         reports = self.stack.enter_context(closing(ReportBox(database_url or database)))
-        model = ServedModel("tiny", "nowhere", "ab" * 32, 400, has_template, takes_conversation, 1)
-        answers = Answers(engine, model, moderating or moderator("off"), moderating is not None, count_words)
+        model = ServedModel("tiny", "nowhere", "ab" * 32, 400, 2048, has_template, takes_conversation, 1)
+        answers = Answers(
+            engine, model, moderating or moderator("off"), moderating is not None, mini_tokens(), turns=turns or Turns()
+        )
         app = make_app(answers, people, reports, watermark=True, examples=examples)
         return Served(self.stack.enter_context(running(app)), engine, model, database)
 

@@ -2,7 +2,6 @@
 
 import json
 import socket
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -13,15 +12,21 @@ import openai
 import pytest
 
 from pacos.engines import Failure, RequestFailedError
-from pacos.guard import ModerationResult, moderator
-from pacos.serve import answering
-from tests.serve.conftest import ScriptedEngine, Served, WordModerator, eventually
+from pacos.guard import moderator
+from pacos.serve.turns import Turns
+from tests.serve.conftest import ScriptedEngine, Served, WordModerator, eventually, mini_tokens
 
 QUESTION = [{"role": "user", "content": "Say hello"}]
 
 
 def client_of(served: Served) -> openai.OpenAI:
     return openai.OpenAI(base_url=f"{served.url}/v1", api_key="none", max_retries=0)
+
+
+def metric(served: Served, name: str) -> float:
+    with urllib.request.urlopen(f"{served.url}/metrics") as response:
+        lines = response.read().decode().splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.split("{")[0].split()[0] == name)
 
 
 def test_chat_whole(served: Served) -> None:
@@ -120,16 +125,31 @@ def test_models(served: Served) -> None:
 @pytest.mark.parametrize(
     ("change", "code", "param"),
     [
-        ({"temperature": 3}, "invalid_value", "temperature"),
-        ({"max_tokens": 0}, "invalid_value", "max_tokens"),
-        ({"top_p": "much"}, "invalid_value", "top_p"),
-        ({"messages": []}, "invalid_value", "messages"),
-        ({"messages": [{"role": "robot", "content": "x"}]}, "invalid_value", "messages.0.role"),
-        ({"stop": ["a", "b", "c", "d", "e"]}, "invalid_value", "stop"),
-        ({"n": 2}, "unsupported_parameter", None),
-        ({"logprobs": True}, "unsupported_parameter", None),
-        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "unsupported_parameter", None),
+        ({"temperature": 3}, "decimal_above_max_value", "temperature"),
+        ({"max_tokens": 0}, "integer_below_min_value", "max_tokens"),
+        ({"n": 10**9}, "integer_above_max_value", "n"),
+        ({"top_p": "much"}, "invalid_type", "top_p"),
+        ({"seed": 1.5}, "invalid_type", "seed"),
+        ({"messages": []}, "empty_array", "messages"),
+        ({"messages": "Hello"}, "invalid_type", "messages"),
+        ({"messages": [{"role": "robot", "content": "x"}]}, "invalid_value", "messages[0].role"),
+        ({"messages": [{"role": "user", "content": 7}]}, "invalid_type", "messages[0].content"),
+        ({"messages": [{"role": "user"}]}, "missing_required_parameter", "messages[0].content"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,"}}]}]},
+            "invalid_value",
+            "messages[0].content[0].type",
+        ),
+        ({"stop": ["x"] * 17}, "array_above_max_length", "stop"),
+        ({"stop": "x" * 10_000}, "string_above_max_length", "stop"),
+        ({"logit_bias": {"5": 101}}, "decimal_above_max_value", "logit_bias.5"),
+        ({"logit_bias": {"word": 1}}, "invalid_type", "logit_bias.word"),
+        ({"top_logprobs": 3}, "invalid_value", "top_logprobs"),
+        ({"logprobs": True, "top_logprobs": 21}, "integer_above_max_value", "top_logprobs"),
+        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "unsupported_parameter", "tools"),
+        ({"response_format": {"type": "json_object"}}, "unsupported_parameter", "response_format"),
         ({"extra_body": {"temprature": 1}}, "unknown_parameter", "temprature"),
+        ({"extra_body": {"min_p": 2}}, "decimal_above_max_value", "min_p"),
     ],
 )
 def test_bad_requests_have_openais_error_shape(served: Served, change: dict, code: str, param: str | None) -> None:
@@ -159,7 +179,16 @@ def test_unknown_model_missing_field_and_broken_json(served: Served) -> None:
     with pytest.raises(openai.NotFoundError) as error:
         client.chat.completions.create(model="other", messages=QUESTION)
     assert error.value.code == "model_not_found"
-    for body, code in ((b'{"model": "tiny"}', "missing_required_parameter"), (b'{"model": ', "invalid_json")):
+    for body, code in (
+        (b'{"model": "tiny"}', "missing_required_parameter"),
+        (b'{"model": ', "invalid_json"),
+        (b"", "invalid_json"),
+        (b'{"model": "t\xffny"}', "invalid_json"),
+        (b'{"model": ' + b"[" * 100_000, "invalid_json"),
+        (b'["tiny"]', "invalid_type"),
+        (b'{"model": "tiny", "messages": [{"role": "user", "content": "\\ud800"}]}', "invalid_value"),
+        (b'{"model": "tiny", "temperature": NaN, "messages": [{"role": "user", "content": "x"}]}', "invalid_value"),
+    ):
         status, value = post(f"{served.url}/v1/chat/completions", body)
         assert (status, value["error"]["code"]) == (400, code)
     assert post(f"{served.url}/v1/nothing", b"{}")[0] == 404
@@ -197,37 +226,49 @@ def test_question_spread_over_messages_is_read_as_one(start: Callable[..., Serve
 
 
 def test_question_too_many_is_told_so_while_the_others_are_still_read(
-    start: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
+    start: Callable[..., Served],
 ) -> None:
-    monkeypatch.setattr(answering, "MAX_IN_FLIGHT", 2)
-    reading, go_on = threading.Semaphore(0), threading.Event()
-
-    class SlowReader:
-        def check(self, text: str) -> ModerationResult:
-            reading.release()
-            assert go_on.wait(10)
-            return ModerationResult.of({})
-
-    served = start(moderating=SlowReader())
+    engine = ScriptedEngine(["Hello ", "there."], pause_seconds=0.5)
+    served = start(engine, turns=Turns(at_once=1, most=1))
     with ThreadPoolExecutor(2) as pool:
         accepted = [pool.submit(client_of(served).completions.create, model="tiny", prompt="x") for _ in range(2)]
-        try:
-            assert all(reading.acquire(timeout=10) for _ in accepted)
-            with pytest.raises(openai.InternalServerError) as error:
-                client_of(served).completions.create(model="tiny", prompt="x")
-            assert (error.value.status_code, error.value.code) == (503, "overloaded")
-        finally:
-            go_on.set()
+        assert eventually(lambda: metric(served, "pacos_answers_waiting") == 1)
+        with pytest.raises(openai.RateLimitError) as error:
+            client_of(served).completions.create(model="tiny", prompt="x")
+        assert error.value.code == "overloaded"
+        assert int(error.value.response.headers["retry-after"]) > 0
         assert [future.result().choices[0].text for future in accepted] == ["Hello there."] * 2
     client_of(served).completions.create(model="tiny", prompt="x")
 
 
+def test_whoever_has_fewest_answers_under_way_is_next(start: Callable[..., Served]) -> None:
+    engine = ScriptedEngine(["word"], pause_seconds=0.2)
+    served = start(engine, turns=Turns(at_once=1))
+
+    def ask(address: str, prompt: str) -> None:
+        body = json.dumps({"model": "tiny", "prompt": prompt}).encode()
+        assert post(f"{served.url}/v1/completions", body, {"X-Forwarded-For": address})[0] == 200
+
+    with ThreadPoolExecutor(8) as pool:
+        many = [pool.submit(ask, "203.0.113.1", f"many {number}") for number in range(5)]
+        assert eventually(lambda: metric(served, "pacos_answers_waiting") == 4)
+        one = pool.submit(ask, "203.0.113.2", "one")
+        for future in (*many, one):
+            future.result()
+    heard = [request.prompt for request in engine.requests]
+    assert heard.index("one") < 3
+
+
 def test_usage_of_a_withheld_answer_has_its_prompt_and_all_that_was_made(start: Callable[..., Served]) -> None:
     engine = ScriptedEngine(["One two. ", "This is for", "bidden", " stuff. ", "More."])
-    client = client_of(start(engine, moderating=WordModerator()))
-    answer = client.chat.completions.create(model="tiny", messages=QUESTION)
+    served = start(engine, moderating=WordModerator())
+    answer = client_of(served).chat.completions.create(model="tiny", messages=QUESTION)
     assert answer.choices[0].finish_reason == "content_filter"
-    assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (7, 6)
+    made = "One two. This is forbidden stuff. "
+    tokens = mini_tokens()
+    prompt = served.engine.requests[-1].prompt_ids
+    expected = tokens.usage(len(prompt), made)
+    assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (len(prompt), expected.completion_tokens)
 
 
 def test_flagged_sentence_is_never_sent(start: Callable[..., Served]) -> None:

@@ -11,6 +11,10 @@ WELL_KNOWN = re.compile(
 )
 
 
+# Characters that texts rarely have: one may stand for a special token while a chat template is at work.
+PRIVATE_USE = range(0xE000, 0xF900)
+
+
 def pattern_of(tokens: Iterable[str]) -> re.Pattern[str]:
     """Finds any of these tokens in a text, the longest first where one begins another; nothing where there are none."""
     listed = sorted(filter(None, set(tokens)), key=lambda token: (-len(token), token))

@@ -45,6 +45,8 @@ class Sampling:
     repetition_penalty: float = 1.0
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    """(token id, what is added to its logit), before the temperature."""
 
     def chosen(self) -> dict[str, Any]:
         """What was asked for, by name: the first five always, the others where they say anything."""
@@ -79,6 +81,7 @@ class TokenLogprob:
     """One token, its natural log-probability given all before it (None for a prompt's first), and the likeliest.
 
     Of the model's own distribution: before temperature, penalties and hook. `top` has (id, text, logprob), best first.
+    A token's text is what it adds to a text before it, its leading blank included, and a special token's its name.
     """
 
     id: int
@@ -149,10 +152,15 @@ class RequestFailedError(PacosError):
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """A piece of a streamed reply; the last piece carries the whole Reply."""
+    """A piece of a streamed reply; the last piece carries the whole Reply.
+
+    `logprobs` are of the tokens since the last piece, where the request asked for them: of this text, and of what ends
+    it without being text.
+    """
 
     text: str
     reply: Reply | None = None
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 class Engine(Protocol):

@@ -1,26 +1,32 @@
-"""The one path of every question, from the page or the API: check, generate, hold back, check, show."""
+"""The one path of every question, from page or API: check, wait for a turn, generate, hold back, check, show."""
 
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import cast
 
-from pacos.engines import Delta, Engine, Request, RequestFailedError, Sampling, Usage
-from pacos.engines.types import FinishReason
+from pacos.core.errors import PacosError
+from pacos.engines import Delta, Engine, Message, Request, RequestFailedError, Sampling, Usage
+from pacos.engines.types import FinishReason, TokenLogprob
 from pacos.guard import Moderator
+from pacos.serve.metrics import Metrics
 from pacos.serve.model import Prompt, ServedModel
 from pacos.serve.sentences import SentenceBuffer
+from pacos.serve.tokens import Tokens
+from pacos.serve.turns import Turns
 from pacos.web.error_shape import RefusalError
 
-# The local engine writes up to 32 at once; as many again wait in line, each until one of those has ended.
-MAX_IN_FLIGHT = 64
 MAX_PROMPT_CHARACTERS = 32_000
 # A listed phrase may begin in what was shown and end in what is held; this much is checked again.
 CONTEXT_CHARACTERS = 400
 NOTICE = "[The rest of this answer was withheld by this server's content filter.]"
+
+Question = Prompt | tuple[int, ...]
+"""What was asked: a raw text, a conversation, or a prompt's token ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,66 +34,120 @@ class Piece:
     """Text that may be shown; the first is empty and says that the engine has begun."""
 
     text: str
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How the answer ended. After a withheld part the usage is of the prompt and of all that the engine had made."""
+    """How the answer ended. After a withheld part the usage is of the prompt and of all that the engine had made.
+
+    `prompt_logprobs` are of the prompt's tokens where an echo was asked for.
+    """
 
     finish_reason: FinishReason
     usage: Usage
     seconds: float
+    prompt_logprobs: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass
 class Answers:
-    """Questions in, checked text out; `holds_back` is off where nothing is checked, and then text flows at once.
-
-    `usage_of(prompt, text)` counts the tokens of an answer that the engine was not let finish.
-    """
+    """Questions in, checked text out; `holds_back` is off where nothing is checked, and then text flows at once."""
 
     engine: Engine
     model: ServedModel
     moderator: Moderator
     holds_back: bool
-    usage_of: Callable[[Prompt, str], Usage]
-    _in_flight: int = field(default=0, init=False)
+    tokens: Tokens
+    metrics: Metrics = field(default_factory=Metrics)
+    turns: Turns = field(default_factory=Turns)
 
-    async def answer(self, question: Prompt, sampling: Sampling) -> AsyncGenerator[Piece | End, None]:
+    async def answer(
+        self,
+        question: Question,
+        sampling: Sampling,
+        *,
+        visitor: str = "",
+        logprobs: int | None = None,
+        echo: bool = False,
+    ) -> AsyncGenerator[Piece | End, None]:
         """Yields an empty Piece, then checked Pieces, then one End; closing the generator frees the engine.
 
         A question of messages is put into the model's own form here, after it was checked as its author wrote it.
         Raises RefusalError where the question is too long, is flagged, does not fit the model or finds the server full.
         """
-        said = (question,) if isinstance(question, str) else tuple(m.content for m in self.model.heard(question))
-        self._admit(sum(map(len, said)))
-        self._in_flight += 1
+        asked = time.perf_counter()
         try:
+            said, prompt, ids = self._read(question)
             await self._refuse_flagged(said)
-            prompt = question if isinstance(question, str) else self.model.prompt(question)
-            request = Request(f"serve-{uuid.uuid4().hex}", prompt, sampling)
-            stream = cast(AsyncGenerator[Delta, None], self.engine.stream(request))
-            async with aclosing(stream) as deltas, aclosing(self._checked(prompt, deltas)) as pieces:
-                async for piece in pieces:
-                    yield piece
+            request = Request(f"serve-{uuid.uuid4().hex}", prompt, sampling, ids, logprobs, echo)
+            async with self.turns.turn(visitor):
+                stream = cast(AsyncGenerator[Delta, None], self.engine.stream(request))
+                async with aclosing(stream) as deltas, aclosing(self._checked(request, deltas)) as pieces:
+                    async for piece in pieces:
+                        if piece == Piece(""):
+                            self.metrics.first_token.observe(time.perf_counter() - asked)
+                        if isinstance(piece, End):
+                            self._count(piece, time.perf_counter() - asked)
+                        yield piece
+        except RefusalError as refusal:
+            self.metrics.refused.labels(refusal.code).inc()
+            raise
         except RequestFailedError as error:
-            # Without the engine's name, which is where the model lies on this machine.
-            code = "context_length_exceeded" if error.failure.kind == "context_length" else "invalid_prompt"
-            raise RefusalError(400, code, error.failure.message) from error
-        finally:
-            self._in_flight -= 1
+            told = self._refusal(error)
+            self.metrics.refused.labels(told.code).inc()
+            raise told from error
 
-    def _admit(self, num_characters: int) -> None:
-        if num_characters > MAX_PROMPT_CHARACTERS:
+    def _count(self, end: End, seconds: float) -> None:
+        self.metrics.answers.labels(end.finish_reason).inc()
+        self.metrics.answer.observe(seconds)
+        self.metrics.prompt_tokens.inc(end.usage.prompt_tokens)
+        self.metrics.cached_tokens.inc(end.usage.cached_tokens)
+        self.metrics.completion_tokens.inc(end.usage.completion_tokens)
+
+    def _read(self, question: Question) -> tuple[tuple[str, ...], Prompt, tuple[int, ...]]:
+        """What its author wrote, text by text; the prompt; and the prompt's ids, by which every engine reads the same.
+
+        A special token's name is a special token in a raw text, whose author writes the whole prompt, and nowhere else.
+        """
+        if isinstance(question, str):
+            self._require_short(question)
+            return (question,), question, self._ids(question, is_raw=True)
+        if question and isinstance(question[0], int):
+            text = self.tokens.decode(question)
+            self._require_short(text)
+            return (text,), text, question
+        messages = self.model.heard(cast(tuple[Message, ...], question))
+        said = tuple(message.content for message in messages)
+        self._require_short("".join(said))
+        prompt = self.model.prompt(messages)
+        return said, prompt, self._ids(prompt, is_raw=False)
+
+    def _ids(self, prompt: Prompt, is_raw: bool) -> tuple[int, ...]:
+        try:
+            return self.tokens.of_prompt(prompt, parse_special_tokens=is_raw)
+        except PacosError as error:
+            raise RefusalError(400, "invalid_prompt", f"{error}"[:1].upper() + f"{error}"[1:]) from error
+
+    def _require_short(self, text: str) -> None:
+        if len(text) > MAX_PROMPT_CHARACTERS:
             raise RefusalError(
                 400,
                 "context_length_exceeded",
-                f"The prompt has {num_characters:,} characters; this server takes at most {MAX_PROMPT_CHARACTERS:,}.",
+                f"The prompt has {len(text):,} characters; this server takes at most {MAX_PROMPT_CHARACTERS:,}. "
+                "Please reduce the length of the prompt.",
             )
-        if self._in_flight >= MAX_IN_FLIGHT:
-            raise RefusalError(
-                503, "overloaded", "As many questions are waiting as this server takes; try again soon.", 5
-            )
+
+    def _refusal(self, error: RequestFailedError) -> RefusalError:
+        # Without the engine's name, which is where the model lies on this machine.
+        kind, message = error.failure.kind, error.failure.message
+        if kind == "context_length":
+            most = f"This model's maximum context length is {self.model.context_tokens:,} tokens. However, "
+            return RefusalError(400, "context_length_exceeded", f"{most}{message}", param="messages")
+        if kind == "bad_request":
+            return RefusalError(400, "invalid_prompt", message[:1].upper() + message[1:])
+        # An engine elsewhere that is out of reach: its address, and what it says of a key, are the operator's.
+        return RefusalError(503, "engine_unavailable", "The engine behind this server does not answer; try again.", 10)
 
     async def _refuse_flagged(self, said: tuple[str, ...]) -> None:
         # Each alone, so that a message's beginning is a beginning; and all in one, for a question spread over messages.
@@ -99,26 +159,34 @@ class Answers:
         # In a thread: a moderation model must not stop the other answers.
         return (await asyncio.to_thread(self.moderator.check, text)).flagged if self.holds_back else False
 
-    async def _checked(self, prompt: Prompt, deltas: AsyncIterator[Delta]) -> AsyncGenerator[Piece | End, None]:
+    async def _checked(self, request: Request, deltas: AsyncIterator[Delta]) -> AsyncGenerator[Piece | End, None]:
         started = time.perf_counter()
         buffer, shown, made, begun = SentenceBuffer(), "", "", False
+        # (length of the text up to its end, log-probabilities): a token's name is shown no sooner than its text.
+        unshown: deque[tuple[int, tuple[TokenLogprob, ...]]] = deque()
         async for delta in deltas:
             if not begun:
                 yield Piece("")
             begun = True
             made += delta.text
+            if delta.logprobs:
+                unshown.append((len(made), delta.logprobs))
             ready = buffer.add(delta.text) if self.holds_back else delta.text
             if delta.reply:
                 ready += buffer.rest()
             if ready and await self._is_flagged(shown[-CONTEXT_CHARACTERS:] + ready):
                 yield Piece(f"\n\n{NOTICE}" if shown else NOTICE)
-                usage = delta.reply.usage if delta.reply else self.usage_of(prompt, made)
+                usage = delta.reply.usage if delta.reply else self.tokens.usage(len(request.prompt_ids), made)
                 yield End("content_filter", usage, time.perf_counter() - started)
                 return
-            if ready:
-                shown += ready
-                yield Piece(ready)
-            if delta.reply:
-                yield End(delta.reply.finish_reason, delta.reply.usage, time.perf_counter() - started)
+            shown += ready
+            logprobs: tuple[TokenLogprob, ...] = ()
+            while unshown and unshown[0][0] <= len(shown):
+                logprobs += unshown.popleft()[1]
+            if ready or logprobs:
+                yield Piece(ready, logprobs)
+            if reply := delta.reply:
+                seconds = time.perf_counter() - started
+                yield End(reply.finish_reason, reply.usage, seconds, reply.prompt_logprobs)
                 return
         raise RuntimeError(f"engine {self.engine.name} ended a stream without its reply")

@@ -12,6 +12,7 @@ from pacos.serve.answering import Answers
 from pacos.serve.chat_page import ChatPage
 from pacos.serve.first_questions import Example
 from pacos.serve.openai_api import OpenAiApi
+from pacos.serve.operator_api import CountRequests, OperatorApi
 from pacos.serve.reports import ReportBox
 from pacos.web.error_shape import add_error_handlers
 from pacos.web.guards import RequestGuards
@@ -33,13 +34,24 @@ def make_app(
     # FastAPI's own documentation pages load scripts from elsewhere, so they are off.
     # Its telemetry would put what visitors write into spans and logs, whatever the environment asks for.
     no_telemetry: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan, telemetry=no_telemetry)
+    app = FastAPI(
+        title="pacos serve",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+        telemetry=no_telemetry,
+        # OpenAI's clients say that they send JSON; curl and others forget to.
+        strict_content_type=False,
+    )
     pages = Pages(Path(__file__).parent)
     # One limit for both, since who asks by the API may ask on the page too.
     questions = Limit(session=(20, 20), address=(60, 60))
     app.include_router(OpenAiApi(answers, people, questions).router())
     app.include_router(ChatPage(answers, people, questions, reports, pages, watermark, examples).router())
+    app.include_router(OperatorApi(answers).router())
     pages.mount(app)
+    answers.metrics.watch("pacos_answers_under_way", "Answers that have their turn.", lambda: answers.turns.under_way)
+    answers.metrics.watch("pacos_answers_waiting", "Answers that wait for a turn.", lambda: answers.turns.waiting)
 
     def missing_page(request: Request) -> Response | None:
         is_api = request.url.path.startswith("/v1")
@@ -47,4 +59,5 @@ def make_app(
 
     add_error_handlers(app, missing_page)
     app.add_middleware(RequestGuards)
+    app.add_middleware(CountRequests, metrics=answers.metrics)
     return app

@@ -1,7 +1,6 @@
 """The model that is served: where it is, what it is called, and how a conversation becomes its prompt."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -12,8 +11,9 @@ from pacos.core.errors import PacosError
 from pacos.core.files import read_text
 from pacos.core.models import resolve_model, weights_sha256
 from pacos.core.prompts import render_prompt
-from pacos.engines import Message, Usage
-from pacos.engines.local.tokenizer import load_tokenizer, prompt_ids, takes_conversation
+from pacos.engines import Message
+from pacos.engines.local.checkpoint import LEAN, context_tokens
+from pacos.engines.local.tokenizer import load_tokenizer, takes_conversation
 
 Prompt = str | tuple[Message, ...]
 
@@ -29,6 +29,7 @@ class ServedModel:
     path: str
     sha256: str
     vocab_size: int
+    context_tokens: int
     has_template: bool
     takes_conversation: bool
     created: int
@@ -60,7 +61,7 @@ def find_model(run_path: Path, model: str) -> ServedModel:
     path = resolve_model(model) if model else str(_student(run_path))
     folder = Path(path)
     try:
-        vocab_size = AutoConfig.from_pretrained(path).get_text_config().vocab_size
+        config = AutoConfig.from_pretrained(path).get_text_config()
         tokenizer = AutoTokenizer.from_pretrained(path)
     except (OSError, ValueError) as error:
         raise PacosError(
@@ -71,7 +72,8 @@ def find_model(run_path: Path, model: str) -> ServedModel:
         name=(folder.name if model else run_path.resolve().name) if folder.is_dir() else path,
         path=path,
         sha256=weights_sha256(folder) if folder.is_dir() else sha256(path.encode()).hexdigest(),
-        vocab_size=vocab_size,
+        vocab_size=config.vocab_size,
+        context_tokens=context_tokens(config, is_lean=config.model_type in LEAN),
         has_template=bool(tokenizer.chat_template),
         takes_conversation=takes_conversation(tokenizer),
         created=int(folder.stat().st_mtime) if folder.is_dir() else int(time.time()),
@@ -100,14 +102,3 @@ def tokenizer_json(path: str) -> str:
     """The checkpoint's tokenizer.json, or of one that has none in its folder what it would be."""
     file = Path(path) / "tokenizer.json"
     return read_text(file, "tokenizer") if file.is_file() else str(load_tokenizer(path).backend_tokenizer.to_str())
-
-
-def usage_counter(path: str) -> Callable[[Prompt, str], Usage]:
-    """Counts (prompt, answer) in tokens of the checkpoint, the prompt as the local engine puts it to the model."""
-    # A tokenizer of its own: the engine's is at work in another thread.
-    tokenizer = load_tokenizer(path)
-
-    def count(prompt: Prompt, text: str) -> Usage:
-        return Usage(len(prompt_ids(tokenizer, prompt)), len(tokenizer(text, add_special_tokens=False)["input_ids"]))
-
-    return count

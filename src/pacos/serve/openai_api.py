@@ -4,22 +4,52 @@ import asyncio
 import json
 import sys
 import traceback
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from pacos.engines import Sampling
-from pacos.serve.answering import Answers, End, Piece
-from pacos.serve.model import Prompt
-from pacos.serve.shapes import LEGACY_DEFAULT_MAX_TOKENS, MAX_TOKENS, ChatBody, CompletionBody, SamplingBody, Shape
+from pacos.engines import Sampling, Usage
+from pacos.engines.types import TokenLogprob
+from pacos.serve.answering import Answers, End, Piece, Question
+from pacos.serve.bodies import LEGACY_DEFAULT_MAX_TOKENS, MAX_TOKENS, ChatBody, CompletionBody, SamplingBody
+from pacos.serve.shapes import Choice, Shape
 from pacos.web.error_shape import RefusalError
-from pacos.web.people import Limit, People
-from pacos.web.streams import PieceResponse, while_connected
+from pacos.web.people import Limit, People, visitor_of
+from pacos.web.streams import PieceResponse, merged, while_connected
 
-Answer = AsyncGenerator[Piece | End, None]
+Events = AsyncGenerator[tuple[int, Piece | End], None]
+
+
+@dataclass
+class _Asked:
+    """One request: its answers are those of the first question, `num_drawn` of them, then those of the second."""
+
+    questions: Sequence[Question]
+    sampling: Sampling
+    num_given: int
+    num_drawn: int
+    logprobs: int | None
+    echoed: Sequence[str] = ()
+    """The text of each question, where it is to begin the answer."""
+
+
+@dataclass
+class _Made:
+    """One answer as it comes together."""
+
+    text: str = ""
+    logprobs: tuple[TokenLogprob, ...] = ()
+    end: End | None = field(default=None)
+
+    @property
+    def mean_logprob(self) -> float:
+        """By which the best of several is chosen: OpenAI's is the highest log-probability a token."""
+        values = [each.logprob or 0.0 for each in self.logprobs]
+        return sum(values) / max(len(values), 1)
 
 
 class OpenAiApi:
@@ -49,67 +79,144 @@ class OpenAiApi:
     async def chat(self, body: ChatBody, request: Request) -> Response:
         """Answers a conversation."""
         question = tuple(message.message() for message in body.messages)
-        shape = Shape("chat", self.model.name, self.model.fingerprint)
-        return await self._respond(request, body, shape, question, body.sampling(MAX_TOKENS))
+        number = body.n or 1
+        logprobs = body.top_logprobs or 0 if body.logprobs else None
+        asked = _Asked([question], body.sampling(MAX_TOKENS), number, number, logprobs)
+        return await self._respond(request, body, asked, self._shape("chat", logprobs))
 
     async def complete(self, body: CompletionBody, request: Request) -> Response:
-        """Completes raw text."""
-        shape = Shape("completions", self.model.name, self.model.fingerprint)
-        question = str(body.prompt)
-        return await self._respond(request, body, shape, question, body.sampling(LEGACY_DEFAULT_MAX_TOKENS))
+        """Completes raw texts or token ids."""
+        sampling = body.sampling(LEGACY_DEFAULT_MAX_TOKENS)
+        tokens = self.answers.tokens
+        echoed = [each if isinstance(each, str) else tokens.decode(each) for each in body.prompts] if body.echo else ()
+        asked = _Asked(body.prompts, sampling, body.n or 1, body.num_drawn, body.logprobs, echoed)
+        return await self._respond(request, body, asked, self._shape("completions", body.logprobs))
 
-    async def _respond(
-        self, request: Request, body: SamplingBody, shape: Shape, question: Prompt, sampling: Sampling
-    ) -> Response:
+    def _shape(self, kind: Any, logprobs: int | None) -> Shape:
+        return Shape(kind, self.model.name, self.model.fingerprint, self.answers.tokens, logprobs or 0)
+
+    async def _respond(self, request: Request, body: SamplingBody, asked: _Asked, shape: Shape) -> Response:
         self._require_model(body.model)
         self.questions.take_from_address(request)
         # A browser names the page that asks. Its reader has to have accepted the terms; programs have none to show.
         if "origin" in request.headers or "sec-fetch-site" in request.headers:
             await asyncio.to_thread(self.people.require_terms, request)
-        answer = self.answers.answer(question, sampling)
+        events = merged(self._answers(asked, visitor_of(request)))
         if body.stream:
-            first = await while_connected(request.receive, anext(answer))
-            return PieceResponse(_events(answer, first, shape, body.wants_usage_chunk), "text/event-stream")
-        return JSONResponse(await while_connected(request.receive, _whole(answer, shape)))
+            # A refusal of the first to come still has a status of its own.
+            first = await while_connected(request.receive, anext(events))
+            return PieceResponse(_chunks(events, first, asked, shape, body.wants_usage_chunk), "text/event-stream")
+        return JSONResponse(await while_connected(request.receive, _whole(events, asked, shape)))
+
+    def _answers(self, asked: _Asked, visitor: str) -> list[AsyncGenerator[Piece | End, None]]:
+        # Which of several is best is told by log-probabilities, whether or not they are shown.
+        logprobs = 0 if asked.logprobs is None and asked.num_drawn > asked.num_given else asked.logprobs
+        answers = []
+        for question in asked.questions:
+            for number in range(asked.num_drawn):
+                seed = asked.sampling.seed
+                # Choices of one seed differ, and each can be had again.
+                own = replace(asked.sampling, seed=None if seed is None else seed + number)
+                answers.append(
+                    self.answers.answer(question, own, visitor=visitor, logprobs=logprobs, echo=bool(asked.echoed))
+                )
+        return answers
 
     def _require_model(self, name: str) -> None:
         if name != self.model.name:
             raise RefusalError(
-                404, "model_not_found", f"The model '{name}' does not exist here; this server has '{self.model.name}'."
+                404,
+                "model_not_found",
+                f"The model '{name}' does not exist here; this server has '{self.model.name}'.",
+                param="model",
             )
 
     def _card(self) -> dict[str, Any]:
-        return {"id": self.model.name, "object": "model", "created": self.model.created, "owned_by": "pacos"}
+        return {
+            "id": self.model.name,
+            "object": "model",
+            "created": self.model.created,
+            "owned_by": "pacos",
+            "max_model_len": self.model.context_tokens,
+        }
 
 
-async def _whole(answer: Answer, shape: Shape) -> dict[str, Any]:
-    text = ""
-    async with aclosing(answer):
-        async for event in answer:
-            if isinstance(event, End):
-                return shape.whole(text, event.finish_reason, event.usage)
-            text += event.text
-    raise RuntimeError("the answer ended without its End")
+async def _whole(events: Events, asked: _Asked, shape: Shape) -> dict[str, Any]:
+    made = [_Made() for _ in range(len(asked.questions) * asked.num_drawn)]
+    async with aclosing(events):
+        async for place, event in events:
+            if isinstance(event, Piece):
+                made[place].text += event.text
+                made[place].logprobs += event.logprobs
+            else:
+                made[place].end = event
+    choices: list[Choice] = []
+    for number in range(len(asked.questions)):
+        drawn = made[number * asked.num_drawn : (number + 1) * asked.num_drawn]
+        # Sorting keeps the order of equals, and there is nothing to choose where all are given.
+        best = sorted(drawn, key=lambda each: -each.mean_logprob) if asked.num_drawn > asked.num_given else drawn
+        for each in best[: asked.num_given]:
+            assert each.end is not None
+            text, logprobs = each.text, each.logprobs
+            if asked.echoed:
+                text, logprobs = asked.echoed[number] + text, each.end.prompt_logprobs + logprobs
+            shown = None if asked.logprobs is None else logprobs
+            choices.append(Choice(len(choices), text, each.end.finish_reason, shown))
+    return shape.whole(choices, _usage([each.end for each in made if each.end], asked.num_drawn))
 
 
-async def _events(answer: Answer, first: Piece | End, shape: Shape, wants_usage: bool) -> AsyncGenerator[str, None]:
-    async with aclosing(answer):
+async def _chunks(
+    events: Events, first: tuple[int, Piece | End], asked: _Asked, shape: Shape, wants_usage: bool
+) -> AsyncGenerator[str, None]:
+    number = len(asked.questions) * asked.num_drawn
+    lengths, ends = [0] * number, dict[int, End]()
+    wants = asked.logprobs is not None
+    async with aclosing(events):
         if shape.is_chat:
-            yield _event(shape.chunk("", first=True))
+            for place in range(number):
+                yield _event(shape.first_chunk(place))
+        for place in range(number if asked.echoed else 0):
+            prompt = asked.echoed[place // asked.num_drawn]
+            yield _event(shape.chunk(Choice(place, prompt, None), 0))
+            lengths[place] = len(prompt)
         try:
-            async for event in answer:
+            async for place, event in _with_first(first, events):
                 if isinstance(event, Piece):
-                    yield _event(shape.chunk(event.text))
+                    if not event.text and not event.logprobs:
+                        continue
+                    choice = Choice(place, event.text, None, event.logprobs if wants else None)
+                    yield _event(shape.chunk(choice, lengths[place]))
+                    lengths[place] += len(event.text)
                     continue
-                yield _event(shape.chunk("", event.finish_reason))
-                if wants_usage:
-                    yield _event(shape.usage_chunk(event.usage))
+                ends[place] = event
+                yield _event(shape.chunk(Choice(place, "", event.finish_reason), lengths[place]))
+            if wants_usage:
+                yield _event(shape.usage_chunk(_usage([ends[place] for place in sorted(ends)], asked.num_drawn)))
+        except RefusalError as refusal:
+            yield _event({"error": {"message": refusal.message, "type": "server_error", "code": refusal.code}})
+            return
         except Exception:
             # The status line has gone out, so the failure can only be told inside the stream.
             traceback.print_exc(file=sys.stderr)
             yield _event({"error": {"message": "The server failed while answering.", "type": "server_error"}})
             return
     yield "data: [DONE]\n\n"
+
+
+async def _with_first(first: tuple[int, Piece | End], events: Events) -> Events:
+    yield first
+    async for event in events:
+        yield event
+
+
+def _usage(ends: Sequence[End], num_drawn: int) -> Usage:
+    """Of all answers; a prompt counts once, however many answers it has."""
+    prompts = ends[::num_drawn]
+    return Usage(
+        sum(end.usage.prompt_tokens for end in prompts),
+        sum(end.usage.completion_tokens for end in ends),
+        sum(end.usage.cached_tokens for end in prompts),
+    )
 
 
 def _event(value: dict[str, Any]) -> str:

@@ -16,8 +16,9 @@ from pacos.serve.answering import Answers
 from pacos.serve.app import Lifespan, make_app
 from pacos.serve.first_questions import evaluated_examples
 from pacos.serve.marking import watermark_settings
-from pacos.serve.model import ServedModel, find_model, tokenizer_json, usage_counter
+from pacos.serve.model import ServedModel, find_model, tokenizer_json
 from pacos.serve.reports import ReportBox
+from pacos.serve.tokens import Tokens
 from pacos.web.people import People, load_terms
 from pacos.web.server import address_of, bind, make_server
 
@@ -41,7 +42,7 @@ def run(run_path: Path, table: ServeTable) -> None:
         with closing(People(database, terms)) as people, closing(ReportBox(database)) as reports:
             asyncio.run(_warm_up(engine))
             checks = table.moderation != "off"
-            answers = Answers(engine, model, moderator(table.moderation), checks, usage_counter(model.path))
+            answers = Answers(engine, model, moderator(table.moderation), checks, Tokens(model.path))
             examples = evaluated_examples(run_path / "evaluate", model.sha256)
             app = make_app(answers, people, reports, table.watermark, _lifespan(engine), examples)
             server = make_server(app, lambda: print(_ready_line(address_of(bound), model, table), flush=True))

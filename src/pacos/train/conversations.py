@@ -12,11 +12,10 @@ from transformers.utils.chat_template_utils import render_jinja_template
 
 from pacos.core.files import read_json, write_json, write_text
 from pacos.core.records import Conversation
-from pacos.core.special_tokens import control_tokens, pattern_of
+from pacos.core.special_tokens import PRIVATE_USE, control_tokens, pattern_of
 from pacos.core.typed import MisfitError
 
 TEMPLATE_FILE = "chat_template.jinja"
-PRIVATE_USE = range(0xE000, 0xF900)
 _GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
 Span = tuple[int, int]
 

@@ -1,6 +1,7 @@
 """One shape for every error, OpenAI's, which the pages read too."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -10,20 +11,30 @@ from starlette.responses import JSONResponse, Response
 
 from pacos.web.streams import ClientGoneError
 
-_CODES = {
-    "missing": "missing_required_parameter",
-    "extra_forbidden": "unknown_parameter",
-    "unsupported_parameter": "unsupported_parameter",
-    "json_invalid": "invalid_json",
-}
+# What the validator expected, by the name of its error, in OpenAI's words.
+_EXPECTED = {
+    "string": "a string", "int": "an integer", "float": "a decimal", "bool": "a boolean", "list": "an array",
+    "dict": "an object", "model": "an object", "model_attributes": "an object", "mapping": "an object",
+}  # fmt: skip
+_BOUNDS = {
+    "greater_than": ("below minimum", ">", "gt"), "greater_than_equal": ("below minimum", ">=", "ge"),
+    "less_than": ("above maximum", "<", "lt"), "less_than_equal": ("above maximum", "<=", "le"),
+}  # fmt: skip
 
 
 class RefusalError(Exception):
-    """A request that gets no answer: HTTP status, OpenAI's error code, and a line for a person."""
+    """A request that gets no answer: HTTP status, OpenAI's error code, a line for a person, and the field it is of."""
 
-    def __init__(self, status: int, code: str, message: str, retry_after_seconds: float | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        retry_after_seconds: float | None = None,
+        param: str | None = None,
+    ) -> None:
         super().__init__(message)
-        self.status, self.code, self.message = status, code, message
+        self.status, self.code, self.message, self.param = status, code, message, param
         self.retry_after_seconds = retry_after_seconds
 
 
@@ -40,22 +51,28 @@ def add_error_handlers(app: FastAPI, missing_page: Callable[[Request], Response 
 
     @app.exception_handler(RefusalError)
     async def refuse(request: Request, refusal: RefusalError) -> Response:
-        response = error_response(refusal.status, refusal.message, refusal.code, _kind(refusal.status))
+        kind = _kind(refusal.status)
+        response = error_response(refusal.status, refusal.message, refusal.code, kind, refusal.param)
         if refusal.retry_after_seconds:
             response.headers["Retry-After"] = str(round(refusal.retry_after_seconds))
         return response
 
     @app.exception_handler(RequestValidationError)
     async def explain(request: Request, error: RequestValidationError) -> Response:
-        return _invalid(error.errors()[0])
+        return _invalid(error.errors(), error.body)
 
     @app.exception_handler(HTTPException)
     async def not_found(request: Request, error: HTTPException) -> Response:
+        if error.status_code == 400:
+            return _not_json("it is not UTF-8, or nested too deeply")
         is_missing = error.status_code == 404
         if is_missing and "text/html" in request.headers.get("accept", "") and (page := missing_page(request)):
             return page
         message = f"{request.method} {request.url.path}: {error.detail}."
-        return error_response(error.status_code, message, "not_found" if is_missing else "invalid_method")
+        code = "not_found" if is_missing else "invalid_method"
+        response = error_response(error.status_code, message, code)
+        response.headers.update(error.headers or {})
+        return response
 
     @app.exception_handler(ClientGoneError)
     async def nobody(request: Request, error: ClientGoneError) -> Response:
@@ -69,18 +86,102 @@ def add_error_handlers(app: FastAPI, missing_page: Callable[[Request], Response 
 def _kind(status: int) -> str:
     if status == 429:
         return "rate_limit_error"
+    if status == 401:
+        return "authentication_error"
     return "server_error" if status >= 500 else "invalid_request_error"
 
 
-def _invalid(error: dict[str, Any]) -> Response:
-    where = [str(part) for part in error["loc"] if part != "body" and not str(part).startswith("function-")]
-    name = ".".join(where)
-    code = _CODES.get(error["type"], "invalid_value")
-    messages = {
-        "missing_required_parameter": f"Missing required parameter: '{name}'.",
-        "unknown_parameter": f"Unrecognized request argument supplied: '{name}'.",
-        "unsupported_parameter": error["msg"],
-        "invalid_json": f"The request's body is not JSON: {error.get('ctx', {}).get('error', error['msg'])}.",
-    }
-    message = messages.get(code) or (f"Invalid value for '{name}': {error['msg']}." if name else error["msg"])
-    return error_response(400, message, code, param=name or None)
+def _not_json(reason: str) -> Response:
+    line = "We could not parse the JSON body of your request. (HINT: This likely means that "
+    return error_response(400, f"{line}{reason}.)", "invalid_json")
+
+
+def _invalid(errors: Sequence[dict[str, Any]], body: Any) -> Response:
+    """The error that lies deepest: a field that may be of several kinds has one for each, and the deepest, or one that
+    is of more than the kind, is of the kind that was meant."""
+    placed = [(_real_path(error["loc"], body), error) for error in errors]
+    placed = [([*path, *error["loc"][-1:]] if error["type"] == "missing" else path, error) for path, error in placed]
+    path, error = max(placed, key=lambda each: (len(each[0]), not _expected(str(each[1]["type"]))))
+    kind, told = str(error["type"]), error.get("ctx", {})
+    name = _shown(path)
+    value = error.get("input")
+    if kind == "json_invalid":
+        return _not_json(f"{told.get('error', error['msg'])} at byte {error['loc'][-1]}")
+    if kind == "missing":
+        if body is None:
+            return _not_json("there is no body")
+        return error_response(400, f"Missing required parameter: '{name}'.", "missing_required_parameter", param=name)
+    if kind == "extra_forbidden":
+        line = f"Unrecognized request argument supplied: '{name}'."
+        return error_response(400, line, "unknown_parameter", param=name)
+    if kind == "unsupported_parameter":
+        return error_response(400, error["msg"], kind, param=told["name"])
+    if kind in _BOUNDS:
+        side, sign, bound = _BOUNDS[kind]
+        number = "integer" if isinstance(told[bound], int) else "decimal"
+        line = (
+            f"Invalid '{name}': {number} {side} value. Expected a value {sign} {told[bound]}, but got {value} instead."
+        )
+        return error_response(400, line, f"{number}_{side.replace(' ', '_').replace('imum', '')}_value", param=name)
+    if kind in ("literal_error", "enum"):
+        allowed = str(told["expected"]).replace(" or ", ", ")
+        line = f"Invalid value: '{value}'. Supported values are: {allowed}."
+        return error_response(400, line, "invalid_value", param=name)
+    if kind in ("too_long", "too_short", "string_too_long", "string_too_short"):
+        return _wrong_length(kind, name, value, told)
+    expected = [_expected(str(other["type"])) for at, other in placed if at == path]
+    if all(expected):
+        wanted = " or ".join(dict.fromkeys(filter(None, expected)))
+        wanted = f"one of {wanted}" if len(set(expected)) > 1 else wanted
+        line = f"Invalid type for '{name}': expected {wanted}, but got {_json_kind(value)} instead."
+        return error_response(400, line, "invalid_type", param=name or None)
+    # A line of our own names its field itself.
+    code = "invalid_value"
+    message = error["msg"] if error["msg"].endswith(".") else f"Invalid value for '{name}': {error['msg']}."
+    return error_response(400, message, code, param=name or _known_name(kind, body))
+
+
+def _wrong_length(kind: str, name: str, value: Any, told: dict[str, Any]) -> Response:
+    what = "string" if kind.startswith("string") else "object" if isinstance(value, dict) else "array"
+    length = told.get("actual_length", len(value) if isinstance(value, str | list | dict) else 0)
+    if kind.endswith("short"):
+        line = f"Invalid '{name}': empty {what}. Expected {_a(what)} with minimum length {told['min_length']}."
+        return error_response(400, line, f"empty_{what}", param=name)
+    most = f"Expected {_a(what)} with maximum length {told['max_length']}, but got one of length {length} instead"
+    return error_response(400, f"Invalid '{name}': {what} too long. {most}.", f"{what}_above_max_length", param=name)
+
+
+def _a(what: str) -> str:
+    return f"a {what}" if what == "string" else f"an {what}"
+
+
+def _real_path(where: Sequence[int | str], body: Any) -> list[int | str]:
+    """The fields that are really there; the validator also names the kinds that it tried."""
+    path: list[int | str] = []
+    value = body
+    for part in (part for part in where if part != "body"):
+        if part in (range(len(value)) if isinstance(value, list) else value if isinstance(value, dict) else ()):
+            value = value[part]
+            path.append(part)
+    return path
+
+
+def _shown(path: Sequence[int | str]) -> str:
+    """`messages[0].content`, as OpenAI writes it."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+
+
+def _known_name(kind: str, body: Any) -> str | None:
+    return kind if isinstance(body, dict) and kind in body else None
+
+
+def _expected(kind: str) -> str | None:
+    stem = kind.removesuffix("_type").removesuffix("_parsing").removesuffix("_from_float")
+    return _EXPECTED.get(stem) if stem != kind else None
+
+
+def _json_kind(value: Any) -> str:
+    kinds = {str: "a string", bool: "a boolean", int: "an integer", float: "a decimal", list: "an array"}
+    if value is None:
+        return "null"
+    return kinds.get(type(value), "an object" if isinstance(value, dict) else json.dumps(value, default=str))

@@ -109,6 +109,13 @@ class People:
         self._database.close()
 
 
+def visitor_of(request: Request) -> str:
+    """Whose turn a question takes: an address's, and behind an own proxy that names none a session's."""
+    address = request.client.host if request.client else ""
+    # A cookie is anyone's to invent, so that elsewhere it would be a way to many turns.
+    return request.cookies.get(COOKIE, address) if is_loopback(address) else address
+
+
 def _hashed(session: str) -> str:
     # Who reads the database must not be able to use the cookies.
     return sha256(session.encode()).hexdigest()

@@ -1,7 +1,7 @@
 """Answers that arrive piece by piece, and the client that may leave before the end."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import aclosing, suppress
 from typing import TypeVar
 
@@ -9,6 +9,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 T = TypeVar("T")
+
+SEND_SECONDS = 30.0
 
 
 class ClientGoneError(Exception):
@@ -40,10 +42,49 @@ async def _disconnect(receive: Receive) -> None:
         pass
 
 
+async def merged(sources: Sequence[AsyncGenerator[T, None]]) -> AsyncGenerator[tuple[int, T], None]:
+    """What all of them yield as it comes, with the place of its source; a slow reader slows them all.
+
+    The first exception ends it; all are closed at the end, at an error, and when it is closed itself.
+    """
+    if len(sources) == 1:
+        async with aclosing(sources[0]) as only:
+            async for each in only:
+                yield 0, each
+        return
+    queue: asyncio.Queue[tuple[int, T] | BaseException | None] = asyncio.Queue(maxsize=1)
+
+    async def drain(place: int, source: AsyncGenerator[T, None]) -> None:
+        try:
+            async with aclosing(source):
+                async for item in source:
+                    await queue.put((place, item))
+            await queue.put(None)
+        except Exception as error:
+            await queue.put(error)
+
+    tasks = [asyncio.create_task(drain(place, source)) for place, source in enumerate(sources)]
+    try:
+        left = len(tasks)
+        while left:
+            item = await queue.get()
+            if isinstance(item, BaseException):
+                raise item
+            if item is None:
+                left -= 1
+            else:
+                yield item
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
 class PieceResponse(Response):
     """Sends each piece as it comes; closes `pieces` at the end, at an error and when the client leaves.
 
-    A slow client slows the sending: no queue stands between the pieces and the socket.
+    A slow client slows the sending: no queue stands between the pieces and the socket. One that takes nothing for
+    `SEND_SECONDS` is cut off.
     """
 
     def __init__(self, pieces: AsyncGenerator[str, None], media_type: str) -> None:
@@ -62,5 +103,9 @@ class PieceResponse(Response):
         async with aclosing(self.pieces) as pieces:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             async for piece in pieces:
-                await send({"type": "http.response.body", "body": piece.encode(), "more_body": True})
+                sending = send({"type": "http.response.body", "body": piece.encode(), "more_body": True})
+                try:
+                    await asyncio.wait_for(sending, SEND_SECONDS)
+                except TimeoutError:
+                    raise ClientGoneError from None
             await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from threading import Event
 from typing import Any
 
-from pacos.core.errors import PacosError
 from pacos.core.recipe import EngineTable
 from pacos.engines.http.breaker import Breaker
 from pacos.engines.http.connection import Connection
@@ -18,7 +17,7 @@ from pacos.engines.http.pace import Pace
 from pacos.engines.http.reading import Reader
 from pacos.engines.http.troubles import ATTEMPT_ERRORS, LEFT_AT_A_STOP, Trouble
 from pacos.engines.http.waits import wait_seconds
-from pacos.engines.types import Delta, Failure, Reply, Request
+from pacos.engines.types import Delta, Failure, Reply, Request, RequestFailedError
 
 ATTEMPTS = 8
 ATTEMPTS_AT_FIRST_CONTACT = 3
@@ -127,7 +126,7 @@ class HttpEngine:
             await self._break_off(jobs)
 
     async def stream(self, request: Request) -> AsyncIterator[Delta]:
-        """Answers one request piece by piece; PacosError where the server fails."""
+        """Answers one request piece by piece; RequestFailedError where the server fails or refuses."""
         connection = self._connection
         while True:
             body = connection.body(request, connection.refused)
@@ -145,7 +144,10 @@ class HttpEngine:
             # A refusal comes before the first piece.
             refused = trouble.refused_of(body | options)
             if refused is None or refused in connection.refused:
-                raise PacosError(connection.line(trouble))
+                message = connection.line(trouble).removeprefix(f"{connection.shown_url}: ")
+                raise RequestFailedError(
+                    connection.shown_url, Failure(request.id, trouble.kind, message, trouble.fatal)
+                )
             connection.leave_out(refused)
 
     async def close(self) -> None:

@@ -41,21 +41,24 @@ class Checkpoint:
         """Tokens of a raw text, of a chat as the tokenizer's own template renders it, or as they are given.
 
         With `as_chat` a text is a user's message. Raises PacosError for a chat where there is no template, for ids
-        outside the vocabulary, and for an empty prompt.
+        outside the vocabulary, also in a logit bias, and for an empty prompt.
         """
         prompt = (Message("user", request.prompt),) if as_chat and isinstance(request.prompt, str) else request.prompt
         ids = self._known(request.prompt_ids) if request.prompt_ids else prompt_ids(self.tokenizer, prompt)
         if not ids:
             raise PacosError("the prompt is empty; expected at least one token to go on from.")
+        if unknown := [token for token, _ in request.sampling.logit_bias if not 0 <= token < self.vocabulary]:
+            raise PacosError(f"logit_bias has token id {unknown[0]}; {self._known_range}.")
         return ids
+
+    @property
+    def _known_range(self) -> str:
+        return f"this checkpoint has ids 0 to {self.vocabulary - 1:,}"
 
     def _known(self, ids: tuple[int, ...]) -> list[int]:
         for place, token in enumerate(ids):
             if not 0 <= token < self.vocabulary:
-                raise PacosError(
-                    f"token id {token} at place {place} of the prompt; this checkpoint has ids 0 to "
-                    f"{self.vocabulary - 1:,}."
-                )
+                raise PacosError(f"token id {token} at place {place} of the prompt; {self._known_range}.")
         return list(ids)
 
 

@@ -39,7 +39,9 @@ class Draw:
     def penalised(self) -> bool:
         """Whether what was read or written changes the logits."""
         asked = self.sampling
-        return asked.repetition_penalty != 1 or bool(asked.presence_penalty or asked.frequency_penalty)
+        return asked.repetition_penalty != 1 or bool(
+            asked.presence_penalty or asked.frequency_penalty or asked.logit_bias
+        )
 
 
 def choose(logits_BV: Tensor, draws: Sequence[Draw]) -> tuple[list[int], dict[int, str]]:
@@ -85,6 +87,9 @@ def _penalise(logits_BV: Tensor, draws: Sequence[Draw]) -> None:
             row_V[torch.tensor(list(counts), device=row_V.device)] -= (
                 asked.presence_penalty + asked.frequency_penalty * times
             )
+        if asked.logit_bias:
+            ids, biases = zip(*asked.logit_bias, strict=True)
+            row_V[torch.tensor(ids, device=row_V.device)] += torch.tensor(biases, device=row_V.device)
 
 
 def _hooked(logits_BV: Tensor, draws: Sequence[Draw]) -> tuple[Tensor, dict[int, str]]:

@@ -61,15 +61,18 @@ class LocalEngine:
 
         Raises RequestFailedError where the request gets no reply.
         """
-        channel = Channel(asyncio.get_running_loop())
+        channel, shown = Channel(asyncio.get_running_loop()), 0
         try:
             self._worker.submit(Order(request, channel, is_streamed=True, stop=None))
             while True:
                 item = await self._next_item(channel)
                 if isinstance(item, Failure):
                     raise RequestFailedError(self.name, item)
-                yield Delta("", item) if isinstance(item, Reply) else Delta(str(item))
-                if isinstance(item, Reply):
+                if isinstance(item, Delta):
+                    shown += len(item.logprobs)
+                    yield item
+                elif isinstance(item, Reply):
+                    yield Delta("", item, item.logprobs[shown:])
                     return
         finally:
             channel.is_closed = True
@@ -79,7 +82,7 @@ class LocalEngine:
         if thread := self._worker.end():
             await asyncio.to_thread(thread.join, CLOSING_SECONDS)
 
-    async def _next_item(self, channel: Channel) -> Reply | Failure | str | None:
+    async def _next_item(self, channel: Channel) -> Reply | Failure | Delta | None:
         """The channel's next; what went wrong in the worker is raised here."""
         item = await channel.items.get()
         if isinstance(item, Exception):

@@ -13,8 +13,8 @@ from pacos.engines.local.checkpoint import Checkpoint
 from pacos.engines.local.choice import Draw, choose
 from pacos.engines.local.network import Piece
 from pacos.engines.local.prefix import TILE, PrefixStore
-from pacos.engines.local.text import ReplyText, decoded
-from pacos.engines.types import Failure, FinishReason, Reply, Request, TokenLogprob, Usage
+from pacos.engines.local.text import ReplyText, token_text
+from pacos.engines.types import Delta, Failure, FinishReason, Reply, Request, TokenLogprob, Usage
 
 SLOTS = 32
 PREFIX_BYTES = 256 * 2**20
@@ -27,8 +27,8 @@ ECHO_TOKENS = 64
 
 @dataclass(eq=False)
 class Job:
-    """One request on its way. `on_piece` gets text as it may be shown, `on_end` how it ended: None if it was
-    cancelled.
+    """One request on its way. `on_piece` gets text as it may be shown, with its log-probabilities; `on_end` how it
+    ended: None if it was cancelled.
 
     `read` counts the prompt's tokens whose keys and values its row holds, `cached` those of them found and not read.
     """
@@ -40,10 +40,11 @@ class Job:
     draw: Draw
     on_end: Callable[[Reply | Failure | Exception | None], None]
     is_cancelled: Callable[[], bool]
-    on_piece: Callable[[str], None] | None = None
+    on_piece: Callable[[Delta], None] | None = None
     read: int = 0
     cached: int = 0
     logprobs: list[TokenLogprob] = field(default_factory=list)
+    num_shown: int = 0
     prompt_logprobs: list[TokenLogprob] = field(default_factory=list)
     started: float = field(default_factory=time.perf_counter)
 
@@ -51,6 +52,12 @@ class Job:
     def watched(self) -> bool:
         """Only a reply that someone watches, or that a stop string may end, has to become text at every step."""
         return self.on_piece is not None or bool(self.request.sampling.stop)
+
+    def show(self, piece: str) -> None:
+        """Sends a piece, and the log-probabilities since the last one."""
+        if piece and self.on_piece:
+            self.on_piece(Delta(piece, logprobs=tuple(self.logprobs[self.num_shown :])))
+            self.num_shown = len(self.logprobs)
 
     @property
     def most_tokens(self) -> int:
@@ -159,9 +166,7 @@ class Scheduler:
                 job.logprobs += self._logprobs([token], logits_BV[row : row + 1], job)
             at_end = token in self._checkpoint.end_ids
             if job.watched and not at_end:
-                piece = job.text.add([token])
-                if piece and job.on_piece:
-                    job.on_piece(piece)
+                job.show(job.text.add([token]))
             if at_end or job.text.stopped or len(job.draw.new_ids) == job.limit:
                 self._leave_writing(row)
                 job.on_end(self._reply(job, "stop" if at_end or job.text.stopped else "length", at_end))
@@ -170,9 +175,7 @@ class Scheduler:
         ids = job.draw.new_ids
         if not job.watched:
             job.text.add(ids[:-1] if at_end else ids)
-        piece = job.text.end()
-        if piece and job.on_piece:
-            job.on_piece(piece)
+        job.show(job.text.end())
         return Reply(
             id=job.request.id,
             text=job.text.text,
@@ -207,7 +210,7 @@ class Scheduler:
         ]
 
     def _text(self, token: int) -> str:
-        return decoded(self._checkpoint.tokenizer, [token])
+        return token_text(self._checkpoint.tokenizer, token)
 
     def _admit(self) -> None:
         """Gives rows to those who wait, as far as there is room for all to reach their limits."""

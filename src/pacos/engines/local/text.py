@@ -1,6 +1,7 @@
 """From tokens to text that may be shown: never half a character, never part of a stop string."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from transformers import PreTrainedTokenizerBase
 
@@ -15,6 +16,24 @@ def decoded(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
     if fast is not None:
         return str(fast.decode(ids, skip_special_tokens=True))
     return str(tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+
+@lru_cache(maxsize=2**14)
+def token_text(tokenizer: PreTrainedTokenizerBase, token: int) -> str:
+    """What a token adds to a text before it: with its leading blank, which decoded alone some would lose; a special
+    token's name; the replacement character for half a character."""
+    text = str(tokenizer.decode([token], skip_special_tokens=False, clean_up_tokenization_spaces=False))
+    before = _anchor(tokenizer)
+    joined = str(tokenizer.decode([*before, token], skip_special_tokens=False, clean_up_tokenization_spaces=False))
+    return joined[1:] if joined.startswith(_ANCHOR) else text
+
+
+_ANCHOR = "x"
+
+
+@lru_cache(maxsize=8)
+def _anchor(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    return tuple(tokenizer(_ANCHOR, add_special_tokens=False)["input_ids"])
 
 
 class ReplyText:

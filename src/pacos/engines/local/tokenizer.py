@@ -1,15 +1,19 @@
 """A checkpoint's tokenizer, LLaMA's bare `tokenizer.model` included."""
 
+import re
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import cast
 
+from jinja2 import TemplateError
 from sentencepiece import SentencePieceProcessor
 from tokenizers import normalizers
 from transformers import AutoTokenizer, LlamaTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from pacos.core.errors import PacosError
 from pacos.core.prompts import render_prompt
+from pacos.core.special_tokens import PRIVATE_USE, control_tokens, pattern_of
 from pacos.engines.types import Message
 
 
@@ -49,17 +53,51 @@ def takes_conversation(tokenizer: PreTrainedTokenizerBase) -> bool:
     return render_prompt("x") not in rendered
 
 
-def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str | tuple[Message, ...]) -> list[int]:
-    """The tokens of a raw text, or of a chat as the tokenizer's own template renders it; PacosError without one."""
+def prompt_ids(
+    tokenizer: PreTrainedTokenizerBase, prompt: str | tuple[Message, ...], *, parse_special_tokens: bool = True
+) -> list[int]:
+    """The tokens of a raw text, or of a chat as the tokenizer's own template renders it; PacosError without one.
+
+    A special token's name is that token in a raw text, unless it is not to be parsed, and never in a chat's messages:
+    nobody writes a system prompt, or ends a turn, from within his own.
+    """
     if isinstance(prompt, str):
-        ids = cast(list[int], tokenizer(prompt)["input_ids"])
+        options = {} if parse_special_tokens else {"split_special_tokens": True}
+        ids = cast(list[int], tokenizer(prompt, **options)["input_ids"])
         # A tokenizer that closes every text would end the reply before it began.
         return ids[:-1] if len(ids) > 1 and ids[-1] == tokenizer.eos_token_id else ids
     if tokenizer.chat_template is None:
         raise PacosError('this checkpoint has no chat template; set api = "completions" to send it raw text.')
+    said = "".join(message.content for message in prompt)
+    # Each special token in the messages is a private character while the template writes its own.
+    free = (chr(code) for code in PRIVATE_USE if chr(code) not in said)
+    hidden = dict(zip(sorted({*_special_tokens(tokenizer).findall(said)}, key=len, reverse=True), free, strict=False))
     turns = [{"role": message.role, "content": message.content} for message in prompt]
-    rendered = str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
-    return cast(list[int], tokenizer(rendered, add_special_tokens=False)["input_ids"])
+    for turn in turns:
+        for token, placeholder in hidden.items():
+            turn["content"] = turn["content"].replace(token, placeholder)
+    try:
+        rendered = str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+    except (TemplateError, ValueError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise PacosError(f"the checkpoint's chat template refuses this conversation ({reason}).") from None
+    tokens_of = {placeholder: token for token, placeholder in hidden.items()}
+    pieces = re.split(f"([{''.join(tokens_of)}])", rendered) if hidden else [rendered]
+    return [
+        number
+        for piece in pieces
+        for number in cast(
+            list[int],
+            tokenizer(tokens_of.get(piece, piece), add_special_tokens=False, split_special_tokens=piece in tokens_of)[
+                "input_ids"
+            ],
+        )
+    ]
+
+
+@lru_cache(maxsize=8)
+def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str]:
+    return pattern_of(control_tokens(tokenizer))
 
 
 def merges_of(pieces: Sequence[str], ranks: Sequence[float], merged: Sequence[bool]) -> list[tuple[str, str]]:

@@ -12,12 +12,12 @@ from pacos.engines.local.checkpoint import Checkpoint, cache_budget, load_checkp
 from pacos.engines.local.choice import Draw
 from pacos.engines.local.scheduler import Job, Scheduler
 from pacos.engines.local.text import ReplyText
-from pacos.engines.types import Failure, LogitsHook, Reply, Request
+from pacos.engines.types import Delta, Failure, LogitsHook, Reply, Request
 
 CLOSING_SECONDS = 5.0
 
-Item = Reply | Failure | str | Exception | None
-"""An end, a piece of text, a fault of the program, or None for what was given up after a stop."""
+Item = Reply | Failure | Delta | Exception | None
+"""An end, a piece of a reply, a fault of the program, or None for what was given up after a stop."""
 
 
 @dataclass(eq=False)
@@ -157,7 +157,7 @@ class Worker:
                 Draw(sampling, limit, prompt_ids, request.logits_hook or self._logits_hook),
                 on_end=lambda end: self._post(channel, end),
                 is_cancelled=lambda: channel.is_closed or (stop is not None and stop.is_set()),
-                on_piece=(lambda piece: self._post(channel, piece)) if order.is_streamed else None,
+                on_piece=(lambda delta: self._post(channel, delta)) if order.is_streamed else None,
             )
         )
 
