@@ -254,7 +254,7 @@ def test_question_longer_than_the_box_allows_is_refused_and_an_answer_that_long_
     visitor.accept()
     assert visitor.ask("x" * 4000)[0] == 200
     status, [error] = visitor.ask("x" * 4001)
-    assert (status, error["error"]["code"], error["error"]["param"]) == (400, "invalid_value", "messages.0.content")
+    assert (status, error["error"]["code"], error["error"]["param"]) == (400, "invalid_value", "messages[0].content")
     assert "4,000" in error["error"]["message"]
     turns = [{"role": role, "content": "x" * size} for role, size in (("user", 1), ("assistant", 9000), ("user", 1))]
     assert visitor.send("POST", "/chat", {"messages": turns})[0] == 200

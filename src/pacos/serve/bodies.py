@@ -1,6 +1,7 @@
 """OpenAI's request bodies, with what vLLM and llama.cpp add; what this server does not do it refuses by name."""
 
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
@@ -103,21 +104,27 @@ class SamplingBody(BaseModel):
                 raise _unsupported(name, f"leave it out or give {json.dumps(accepted[0])}")
         return kept
 
-    def sampling(self, default_max_tokens: int) -> Sampling:
-        """The sampling asked for, with OpenAI's defaults and this server's cap on tokens."""
+    def sampling(self, default_max_tokens: int, advised: Mapping[str, float]) -> Sampling:
+        """The sampling asked for, up to this server's cap on tokens; `advised` is the model's own, as vLLM takes it,
+        and where that says nothing OpenAI's defaults hold."""
         most = default_max_tokens if self.max_tokens is None else self.max_tokens
-        temperature = 1.0 if self.temperature is None else self.temperature
+
+        def chosen(name: str, default: float) -> float:
+            said = getattr(self, name)
+            return advised.get(name, default) if said is None else said
+
+        temperature = chosen("temperature", 1.0)
         stop = [self.stop] if isinstance(self.stop, str) else self.stop or ()
         return Sampling(
             max_tokens=min(most, MAX_TOKENS),
             temperature=0.0 if self.do_sample is False else temperature,
-            top_p=1.0 if self.top_p is None else self.top_p,
+            top_p=chosen("top_p", 1.0),
             stop=tuple(stop),
             seed=self.seed,
             # vLLM says -1 for all.
-            top_k=max(self.top_k or 0, 0),
-            min_p=self.min_p or 0.0,
-            repetition_penalty=self.repetition_penalty or 1.0,
+            top_k=max(int(chosen("top_k", 0)), 0),
+            min_p=chosen("min_p", 0.0),
+            repetition_penalty=chosen("repetition_penalty", 1.0),
             presence_penalty=self.presence_penalty or 0.0,
             frequency_penalty=self.frequency_penalty or 0.0,
             logit_bias=tuple(sorted((self.logit_bias or {}).items())),

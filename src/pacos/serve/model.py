@@ -1,11 +1,12 @@
 """The model that is served: where it is, what it is called, and how a conversation becomes its prompt."""
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
-from transformers import AutoConfig, AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
 from pacos.core.errors import PacosError
 from pacos.core.files import read_text
@@ -33,6 +34,9 @@ class ServedModel:
     has_template: bool
     takes_conversation: bool
     created: int
+    sampling: Mapping[str, float] = field(default_factory=dict)
+    """What its generation_config.json advises, by the names that `Sampling` has; it holds where a client says nothing.
+    """
 
     @property
     def fingerprint(self) -> str:
@@ -77,7 +81,17 @@ def find_model(run_path: Path, model: str) -> ServedModel:
         has_template=bool(tokenizer.chat_template),
         takes_conversation=takes_conversation(tokenizer),
         created=int(folder.stat().st_mtime) if folder.is_dir() else int(time.time()),
+        sampling=_advised_sampling(path),
     )
+
+
+def _advised_sampling(path: str) -> dict[str, float]:
+    try:
+        advised = GenerationConfig.from_pretrained(path).to_dict()
+    except (OSError, ValueError):
+        return {}
+    names = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
+    return {name: advised[name] for name in names if advised.get("do_sample") and advised.get(name)}
 
 
 def _student(run_path: Path) -> Path:

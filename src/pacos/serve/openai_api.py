@@ -81,12 +81,12 @@ class OpenAiApi:
         question = tuple(message.message() for message in body.messages)
         number = body.n or 1
         logprobs = body.top_logprobs or 0 if body.logprobs else None
-        asked = _Asked([question], body.sampling(MAX_TOKENS), number, number, logprobs)
+        asked = _Asked([question], body.sampling(MAX_TOKENS, self.model.sampling), number, number, logprobs)
         return await self._respond(request, body, asked, self._shape("chat", logprobs))
 
     async def complete(self, body: CompletionBody, request: Request) -> Response:
         """Completes raw texts or token ids."""
-        sampling = body.sampling(LEGACY_DEFAULT_MAX_TOKENS)
+        sampling = body.sampling(LEGACY_DEFAULT_MAX_TOKENS, self.model.sampling)
         tokens = self.answers.tokens
         echoed = [each if isinstance(each, str) else tokens.decode(each) for each in body.prompts] if body.echo else ()
         asked = _Asked(body.prompts, sampling, body.n or 1, body.num_drawn, body.logprobs, echoed)

@@ -99,6 +99,9 @@ def _not_json(reason: str) -> Response:
 def _invalid(errors: Sequence[dict[str, Any]], body: Any) -> Response:
     """The error that lies deepest: a field that may be of several kinds has one for each, and the deepest, or one that
     is of more than the kind, is of the kind that was meant."""
+    if isinstance(body, bytes):
+        line = "Unsupported Content-Type: expected application/json (with curl: -H 'Content-Type: application/json')."
+        return error_response(415, line, "unsupported_media_type")
     placed = [(_real_path(error["loc"], body), error) for error in errors]
     placed = [([*path, *error["loc"][-1:]] if error["type"] == "missing" else path, error) for path, error in placed]
     path, error = max(placed, key=lambda each: (len(each[0]), not _expected(str(each[1]["type"]))))

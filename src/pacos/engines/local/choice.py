@@ -14,6 +14,11 @@ from pacos.engines.types import LogitsHook, Sampling
 LIKELY = 512
 
 
+# What a hook sees of a greedy row is over this temperature. Over 1, a watermark's delta of 2 overruled SmolLM2's best
+# token wherever it was less than seven times as likely as a marked one, and its answers ran in circles.
+GREEDY_TEMPERATURE = 0.2
+
+
 @dataclass
 class Draw:
     """How one row's tokens are chosen: its sampling, its random numbers, and what it has read and written."""
@@ -55,8 +60,8 @@ def choose(logits_BV: Tensor, draws: Sequence[Draw]) -> tuple[list[int], dict[in
     if sampled or any(draw.hook or draw.penalised for draw in draws):
         logits_BV = logits_BV.float()
         _penalise(logits_BV, draws)
-        if sampled:
-            temperatures = [draw.sampling.temperature or 1.0 for draw in draws]
+        if sampled or any(draw.hook for draw in draws):
+            temperatures = [draw.sampling.temperature or GREEDY_TEMPERATURE for draw in draws]
             logits_BV = logits_BV / torch.tensor(temperatures, device=logits_BV.device)[:, None]
         logits_BV, failed = _hooked(logits_BV, draws)
     best_B = logits_BV.max(dim=-1)
