@@ -24,7 +24,8 @@ from transformers import (
     Qwen3Config,
 )
 
-from pacos.core.models import FETCHED, cached_model
+from pacos.core.known_models import KNOWN_MODELS
+from pacos.core.models import cached_model
 from pacos.engines import Delta, Failure, Reply, Request, RequestFailedError, Sampling
 from pacos.engines.local.engine import LocalEngine
 from pacos.engines.local.scheduler import SLOTS, STEP_TOKENS
@@ -414,7 +415,7 @@ def test_a_reply_longer_than_the_memory_is_refused_with_the_arithmetic(
     assert all(isinstance(answer, Reply) for answer in many.values())
 
 
-REAL = [name for name in FETCHED if cached_model(name).is_dir()]
+REAL = [name for name in KNOWN_MODELS if cached_model(name).is_dir()]
 
 
 @pytest.mark.parametrize("name", REAL)
