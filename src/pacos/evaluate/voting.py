@@ -59,6 +59,7 @@ def judge_answers(
             votes, paid = _ask(judge, prompts, seed, folder)
             box.vote(votes)
             usd += paid
+        # The box may hold votes on what other weights answered, from before this stage was stopped.
         cast = [vote for vote in box.votes() if vote.ballot in prompts]
     return Judgment(ballots, cast, verdicts_of(ballots, cast), pairs, usd)
 
