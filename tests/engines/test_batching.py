@@ -28,7 +28,7 @@ from pacos.core.known_models import KNOWN_MODELS
 from pacos.core.models import cached_model
 from pacos.engines import Delta, Failure, Reply, Request, RequestFailedError, Sampling
 from pacos.engines.local.engine import LocalEngine
-from pacos.engines.local.scheduler import SLOTS, STEP_TOKENS
+from pacos.engines.local.scheduler import MAX_ROWS, STEP_TOKENS
 from pacos.engines.local.static_steps import StaticSteps
 from tests.engines.door import complete_all
 
@@ -120,7 +120,7 @@ def test_greedy_is_generates_alone_in_a_full_batch_and_in_any_order(
 ) -> None:
     folder = made(FAMILIES[family], tmp_path, tiny_model)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    asked = [request(n, ids) for n, ids in enumerate(prompts(SLOTS + 5, (1, 2, 7, 31, 32, 33, 64, 65, 100, 300)))]
+    asked = [request(n, ids) for n, ids in enumerate(prompts(MAX_ROWS + 5, (1, 2, 7, 31, 32, 33, 64, 65, 100, 300)))]
     expected = {each.id: generated(model, each.prompt_ids, 20) for each in asked}
     engine = LocalEngine(str(folder), precision="fp32")
     together = complete_all(engine, asked)
@@ -377,7 +377,7 @@ def test_closing_tells_those_who_wait_and_lets_the_weights_go(llama: Path) -> No
             pass
 
     async def close_early() -> list[object]:
-        waiting = [asyncio.create_task(wait(str(n))) for n in range(SLOTS + 3)]
+        waiting = [asyncio.create_task(wait(str(n))) for n in range(MAX_ROWS + 3)]
         while not engine.tokens_written:
             await asyncio.sleep(0.01)
         await engine.close()

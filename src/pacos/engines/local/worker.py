@@ -9,7 +9,7 @@ import torch
 
 from pacos.core.errors import PacosError
 from pacos.engines.local.checkpoint import Checkpoint, cache_budget, load_checkpoint
-from pacos.engines.local.choice import Draw
+from pacos.engines.local.sampler import Sampler
 from pacos.engines.local.scheduler import Job, Scheduler
 from pacos.engines.local.text import ReplyText
 from pacos.engines.types import Failure, LogitsHook, Reply, Request
@@ -154,7 +154,7 @@ class Worker:
                 prompt_ids,
                 limit,
                 ReplyText(checkpoint.tokenizer, prompt_ids, sampling.stop),
-                Draw(sampling, limit, prompt_ids, request.logits_hook or self._logits_hook),
+                Sampler(sampling, limit, prompt_ids, request.logits_hook or self._logits_hook),
                 on_end=lambda end: self._post(channel, end),
                 is_cancelled=lambda: channel.is_closed or (stop is not None and stop.is_set()),
                 on_piece=(lambda piece: self._post(channel, piece)) if order.is_streamed else None,
