@@ -76,9 +76,10 @@ class PrefixCache:
 
     def _free_slot(self) -> int:
         if not self._pools:
-            # Untouched memory costs nothing on a CPU, so the whole is asked for at once.
+            # The whole at once, and unwritten: untouched memory costs nothing on a CPU, and a tile is written before it
+            # is found.
             self._pools = [
-                group.new_zeros(self.capacity, len(group), group.shape[2], TILE, group.shape[4])
+                group.new_empty(self.capacity, len(group), group.shape[2], TILE, group.shape[4])
                 for group in self._cache.groups
             ]
         if len(self._tiles) < self.capacity:
