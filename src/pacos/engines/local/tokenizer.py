@@ -49,8 +49,15 @@ def takes_conversation(tokenizer: PreTrainedTokenizerBase) -> bool:
     return render_prompt("x") not in rendered
 
 
-def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str | tuple[Message, ...]) -> list[int]:
-    """The tokens of a raw text, or of a chat as the tokenizer's own template renders it; PacosError without one."""
+def prompt_ids(
+    tokenizer: PreTrainedTokenizerBase, prompt: str | tuple[Message, ...], as_chat: bool = False
+) -> list[int]:
+    """The tokens of a raw text, or of a chat as the tokenizer's own template renders it; PacosError without one.
+
+    With `as_chat` a text is a user's message.
+    """
+    if as_chat and isinstance(prompt, str):
+        prompt = (Message("user", prompt),)
     if isinstance(prompt, str):
         ids = cast(list[int], tokenizer(prompt)["input_ids"])
         # A tokenizer that closes every text would end the reply before it began.
