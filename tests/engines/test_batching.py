@@ -5,6 +5,7 @@ import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from threading import Event
 
 import pytest
 import torch
@@ -390,6 +391,31 @@ def test_closing_tells_those_who_wait_and_lets_the_weights_go(llama: Path) -> No
     # It opens again for the next request.
     assert len(written(complete_all(engine, [request("again", (5,))])["again"])) == 20
     assert engine.tokens_written == written_before + 20
+
+
+def test_a_thread_that_ends_late_takes_nothing_from_the_next(llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pacos.engines.local.engine.CLOSING_SECONDS", 0.1)
+    reached, go_on = Event(), Event()
+
+    def hook(ids_BT: torch.Tensor, logits_BV: torch.Tensor) -> torch.Tensor:
+        if not go_on.is_set() and not reached.is_set():
+            reached.set()
+            go_on.wait(20)
+        return logits_BV
+
+    engine = LocalEngine(str(llama), precision="fp32", logits_hook=hook)
+
+    async def close_in_a_step() -> object:
+        late = asyncio.create_task(anext(engine.complete([request("late", (5,))])))
+        await asyncio.to_thread(reached.wait, 20)
+        await engine.close()
+        (answer,) = [answer async for answer in engine.complete([request("next", (5,))])]
+        assert len(written(answer)) == 20
+        go_on.set()
+        return (await asyncio.wait_for(asyncio.gather(late, return_exceptions=True), 20))[0]
+
+    assert "was closed" in str(asyncio.run(close_in_a_step()))
+    assert engine.tokens_written >= 20
 
 
 def test_a_stop_string_of_ten_thousand_characters_is_only_a_stop_string(

@@ -55,6 +55,8 @@ class Worker:
         self._chat, self._logits_hook = chat, logits_hook
         self._orders: SimpleQueue[Order | None] = SimpleQueue()
         self._outgoing: dict[asyncio.AbstractEventLoop, list[tuple[Channel, Item]]] = {}
+        # A thread that was told to end may be in its last step when the next one begins.
+        self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._scheduler: Scheduler | None = None
         self._tokens_before = 0
@@ -114,8 +116,10 @@ class Worker:
             if order := orders.get():
                 self._post(order.channel, closed)
         self._send()
-        self._tokens_before += scheduler.tokens_written if scheduler else 0
-        self._scheduler = None
+        if scheduler:
+            self._tokens_before += scheduler.tokens_written
+            if self._scheduler is scheduler:
+                self._scheduler = None
 
     def _step(self, scheduler: Scheduler) -> None:
         try:
@@ -162,11 +166,13 @@ class Worker:
         )
 
     def _post(self, channel: Channel, item: Item) -> None:
-        self._outgoing.setdefault(channel.loop, []).append((channel, item))
+        with self._lock:
+            self._outgoing.setdefault(channel.loop, []).append((channel, item))
 
     def _send(self) -> None:
         """Wakes each loop once a step, however many rows it waits for."""
-        outgoing, self._outgoing = self._outgoing, {}
+        with self._lock:
+            outgoing, self._outgoing = self._outgoing, {}
         for loop, items in outgoing.items():
             try:
                 loop.call_soon_threadsafe(_deliver, items)
