@@ -1,4 +1,4 @@
-"""`pacos fetch`: a real model by its short name, or a GGUF file, becomes a checked folder in the user's cache."""
+"""`pacos fetch`: a known model, checked, or a GGUF file becomes a folder in the user's cache."""
 
 import fcntl
 import hashlib

@@ -105,16 +105,26 @@ class Worker:
                     self._take(order, checkpoint, scheduler)
                 except Exception as error:
                     self._post(order.channel, error)
+                    # A checkpoint that cannot be loaded is not tried again for each of those in line.
+                    is_over = scheduler is None and self._refuse_line(orders, error)
                     self._send()
+                    if is_over:
+                        return
+
+    def _refuse_line(self, orders: SimpleQueue[Order | None], error: Exception) -> bool:
+        """Tells those whose orders were not taken yet; whether the thread is to end after them."""
+        in_line = [orders.get() for _ in range(orders.qsize())]
+        for order in in_line:
+            if order:
+                self._post(order.channel, error)
+        return None in in_line
 
     def _give_up(self, scheduler: Scheduler | None, orders: SimpleQueue[Order | None]) -> None:
-        """Tells whoever still waits, in a row or in line, that there will be no answer."""
+        """Tells whoever has a row or waits for one that there will be no answer."""
         closed = PacosError(f"{self._name}: was closed while it had requests under way.")
         for job in scheduler.clear() if scheduler else ():
             job.on_end(closed)
-        while not orders.empty():
-            if order := orders.get():
-                self._post(order.channel, closed)
+        self._refuse_line(orders, closed)
         self._send()
         if scheduler:
             self._tokens_before += scheduler.tokens_written
