@@ -22,7 +22,7 @@ from torch import Tensor
 
 from pacos.engines import Reply, Request, Sampling
 from pacos.engines.local import lean_network
-from pacos.engines.local.cache import KeyValues
+from pacos.engines.local.cache import KVCache
 from pacos.engines.local.checkpoint import load_checkpoint
 from pacos.engines.local.engine import LocalEngine
 from pacos.engines.local.lean_network import LeanNetwork
@@ -168,7 +168,7 @@ def speeds(model: str, rounds: int) -> None:
         own: dict[str, list[float]] = {way: [] for way in WAYS}
         for _ in range(rounds):
             for way, lean in networks.items():
-                cache = KeyValues(lean.shapes, lean.dtype, lean.device)
+                cache = KVCache(lean.shapes, lean.dtype, lean.device)
                 cache.reserve(rows, PLACE + 64)
                 for _ in range(3):
                     start, cpu = time.perf_counter(), time.process_time()

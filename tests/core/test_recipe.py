@@ -43,11 +43,13 @@ def test_overrides_win_and_whole_numbers_serve_as_numbers(tmp_path: Path) -> Non
         ("[engines]\nmodel = 'm'", "", ["engines.model", "a table"]),
         ("[engines.http]\nmodel = 'm'", "", ["engines.http", "cannot name an engine"]),
         ("", "engines.student.model=m", ["engines.student", "cannot name an engine"]),
+        ("", "engines.gemma3-270m.model=m", ["engines.gemma3-270m", "cannot name an engine"]),
         ("", "engines.gpt.modle=m", ["engines.gpt.modle", "engines.gpt.model"]),
         ("", "engines.model=m", ["engines", "engines.NAME"]),
         ("[engines.gpt]\n[evaluate]\njudges = ['gtp']", "", ["evaluate.judges", "'gtp'", "'gpt'"]),
         ("[evaluate]\njudges = ['judge']", "", ["evaluate.judges", "'judge'", "builtin:judge"]),
         ("[evaluate]\ncandidates = ['studnet']", "", ["evaluate", "'studnet'", "'student'"]),
+        ("[evaluate]\ncandidates = ['gemma3-270n']", "", ["evaluate", "'gemma3-270n'", "'gemma3-270m'"]),
         ("[teacher]\napi_key_env = 'sk-secret'", "", ["teacher.api_key_env", "OPENAI_API_KEY"]),
         ("[teacher]\nbase_url = 'http://[::1'", "", ["teacher.base_url", "no address"]),
         ("[teacher]\nbase_url = 'http://h/v1?key=secret'", "", ["teacher.base_url", "api_key_env"]),
@@ -105,6 +107,11 @@ def test_a_named_engine_takes_its_role_and_keys_beside_the_name_win(tmp_path: Pa
     assert recipe.judge == replace(recipe.engines["fast"], max_usd=1.0)
     assert (recipe.judge.engine, recipe.judge.concurrency) == ("http", 3)
     assert recipe.table("engines")["fast"] == recipe.table("engines.fast")
+
+
+def test_a_fetched_model_is_no_misspelt_engine(tmp_path: Path) -> None:
+    text = "[engines.gemma3-27b]\n[evaluate]\ncandidates = ['gemma3-270m']"
+    assert load(write(tmp_path, text)).evaluate.candidates == ("gemma3-270m",)
 
 
 def test_a_run_folder_gives_its_engines_back(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from threading import Event
 
 import pytest
 import torch
@@ -24,10 +25,11 @@ from transformers import (
     Qwen3Config,
 )
 
-from pacos.core.models import FETCHED, cached_model
+from pacos.core.known_models import KNOWN_MODELS
+from pacos.core.models import cached_model
 from pacos.engines import Delta, Failure, Reply, Request, RequestFailedError, Sampling
 from pacos.engines.local.engine import LocalEngine
-from pacos.engines.local.scheduler import SLOTS, STEP_TOKENS
+from pacos.engines.local.scheduler import MAX_ROWS, STEP_TOKENS
 from pacos.engines.local.static_steps import StaticSteps
 from tests.engines.door import complete_all
 
@@ -119,7 +121,7 @@ def test_greedy_is_generates_alone_in_a_full_batch_and_in_any_order(
 ) -> None:
     folder = made(FAMILIES[family], tmp_path, tiny_model)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    asked = [request(n, ids) for n, ids in enumerate(prompts(SLOTS + 5, (1, 2, 7, 31, 32, 33, 64, 65, 100, 300)))]
+    asked = [request(n, ids) for n, ids in enumerate(prompts(MAX_ROWS + 5, (1, 2, 7, 31, 32, 33, 64, 65, 100, 300)))]
     expected = {each.id: generated(model, each.prompt_ids, 20) for each in asked}
     engine = LocalEngine(str(folder), precision="fp32")
     together = complete_all(engine, asked)
@@ -376,7 +378,7 @@ def test_closing_tells_those_who_wait_and_lets_the_weights_go(llama: Path) -> No
             pass
 
     async def close_early() -> list[object]:
-        waiting = [asyncio.create_task(wait(str(n))) for n in range(SLOTS + 3)]
+        waiting = [asyncio.create_task(wait(str(n))) for n in range(MAX_ROWS + 3)]
         while not engine.tokens_written:
             await asyncio.sleep(0.01)
         await engine.close()
@@ -389,6 +391,31 @@ def test_closing_tells_those_who_wait_and_lets_the_weights_go(llama: Path) -> No
     # It opens again for the next request.
     assert len(written(complete_all(engine, [request("again", (5,))])["again"])) == 20
     assert engine.tokens_written == written_before + 20
+
+
+def test_a_thread_that_ends_late_takes_nothing_from_the_next(llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pacos.engines.local.engine.CLOSING_SECONDS", 0.1)
+    reached, go_on = Event(), Event()
+
+    def hook(ids_BT: torch.Tensor, logits_BV: torch.Tensor) -> torch.Tensor:
+        if not go_on.is_set() and not reached.is_set():
+            reached.set()
+            go_on.wait(20)
+        return logits_BV
+
+    engine = LocalEngine(str(llama), precision="fp32", logits_hook=hook)
+
+    async def close_in_a_step() -> object:
+        late = asyncio.create_task(anext(engine.complete([request("late", (5,))])))
+        await asyncio.to_thread(reached.wait, 20)
+        await engine.close()
+        (answer,) = [answer async for answer in engine.complete([request("next", (5,))])]
+        assert len(written(answer)) == 20
+        go_on.set()
+        return (await asyncio.wait_for(asyncio.gather(late, return_exceptions=True), 20))[0]
+
+    assert "was closed" in str(asyncio.run(close_in_a_step()))
+    assert engine.tokens_written >= 20
 
 
 def test_a_stop_string_of_ten_thousand_characters_is_only_a_stop_string(
@@ -414,7 +441,7 @@ def test_a_reply_longer_than_the_memory_is_refused_with_the_arithmetic(
     assert all(isinstance(answer, Reply) for answer in many.values())
 
 
-REAL = [name for name in FETCHED if cached_model(name).is_dir()]
+REAL = [name for name in KNOWN_MODELS if cached_model(name).is_dir()]
 
 
 @pytest.mark.parametrize("name", REAL)

@@ -1,5 +1,6 @@
 """An engine whose matrices are held in 8 bits."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from transformers import AutoModelForCausalLM
 from pacos.core.errors import PacosError
 from pacos.core.recipe import EngineTable
 from pacos.engines import Reply, Request, Sampling, open_engine
+from pacos.engines.local.checkpoint import Checkpoint, load_checkpoint
+from pacos.engines.local.engine import LocalEngine
 from pacos.engines.local.linear import int8_refusal
 from tests.engines.door import complete_all
 from tests.engines.test_batching import FAMILIES, made, prompts
@@ -57,6 +60,29 @@ def test_an_architecture_run_by_its_own_module_is_refused(tiny_model: Path, tmp_
     folder = made(FAMILIES["gpt-2, by its own module"], tmp_path, tiny_model)
     with pytest.raises(PacosError, match=r"architecture gpt2 is run by its own module.*weights = \"auto\""):
         complete_all(open_engine(table(folder)), [Request("a", "b", Sampling(1))])
+
+
+def test_what_cannot_be_run_is_loaded_once_for_all_who_wait(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = made(FAMILIES["gpt-2, by its own module"], tmp_path, tiny_model)
+    engine, loads = LocalEngine(str(folder), precision="int8"), []
+
+    def load(path: str, precision: str) -> Checkpoint:
+        loads.append(path)
+        return load_checkpoint(path, precision)
+
+    monkeypatch.setattr("pacos.engines.local.worker.load_checkpoint", load)
+
+    async def ask() -> list[object]:
+        streams = [anext(engine.stream(Request(str(n), "x", Sampling(2)))) for n in range(20)]
+        ends = await asyncio.gather(*streams, return_exceptions=True)
+        await engine.close()
+        return ends
+
+    ends = asyncio.run(ask())
+    assert all(isinstance(end, PacosError) and "weights" in str(end) for end in ends)
+    assert len(loads) <= 2
 
 
 def test_a_server_holds_its_own_weights() -> None:

@@ -219,6 +219,36 @@ def test_answers_of_other_weights_are_not_used(
     assert (len(again.asked("student")), len(again.asked("base"))) == (8, 0)
 
 
+def test_votes_on_answers_of_other_weights_are_not_counted(
+    items_file: Path, engines: Any, recipe_for: Any, evaluate_in: Any, trained: Path, fair_judge: Any, monkeypatch: Any
+) -> None:
+    """The first judge has voted when the second stops the stage; then the student is trained anew."""
+    judges = 'evaluate.judges=["builtin:judge", "http:http://127.0.0.1:1/v1"]'
+    recipe, model = recipe_for(f"evaluate.instructions={items_file}", judges), trained / "train" / "model"
+    asked = 0
+
+    def judge(prompt: str) -> Any:
+        nonlocal asked
+        asked += 1
+        return fair_judge(prompt) if asked <= 16 else Failure("", "auth", "no key", fatal=True)
+
+    engines(knows(0, 1, 2), knows(3), judge).install(monkeypatch)
+    with pytest.raises(PacosError, match="no key"):
+        evaluate_in(recipe)
+    with sqlite3.connect(trained / "evaluate" / "ballots.sqlite") as database:
+        assert database.execute("select count(*) from votes").fetchone() == (16,)
+    other = shutil.copytree(model, trained / "other")
+    with open(other / "model.safetensors", "ab") as weights:
+        weights.write(b" ")
+    model.unlink()
+    other.rename(model)
+    engines(knows(0), knows(3), fair_judge).install(monkeypatch)
+    report = evaluate_in(recipe)
+    assert counts(report.pairwise) == [1, 1, 6, 0]
+    assert {name: effect.votes for name, effect in report.slot_effect.items()} == dict.fromkeys(report.judges, 4)
+    assert len(rows(trained / "evaluate" / "verdicts.jsonl")) == 16
+
+
 def test_a_win_in_one_order_and_a_tie_in_the_other_is_a_conflict(
     items_file: Path, engines: Any, recipe_for: Any, evaluate_in: Any, trained: Path, monkeypatch: Any
 ) -> None:
@@ -385,7 +415,8 @@ def test_builtin_items_end_to_end(
         if row.chance == 0.5:
             assert row.chance_corrected["base"] == -1
     assert report.pairwise.wins == 2 * len(known)
-    assert report.pairwise_harder.ties + report.pairwise_harder.wins == report.items_harder
+    harder = report.comparisons["student"].harder
+    assert harder.ties + harder.wins == report.items_harder
     assert len(report.examples) == 5
     assert {example["right"] for example in report.examples} == {True, False}
     assert len({example["skill"] for example in report.examples}) == 5

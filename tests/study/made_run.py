@@ -128,7 +128,7 @@ def make_evaluate(folder: Path, hostile: str = "", seed: int = 1, per_skill: int
         "exact_match_harder": {"base": 0.0, "student": 0.41},
         "exact_match_harder_intervals": {"base": wilson(0, half), "student": wilson(round(0.41 * half), half)},
         "per_skill": rows, "per_skill_harder": rows,
-        "pairwise": _pairwise(wins, losses, ties), "pairwise_harder": _pairwise(half - 20, 6, 14),
+        "pairwise": _pairwise(wins, losses, ties),
         "comparisons": {"student": {"main": _pairwise(wins, losses, ties), "harder": _pairwise(half - 20, 6, 14)}},
         "slot_effect": {"builtin:judge": {"votes": 2 * items, "first_shown_win_rate": 0.503, "interval": [0.49, 0.52]}},
         "judge_agreement": None, "examples": _examples(hostile, rng), "usd": 0.01, "seconds": 61.5,

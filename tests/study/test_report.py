@@ -212,7 +212,7 @@ def test_what_no_verdict_says_is_absent_and_a_share_has_its_own_denominator(tmp_
     counts = {"wins": 0, "losses": 0, "ties": 0, "unparsable": evaluate["items"], "conflicts": 0}
     pair = counts | dict.fromkeys(absent)
     effect = {"votes": 0, "first_shown_win_rate": None, "interval": None}
-    evaluate |= {"pairwise": pair, "pairwise_harder": pair, "exact_match_items": 7, "judge_agreement": None}
+    evaluate |= {"pairwise": pair, "exact_match_items": 7, "judge_agreement": None}
     evaluate |= {"comparisons": {"student": {"main": pair, "harder": pair}}, "slot_effect": {"builtin:judge": effect}}
     made_run.finish(run / "evaluate", evaluate)
     page = Page(write(run))
@@ -232,7 +232,7 @@ def test_given_data_and_items_without_known_answers(tmp_path: Path) -> None:
     evaluate |= {"exact_match_items": 0, "exact_match_harder_items": 0}
     example = {"skill": "", "instruction": "Say hi.", "input": "", "base": "a", "student": "hi", "reference": ""}
     evaluate |= {"per_skill": [], "per_skill_harder": [], "examples": [example | {"right": None}]}
-    evaluate |= {"items_harder": 0, "pairwise_harder": None}
+    evaluate |= {"items_harder": 0}
     evaluate |= {"comparisons": {"student": {"main": evaluate["pairwise"], "harder": None}}}
     made_run.finish(run / "evaluate", evaluate)
     page = Page(write(run))

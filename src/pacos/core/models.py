@@ -9,11 +9,10 @@ from pathlib import Path
 
 from pacos.core.errors import PacosError
 from pacos.core.files import sha256_file
+from pacos.core.known_models import KNOWN_MODELS
 
 MINI = Path(__file__).parent.parent / "mini"
-# Real models that `pacos fetch NAME` brings into the user's cache.
-FETCHED = ("smollm2-135m", "gemma3-270m")
-SHORT_NAMES = ("pacos-mini", *FETCHED)
+SHORT_NAMES = ("pacos-mini", *KNOWN_MODELS)
 
 
 def resolve_model(name: str) -> str:
@@ -22,7 +21,7 @@ def resolve_model(name: str) -> str:
     A folder holds config.json, or peft's adapter_config.json, which names its base; a short name's and a GGUF file's
     is the one that `pacos fetch` made. Raises PacosError where a path does not exist or holds neither.
     """
-    fetched = name in FETCHED or (name.endswith(".gguf") and Path(name).is_file())
+    fetched = name in KNOWN_MODELS or (name.endswith(".gguf") and Path(name).is_file())
     path = cached_model(name) if fetched else MINI if name == "pacos-mini" else Path(name)
     if path.is_dir():
         if not (path / "config.json").exists() and not (path / "adapter_config.json").exists():
@@ -46,7 +45,7 @@ def is_hub_name(name: str) -> bool:
 
 def cached_model(name: str) -> Path:
     """The folder in the user's cache that belongs to a short name, or to what a GGUF file holds, wherever it lies."""
-    if name not in FETCHED:
+    if name not in KNOWN_MODELS:
         path = Path(name)
         name = f"gguf-{_sha256_of_version(path, path.stat().st_size, path.stat().st_mtime_ns)[:16]}"
     user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

@@ -13,6 +13,7 @@ from pacos.core.errors import PacosError
 from pacos.core.files import read_json, read_text
 from pacos.core.keys import check_name, checked, names_of
 from pacos.core.keys import key as _key
+from pacos.core.models import SHORT_NAMES
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,7 @@ class ServeTable:
     """A Markdown file with the terms of use; empty means the ones that come with pacos."""
 
 
-MODEL_NAMES = ("student", "base", "pacos-mini")
+MODEL_NAMES = ("student", "base", *SHORT_NAMES)
 ENGINE_KINDS = ("builtin", "http", "local")
 
 

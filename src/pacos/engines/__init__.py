@@ -1,6 +1,6 @@
 """Engines: builtin, http and local, opened by one door."""
 
-from pacos.engines.open import engine_table, open_engine, tokens_and_room
+from pacos.engines.open import engine_table, open_engine, prompt_lengths
 from pacos.engines.types import (
     Delta,
     Engine,
@@ -29,5 +29,5 @@ __all__ = [
     "Usage",
     "engine_table",
     "open_engine",
-    "tokens_and_room",
+    "prompt_lengths",
 ]

@@ -1,4 +1,4 @@
-"""`pacos fetch`: a real model by its short name, or a GGUF file, becomes a checked folder in the user's cache."""
+"""`pacos fetch`: a known model, checked, or a GGUF file becomes a folder in the user's cache."""
 
 import fcntl
 import hashlib
@@ -22,9 +22,9 @@ from transformers.utils.logging import disable_progress_bar
 from pacos.core.errors import PacosError
 from pacos.core.files import sha256_file
 from pacos.core.keys import check_name
-from pacos.core.models import FETCHED, cached_model, weights_sha256
+from pacos.core.known_models import KNOWN_MODELS, ROUND_TRIPS, KnownModel
+from pacos.core.models import cached_model, weights_sha256
 from pacos.engines.gguf.convert import convert
-from pacos.engines.known_models import KNOWN_MODELS, ROUND_TRIPS, KnownModel
 
 BLOCK = 1 << 20
 # pip tries an index that does not answer again and again; this often, some seconds apart, is enough to say so.
@@ -49,7 +49,7 @@ def fetch(name: str) -> Path:
     index cannot be reached, a file is not the known one or cannot be read, or the cache cannot be written.
     """
     if not name.endswith(".gguf"):
-        check_name("fetch", name, FETCHED, "model")
+        check_name("fetch", name, tuple(KNOWN_MODELS), "model")
     elif not Path(name).is_file():
         raise PacosError(f"{name}: no such file; expected a GGUF file. Check the path.")
     folder = cached_model(name)

@@ -56,20 +56,20 @@ def open_engine(
     return LocalEngine(table.path, chat=table.api == "chat", logits_hook=logits_hook, precision=table.weights)
 
 
-def tokens_and_room(table: EngineTable, prompts: Sequence[str]) -> tuple[list[int], int] | None:
-    """Each prompt's tokens, and the most that prompt and reply may have together; None where only a server knows.
+def prompt_lengths(table: EngineTable, prompts: Sequence[str]) -> tuple[list[int], int] | None:
+    """Each prompt's tokens, and the most that prompt and reply may have together; None where nobody here can tell.
 
     Raises PacosError where a local table asks for a chat template that its checkpoint has not.
     """
     if table.engine != "local":
         return None
-    from pacos.engines.local import room
+    from pacos.engines.local import checkpoint
 
-    return room.tokens_and_room(table, prompts)
+    return checkpoint.prompt_lengths(table.path, prompts, as_chat=table.api == "chat")
 
 
 def engine_table(name: str, engines: Mapping[str, EngineTable], role: str = "teacher") -> tuple[EngineTable, str]:
-    """The table and the role of an engine by its name in the recipe's [engines.NAME], or by a spec as above."""
+    """The table and the role of an engine by its name in the recipe's [engines.NAME], or by open_engine's spec."""
     if name in engines:
         return engines[name], role
     kind, _, rest = name.partition(":")

@@ -26,14 +26,18 @@ class Message:
     content: str
 
 
+KNOWN_TO_ALL = ("max_tokens", "temperature", "top_p", "stop", "seed")
+"""The sampling parameters that every engine knows; ledgers of any age have them under a reply."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sampling:
     """How a reply is drawn; temperature 0 is greedy.
 
-    What vLLM and llama.cpp know beside OpenAI's: the `top_k` likeliest tokens (0: all), those at least `min_p` times as
-    likely as the likeliest, and `repetition_penalty`, which divides the positive logits of all tokens read or written
-    and multiplies the negative (1: none). OpenAI's penalties are taken from the logits of written tokens: `presence`
-    once, `frequency` once for each time.
+    From `top_k` on only the local engine knows them; a server is not told. As in vLLM and llama.cpp: the `top_k`
+    likeliest tokens (0: all), those at least `min_p` times as likely as the likeliest, and `repetition_penalty`, which
+    divides the positive logits of all tokens read or written and multiplies the negative (1: none). As in OpenAI's API,
+    penalties are taken from the logits of written tokens: `presence` once, `frequency` once for each time.
     """
 
     max_tokens: int
@@ -50,13 +54,9 @@ class Sampling:
     """(token id, what is added to its logit), before the temperature."""
 
     def chosen(self) -> dict[str, Any]:
-        """What was asked for, by name: the first five always, the others where they say anything."""
-        asked = asdict(self)
-        return {
-            field.name: asked[field.name]
-            for number, field in enumerate(fields(self))
-            if number < 5 or asked[field.name] != field.default
-        }
+        """What was asked for, by name: what every engine knows always, the others where they say anything."""
+        asked, defaults = asdict(self), {field.name: field.default for field in fields(self)}
+        return {name: value for name, value in asked.items() if name in KNOWN_TO_ALL or value != defaults[name]}
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,8 +44,8 @@ def answer_items(
     """
     table, weights = candidate.table, candidate.weights_sha256
     sampling = Sampling(max_tokens or _max_tokens(table, items), temperature=0.0)
-    in_turns = _asks_in_turns(table)
-    requests = [Request(item.id, _prompt(item, in_turns), sampling) for item in items]
+    as_chat = _takes_chat(table)
+    requests = [Request(item.id, _prompt(item, as_chat), sampling) for item in items]
     calls = [Call(number, call_key(table, each, weights), each) for number, each in enumerate(requests)]
     engine = open_engine(opened_as(table), folder=folder)
     with closing(Ledger(folder / "ledger.sqlite", f"candidate {candidate.label}", engine.name)) as ledger:
@@ -56,12 +56,12 @@ def answer_items(
 
 
 def opened_as(table: EngineTable) -> EngineTable:
-    """The table to open an engine by: a checkpoint gets each prompt as it is built here, in turns or as raw text."""
+    """The table to open an engine by: a checkpoint gets each prompt as it is built here, a chat or raw text."""
     return replace(table, api="completions") if table.engine == "local" else table
 
 
-def _asks_in_turns(table: EngineTable) -> bool:
-    """A server's chat is asked in turns, and so is a checkpoint with a chat template of its own, as `pacos serve` asks
+def _takes_chat(table: EngineTable) -> bool:
+    """A server's chat is sent messages, and so is a checkpoint with a chat template of its own, as `pacos serve` asks
     it: a student that was trained on conversations has its base's. Others, and legacy completions, get Alpaca's prompt.
     """
     if table.engine == "local":
@@ -69,8 +69,8 @@ def _asks_in_turns(table: EngineTable) -> bool:
     return table.engine == "http" and table.api == "chat"
 
 
-def _prompt(item: Item, in_turns: bool) -> str | tuple[Message, ...]:
-    if in_turns:
+def _prompt(item: Item, as_chat: bool) -> str | tuple[Message, ...]:
+    if as_chat:
         return (Message("user", f"{item.instruction}\n\n{item.input}".strip()),)
     return render_prompt(item.instruction, item.input)
 

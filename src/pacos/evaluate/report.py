@@ -86,9 +86,11 @@ class EvaluateReport:
 
     Of the `items`, those with a known right answer, `exact_match_items`, are what exact match is a share of.
 
-    `pairwise` is the first candidate against the baseline on the main items, ties as half; `comparisons` has every
-    candidate, and the harder items apart. `slot_effect` is by judge. An example has the texts `skill`, `instruction`,
-    `input` and `reference`, `right` (None where no answer is known), and each model's answer under its label.
+    `comparisons` has every candidate against the baseline, on the main and on the harder items; `pairwise` is the first
+    candidate's on the main items once more, under a key that other programs read. `slot_effect` is by judge. An example
+    has the texts `skill`, `instruction`, `input` and `reference`, `right` (None where no answer is known), and each
+    model's answer under its label.
+
     `seconds` adds up all processes that worked on the stage; one that was killed counts up to the last model whose
     answers it finished.
     """
@@ -108,7 +110,6 @@ class EvaluateReport:
     per_skill: list[SkillRow]
     per_skill_harder: list[SkillRow]
     pairwise: Pairwise
-    pairwise_harder: Pairwise | None
     comparisons: dict[str, Comparison]
     slot_effect: dict[str, SlotEffect]
     judge_agreement: float | None

@@ -120,7 +120,6 @@ def _report(
         per_skill=on_main.per_skill,
         per_skill_harder=on_harder.per_skill,
         pairwise=comparisons[first].main,
-        pairwise_harder=comparisons[first].harder,
         comparisons=comparisons,
         slot_effect={judge: slot_effect(judgment.ballots, cast) for judge, cast in votes.items()},
         judge_agreement=judge_agreement(judgment.verdicts),

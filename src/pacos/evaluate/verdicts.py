@@ -26,12 +26,12 @@ class Verdict:
 
 
 def verdicts_of(ballots: Iterable[Ballot], votes: Iterable[Vote]) -> list[Verdict]:
-    """One verdict a judge and pair: an answer is preferred only where both orders prefer it."""
+    """One verdict a judge and pair of these ballots: an answer is preferred only where both orders prefer it."""
     by_id = {ballot.id: ballot for ballot in ballots}
     groups: dict[tuple[str, str, tuple[str, ...]], list[Vote]] = defaultdict(list)
     for vote in sorted(votes, key=lambda vote: vote.ballot):
-        if ballot := by_id.get(vote.ballot):
-            groups[ballot.item, vote.voter, answers_of(ballot)].append(vote)
+        ballot = by_id[vote.ballot]
+        groups[ballot.item, vote.voter, answers_of(ballot)].append(vote)
     return [_verdict(both, by_id) for _, both in sorted(groups.items(), key=lambda group: group[0])]
 
 

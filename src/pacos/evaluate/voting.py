@@ -59,6 +59,7 @@ def judge_answers(
             votes, paid = _ask(judge, prompts, seed, folder)
             box.vote(votes)
             usd += paid
+        # The box may hold votes on what other weights answered, from before this stage was stopped.
         cast = [vote for vote in box.votes() if vote.ballot in prompts]
     return Judgment(ballots, cast, verdicts_of(ballots, cast), pairs, usd)
 
@@ -76,9 +77,9 @@ def _prompts(ballots: Sequence[Ballot], items: Sequence[Item], texts: dict[str, 
 
 def _ask(judge: Judge, prompts: dict[str, str], seed: int, folder: Path) -> tuple[list[Vote], float]:
     """The judge's vote on every ballot, and what all its replies cost; a refused ballot is an unparsable one."""
-    in_turns = _takes_turns(judge.table)
+    as_chat = _takes_chat(judge.table)
     requests = [
-        Request(ballot, (Message("user", prompt),) if in_turns else prompt, judge.sampling)
+        Request(ballot, (Message("user", prompt),) if as_chat else prompt, judge.sampling)
         for ballot, prompt in prompts.items()
     ]
     # Two ballots may show the same, and each has a reply of its own.
@@ -92,7 +93,7 @@ def _ask(judge: Judge, prompts: dict[str, str], seed: int, folder: Path) -> tupl
     return votes, usd
 
 
-def _takes_turns(table: EngineTable) -> bool:
+def _takes_chat(table: EngineTable) -> bool:
     """A checkpoint without a chat template is shown the same as raw text."""
     if table.engine != "local":
         return True

@@ -11,7 +11,7 @@ from pathlib import Path
 from pacos.core.errors import PacosError
 from pacos.core.files import read_json, write_json, write_json_lines
 from pacos.core.progress import ProgressBar
-from pacos.core.records import Conversation, Example, examples_of, read_dataset
+from pacos.core.records import Conversation, Dataset, Example, examples_of, read_dataset
 from pacos.core.special_tokens import WELL_KNOWN, pattern_of
 from pacos.generate.defects import CHECKS, cut_short
 from pacos.generate.figures import EDGES, diversity, histogram
@@ -54,24 +54,10 @@ def audit(
     if contamination is not None:
         meanings["contamination"] = CONTAMINATION_MEANING
     meanings["no_20"] = FILE_MEANING
-    earlier = _Earlier()
-    examples: list[Example] = []
-    findings = [Finding(number, None, "unreadable_record", reason) for number, reason in dataset.bad]
-    with ProgressBar("audit", len(dataset.records), "records") as bar:
-        for number, record in dataset.records:
-            turns = examples_of(record)
-            examples.append(turns[0])
-            found = [*_defects(turns[0]), *earlier.seen(number, turns[0])]
-            if tokens := list(dict.fromkeys(token for text in record.texts for token in special.findall(text))):
-                found.append(("special_token", " ".join(tokens[:5])))
-            matches = (contamination.find(turn) for turn in turns) if contamination is not None else ()
-            if match := next(filter(None, matches), None):
-                question = cut_short(match.question)
-                found.append(("contamination", f"{match.kind} {match.score:.2f} to {match.file}: {question}"))
-            findings += [Finding(number, record.id, name, evidence) for name, evidence in found]
-            bar.advance()
-    findings.sort(key=lambda finding: finding.record or 0)
-    stop = stop_at_20(examples)
+    # Of a conversation what its first turn asks and answers.
+    examples = [examples_of(record)[0] for _, record in dataset.records]
+    earlier, stop = _Earlier(), stop_at_20(examples)
+    findings = _findings(dataset, earlier, special, contamination)
     if stop.evidence:
         findings.append(Finding(None, None, "no_20", stop.evidence))
     counts = Counter(finding.check for finding in findings)
@@ -145,6 +131,26 @@ class _Earlier:
         self._novelty.add(question[0])
         self.nearest.append(score)
         return [("near_duplicate", f"{score:.2f} to: {cut_short(nearest)}")] if nearest and score > THRESHOLD else []
+
+
+def _findings(
+    dataset: Dataset, earlier: _Earlier, special: re.Pattern[str], contamination: Contamination | None
+) -> list[Finding]:
+    """What is wrong with each record, in their order; the records join `earlier`."""
+    findings = [Finding(number, None, "unreadable_record", reason) for number, reason in dataset.bad]
+    with ProgressBar("audit", len(dataset.records), "records") as bar:
+        for number, record in dataset.records:
+            turns = examples_of(record)
+            found = [*_defects(turns[0]), *earlier.seen(number, turns[0])]
+            if tokens := list(dict.fromkeys(token for text in record.texts for token in special.findall(text))):
+                found.append(("special_token", " ".join(tokens[:5])))
+            matches = (contamination.find(turn) for turn in turns) if contamination is not None else ()
+            if match := next(filter(None, matches), None):
+                question = cut_short(match.question)
+                found.append(("contamination", f"{match.kind} {match.score:.2f} to {match.file}: {question}"))
+            findings += [Finding(number, record.id, name, evidence) for name, evidence in found]
+            bar.advance()
+    return sorted(findings, key=lambda finding: finding.record or 0)
 
 
 def stop_at_20(examples: Sequence[Example]) -> StopAt20:

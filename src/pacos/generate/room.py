@@ -5,21 +5,21 @@ from collections.abc import Sequence
 from pacos.asking import Call
 from pacos.core.errors import PacosError
 from pacos.core.recipe import EngineTable
-from pacos.engines import tokens_and_room
+from pacos.engines import prompt_lengths
 
 
 def refuse_no_room(table: EngineTable, calls: Sequence[Call]) -> None:
     """PacosError where a local teacher has no room for a reply to any of these first calls, or no chat template."""
     try:
-        known = tokens_and_room(table, [str(call.request.prompt) for call in calls])
+        known = prompt_lengths(table, [str(call.request.prompt) for call in calls])
     except PacosError as error:
         raise PacosError(f"teacher.path is {table.path!r} and teacher.api {table.api!r}: {error}") from None
     if known is None:
         return
-    shortest, room = min(known[0]), known[1]
-    if shortest >= room:
+    lengths, context = known
+    if (shortest := min(lengths)) >= context:
         raise PacosError(
-            f"teacher.path is {table.path!r}, which holds {room:,} tokens, prompt and reply together, and the first "
+            f"teacher.path is {table.path!r}, which holds {context:,} tokens, prompt and reply together, and the first "
             f"prompts have {shortest:,} or more; name a teacher that holds more, or give a shorter generate.prompt or "
             "shorter generate.seed_tasks."
         )

@@ -8,16 +8,16 @@ import torch
 from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
-from pacos.engines.gguf.gguf_file import GgufFile, open_gguf
-from pacos.engines.gguf.pieces import special_ids, tokenizer_of
-from pacos.engines.gguf.shapes import (
-    Shape,
+from pacos.engines.gguf.architectures import (
+    Architecture,
+    architecture_of,
     as_in_transformers,
     check_names,
     config_values,
     name_in_transformers,
-    shape_of,
 )
+from pacos.engines.gguf.gguf_file import GgufFile, open_gguf
+from pacos.engines.gguf.vocabulary import special_ids, tokenizer_of
 
 # The most that lies in memory at once, and in one file.
 SHARD_BYTES = 4 << 30
@@ -38,13 +38,13 @@ def convert(path: Path, folder: Path) -> Converted:
     architecture, a quantisation or a tokenizer that is not known.
     """
     file = open_gguf(path)
-    shape = shape_of(file)
-    names = _names(file, shape)
+    architecture = architecture_of(file)
+    names = _names(file, architecture)
     values = config_values(file)
     ids = special_ids(file)
     ends = {f"{name}_token_id": ids.get(name) for name in ("bos", "eos", "pad")}
     try:
-        config = AutoConfig.for_model(shape.model_type, **values, **ends)
+        config = AutoConfig.for_model(architecture.model_type, **values, **ends)
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
     except (ValueError, TypeError, ZeroDivisionError, RuntimeError) as error:
@@ -60,25 +60,27 @@ def convert(path: Path, folder: Path) -> Converted:
     config.save_pretrained(folder)
     GenerationConfig(**ends).save_pretrained(folder)  # type: ignore[no-untyped-call]
     heads = {"attn_q": values["num_attention_heads"], "attn_k": values["num_key_value_heads"]}
-    _write_weights(file, shape, names, heads, folder)
+    _write_weights(file, architecture, names, heads, folder)
     parameters = sum(tensor.numel() for tensor in model.parameters())
     return Converted(parameters, file.values.get("general.license"))
 
 
-def _names(file: GgufFile, shape: Shape) -> dict[str, str]:
+def _names(file: GgufFile, architecture: Architecture) -> dict[str, str]:
     names = {}
     for gguf in file.tensors:
         try:
-            name = name_in_transformers(shape, gguf)
+            name = name_in_transformers(architecture, gguf)
         except KeyError:
-            what = f"no {shape.model_type} model of transformers has its tensor {gguf}"
+            what = f"no {architecture.model_type} model of transformers has its tensor {gguf}"
             raise file.wrong(f"{what}; it is a variant that pacos does not read.") from None
         if name:
             names[gguf] = name
     return names
 
 
-def _write_weights(file: GgufFile, shape: Shape, names: dict[str, str], heads: dict[str, int], folder: Path) -> None:
+def _write_weights(
+    file: GgufFile, architecture: Architecture, names: dict[str, str], heads: dict[str, int], folder: Path
+) -> None:
     """model.safetensors, or shards with their index where it would be larger than one."""
     shards: list[list[str]] = [[]]
     size, total = 0, 0
@@ -94,7 +96,7 @@ def _write_weights(file: GgufFile, shape: Shape, names: dict[str, str], heads: d
         title = "model" if len(shards) == 1 else f"model-{number:05}-of-{len(shards):05}"
         tensors = {}
         for gguf in shard:
-            tensor = as_in_transformers(shape, gguf, file.tensor(gguf), heads)
+            tensor = as_in_transformers(architecture, gguf, file.tensor(gguf), heads)
             tensors[names[gguf]] = tensor.to(file.dtype).contiguous()
             index[names[gguf]] = f"{title}.safetensors"
         save_file(tensors, folder / f"{title}.safetensors", metadata={"format": "pt"})

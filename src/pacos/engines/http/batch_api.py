@@ -10,13 +10,18 @@ from typing import Any, TypeVar
 
 from pacos.engines.http.connection import Connection
 from pacos.engines.http.reading import Reader
-from pacos.engines.http.troubles import ATTEMPT_ERRORS, LEFT_AT_A_STOP, NoReplyError, Trouble
+from pacos.engines.http.troubles import (
+    ATTEMPT_ERRORS,
+    ATTEMPTS_AT_FIRST_CONTACT,
+    LEFT_AT_A_STOP,
+    PATIENCE_SECONDS,
+    STOP_POLL_SECONDS,
+    NoReplyError,
+    Trouble,
+)
 
-PATIENCE_SECONDS = 900.0
 LONGEST_WAIT_SECONDS = 60.0
-ATTEMPTS_AT_FIRST_CONTACT = 3
 PAGE, MOST_PAGES = 100, 1000
-STOP_POLL_SECONDS = 0.5
 
 _Result = TypeVar("_Result")
 

@@ -4,14 +4,12 @@ import math
 import sys
 import time
 
-from pacos.engines.http.troubles import one_line
+from pacos.engines.http.troubles import PATIENCE_SECONDS, one_line
 
 # So many troubles without a good answer between them, of more than one request, are the server's and not the request's.
 TROUBLES_TO_OPEN = 5
 FIRST_PROBE_SECONDS = 1.0
 LONGEST_PROBE_SECONDS = 60.0
-# How long an outage may last before the run ends.
-PATIENCE_SECONDS = 900.0
 
 
 class Breaker:

@@ -15,18 +15,20 @@ from pacos.engines.http.breaker import Breaker
 from pacos.engines.http.connection import Connection
 from pacos.engines.http.pace import Pace
 from pacos.engines.http.reading import Reader
-from pacos.engines.http.troubles import ATTEMPT_ERRORS, LEFT_AT_A_STOP, Trouble
+from pacos.engines.http.troubles import (
+    ATTEMPT_ERRORS,
+    ATTEMPTS_AT_FIRST_CONTACT,
+    LEFT_AT_A_STOP,
+    PATIENCE_SECONDS,
+    STOP_POLL_SECONDS,
+    Trouble,
+)
 from pacos.engines.http.waits import wait_seconds
 from pacos.engines.types import Delta, Failure, Reply, Request, RequestFailedError
 
 ATTEMPTS = 8
-ATTEMPTS_AT_FIRST_CONTACT = 3
-# A request gives up when the server has made it wait this long in all.
-PATIENCE_SECONDS = 900.0
 # A request that is too long is no fault but its own; so many with no reply between them are the recipe's.
 TOO_LONG_IN_A_ROW = 50
-# How soon a stop is noticed while nothing is in flight.
-STOP_POLL_SECONDS = 0.5
 
 
 @dataclass(slots=True, eq=False)

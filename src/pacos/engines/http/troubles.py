@@ -37,6 +37,12 @@ _GATEWAY_TIMEOUTS = (504, 524)
 # What an error that comes without a status counts as: it may pass.
 _NO_STATUS = 500
 LEFT_AT_A_STOP = "not sent again because of a stop"
+# How soon a stop is noticed while nothing else happens.
+STOP_POLL_SECONDS = 0.5
+# A server that has never answered is not out of service but wrong, and is tried no more often than this.
+ATTEMPTS_AT_FIRST_CONTACT = 3
+# How long in all a server that has answered is waited for: by one request, one call of the Batch API, or an outage.
+PATIENCE_SECONDS = 900.0
 
 
 @dataclass(frozen=True, slots=True)

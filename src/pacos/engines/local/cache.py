@@ -10,7 +10,7 @@ ROWS_STEP, TOKENS_STEP = 4, 256
 IDLE_BYTES = 64 * 2**20
 
 
-class KeyValues:
+class KVCache:
     """Planes [rows, heads, tokens, D]: one a layer with keys and values side by side, or one for each of the two.
 
     `shapes` are (heads, D) of the planes in order. Rows are the caller's to number; a row's tokens stand from 0 on.

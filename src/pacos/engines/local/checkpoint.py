@@ -1,12 +1,13 @@
 """A loaded checkpoint: model, tokenizer, and what a prompt becomes for them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
 from pacos.core.errors import PacosError
@@ -18,7 +19,7 @@ from pacos.engines.local.linear import int8_refusal
 from pacos.engines.local.module_network import ModuleNetwork
 from pacos.engines.local.network import Network
 from pacos.engines.local.tokenizer import load_tokenizer, prompt_ids
-from pacos.engines.types import Message, Request
+from pacos.engines.types import Request
 
 ADAPTERS = "adapter_config.json"
 # Architectures that have a network of ours.
@@ -38,13 +39,15 @@ class Checkpoint:
     vocabulary: int
 
     def prompt_ids(self, request: Request, as_chat: bool = False) -> list[int]:
-        """Tokens of a raw text, of a chat as the tokenizer's own template renders it, or as they are given.
+        """The request's own ids, or the tokens of its prompt.
 
-        With `as_chat` a text is a user's message. Raises PacosError for a chat where there is no template, for ids
-        outside the vocabulary, also in a logit bias, and for an empty prompt.
+        PacosError for a chat where there is no template, for an empty prompt, and for ids outside the vocabulary, also
+        in a logit bias.
         """
-        prompt = (Message("user", request.prompt),) if as_chat and isinstance(request.prompt, str) else request.prompt
-        ids = self._known(request.prompt_ids) if request.prompt_ids else prompt_ids(self.tokenizer, prompt)
+        if request.prompt_ids:
+            ids = self._known(request.prompt_ids)
+        else:
+            ids = prompt_ids(self.tokenizer, request.prompt, as_chat)
         if not ids:
             raise PacosError("the prompt is empty; expected at least one token to go on from.")
         if unknown := [token for token, _ in request.sampling.logit_bias if not 0 <= token < self.vocabulary]:
@@ -94,6 +97,21 @@ def load_checkpoint(path: str, precision: str) -> Checkpoint:
         context_tokens(config, is_lean=isinstance(network, LeanNetwork)),
         int(config.vocab_size),
     )
+
+
+def prompt_lengths(path: str, prompts: Sequence[str], as_chat: bool) -> tuple[list[int], int] | None:
+    """Each prompt's tokens and the checkpoint's context, without its weights; None where it cannot be read.
+
+    Raises PacosError for a chat where there is no template.
+    """
+    folder = resolve_model(path)
+    try:
+        tokenizer, config = load_tokenizer(folder), AutoConfig.from_pretrained(folder)
+    except (OSError, ValueError):
+        # What is wrong with it is said when it is loaded.
+        return None
+    lengths = [len(prompt_ids(tokenizer, prompt, as_chat)) for prompt in prompts]
+    return lengths, context_tokens(config.get_text_config())
 
 
 def make_network(model: PreTrainedModel, in_int8: bool = False) -> Network:

@@ -6,7 +6,7 @@ import weakref
 from collections.abc import AsyncIterator, Iterable
 
 from pacos.core.models import resolve_model
-from pacos.engines.local.scheduler import SLOTS
+from pacos.engines.local.scheduler import MAX_ROWS
 from pacos.engines.local.worker import CLOSING_SECONDS, Channel, Order, Worker
 from pacos.engines.types import Delta, Failure, LogitsHook, Reply, Request, RequestFailedError
 
@@ -44,7 +44,7 @@ class LocalEngine:
         source, under_way = iter(requests), 0
         try:
             while True:
-                while under_way < SLOTS and not stop.is_set() and (request := next(source, None)):
+                while under_way < MAX_ROWS and not stop.is_set() and (request := next(source, None)):
                     self._worker.submit(Order(request, channel, is_streamed=False, stop=stop))
                     under_way += 1
                 if not under_way:

@@ -12,16 +12,16 @@ from torch import Tensor
 from torch.nn.functional import rms_norm, scaled_dot_product_attention
 from transformers import PreTrainedModel
 
-from pacos.engines.local.cache import KeyValues
+from pacos.engines.local.cache import KVCache
 from pacos.engines.local.linear import Linear, make_linear
-from pacos.engines.local.network import Piece, row_mask
+from pacos.engines.local.network import Chunk, row_mask
 from pacos.engines.local.prefix import TILE
 from pacos.engines.local.static_steps import StaticSteps, cuda_graph
 
 # Attention sees a row's tokens up to a multiple of this, the rest hidden: sums are then cut at the same places whoever
 # shares the batch.
 SPAN = 64
-# With pieces of prompts, a step's tokens are filled up to a multiple of this.
+# With chunks of prompts, a step's tokens are filled up to a multiple of this.
 FILL = 32
 # Of these many tokens the logits are computed in fp32.
 LIKELIEST = 8
@@ -102,49 +102,49 @@ class LeanNetwork:
 
     def logits(
         self,
-        cache: KeyValues,
+        cache: KVCache,
         last_ids: Sequence[int],
         positions: Sequence[int],
-        pieces: Sequence[Piece],
+        chunks: Sequence[Chunk],
         wanted: Sequence[int],
     ) -> Tensor:
         """See Network."""
-        if self.static_steps and not pieces:
+        if self.static_steps and not chunks:
             return self.static_steps.logits(cache, last_ids, positions)
-        ids = [*last_ids, *(i for piece in pieces for i in piece.ids)]
-        places = [*positions, *(p for piece in pieces for p in range(piece.start, piece.start + len(piece.ids)))]
+        ids = [*last_ids, *(i for chunk in chunks for i in chunk.ids)]
+        all_positions = [*positions, *(p for chunk in chunks for p in range(chunk.start, chunk.start + len(chunk.ids)))]
         # A product of one row alone is summed in another order than the same row among others, and one of a new number
         # of rows is compiled anew and kept: so rows are filled up, to two or to few different numbers.
-        filling = [0] * (-len(ids) % FILL if pieces else max(2 - len(ids), 0))
-        ids_N, places_N = torch.tensor([[*ids, *filling], [*places, *filling]], device=self.device)
+        filling = [0] * (-len(ids) % FILL if chunks else max(2 - len(ids), 0))
+        ids_N, positions_N = torch.tensor([[*ids, *filling], [*all_positions, *filling]], device=self.device)
         span = -(-(max(positions, default=0) + 1) // SPAN) * SPAN
-        x_ND = self._read(cache, ids_N, places_N, len(last_ids), span, pieces)
+        x_ND = self._read(cache, ids_N, positions_N, len(last_ids), span, chunks)
         # Twice where it is one, for the same reason as a single token.
         wanted_W = torch.tensor(
             [*wanted, *wanted] if len(wanted) == 1 else wanted, device=self.device, dtype=torch.long
         )
         return self._logits(x_ND[wanted_W])[: len(wanted)]
 
-    def step(self, cache: KeyValues, ids_B: Tensor, places_B: Tensor, span: int) -> Tensor:
+    def step(self, cache: KVCache, ids_B: Tensor, positions_B: Tensor, span: int) -> Tensor:
         """Logits [B, V] of one token a row, computed on the device alone, so that it can be recorded."""
-        return self._logits(self._read(cache, ids_B, places_B, len(ids_B), span, []))
+        return self._logits(self._read(cache, ids_B, positions_B, len(ids_B), span, []))
 
     def _read(
-        self, cache: KeyValues, ids_N: Tensor, places_N: Tensor, rows: int, span: int, pieces: Sequence[Piece]
+        self, cache: KVCache, ids_N: Tensor, positions_N: Tensor, rows: int, span: int, chunks: Sequence[Chunk]
     ) -> Tensor:
-        """The last layer's output [N, D]; tokens after the rows' and the pieces' are filling, and attend nothing."""
-        turns = {kind: self._turns(places_N, kind) for kind in self.kinds}
+        """The last layer's output [N, D]; tokens after the rows' and the chunks' are filling, and attend nothing."""
+        cos_sin = {kind: self._cos_sin(positions_N, kind) for kind in self.kinds}
         masks: dict[int, Tensor] = {}
         if rows:
-            masks = {window: row_mask(places_N[:rows], span, window, self.dtype) for window in self.windows}
+            masks = {window: row_mask(positions_N[:rows], span, window, self.dtype) for window in self.windows}
             # Where each head of each row's new token goes, with a plane seen as a list of D-vectors.
             heads = torch.arange(2 * self.kv_heads, device=self.device)
             first_B = torch.arange(rows, device=self.device) * (2 * self.kv_heads)
-            slots = ((first_B[:, None] + heads) * cache.tokens + places_N[:rows, None]).flatten()
+            slots = ((first_B[:, None] + heads) * cache.tokens + positions_N[:rows, None]).flatten()
 
         x_ND: Tensor = self.embed(ids_N)
         for layer, plane in zip(self.layers, cache.planes, strict=True):
-            qkv_NHD = self._turned(layer, layer.qkv(layer.attention_norm(x_ND)), turns[layer.rope])
+            qkv_NHD = self._rotated(layer, layer.qkv(layer.attention_norm(x_ND)), cos_sin[layer.rope])
             attended = []
             if rows:
                 new = qkv_NHD[:rows, self.num_heads :].reshape(-1, self.head_dim)
@@ -154,9 +154,9 @@ class LeanNetwork:
                 held = plane[:rows, :, :span]
                 attended.append(self._attend(queries, held, masks[layer.window]).reshape(rows, -1))
             at = rows
-            for piece in pieces:
-                attended += self._attend_piece(layer, plane, piece, qkv_NHD[at : at + len(piece.ids)])
-                at += len(piece.ids)
+            for chunk in chunks:
+                attended += self._attend_chunk(layer, plane, chunk, qkv_NHD[at : at + len(chunk.ids)])
+                at += len(chunk.ids)
             if at < len(x_ND):
                 attended.append(x_ND.new_zeros(len(x_ND) - at, self.num_heads * self.head_dim))
             mixed_ND = attended[0] if len(attended) == 1 else torch.cat(attended)
@@ -177,41 +177,43 @@ class LeanNetwork:
             logits_NV = torch.tanh(logits_NV / self.final_softcap) * self.final_softcap
         return logits_NV
 
-    def _turns(self, places_N: Tensor, kind: str) -> tuple[Tensor, Tensor]:
+    def _cos_sin(self, positions_N: Tensor, kind: str) -> tuple[Tensor, Tensor]:
         """Rotary cosines and sines [N, heads, D] of queries, keys and values; values are turned by nothing.
 
         A half's sines are negative, so that turning is x * cos + halves_swapped(x) * sin.
         """
         like = torch.empty(0, dtype=self.dtype, device=self.device)
         named = {"layer_type": kind} if kind else {}
-        cos_1ND, sin_1ND = self.rotary(like, places_N[None], **named)
+        cos_1ND, sin_1ND = self.rotary(like, positions_N[None], **named)
         turned, half = self.num_heads + self.kv_heads, self.head_dim // 2
-        cos_NHD = torch.ones(len(places_N), turned + self.kv_heads, self.head_dim, dtype=self.dtype, device=self.device)
+        cos_NHD = torch.ones(
+            len(positions_N), turned + self.kv_heads, self.head_dim, dtype=self.dtype, device=self.device
+        )
         sin_NHD = torch.zeros_like(cos_NHD)
         cos_NHD[:, :turned] = cos_1ND[0, :, None]
         sin_NHD[:, :turned] = sin_1ND[0, :, None]
         sin_NHD[:, :, :half].neg_()
         return cos_NHD, sin_NHD
 
-    def _turned(self, layer: Layer, qkv_NE: Tensor, turns: tuple[Tensor, Tensor]) -> Tensor:
+    def _rotated(self, layer: Layer, qkv_NE: Tensor, cos_sin: tuple[Tensor, Tensor]) -> Tensor:
         qkv_NHD = qkv_NE.view(len(qkv_NE), -1, self.head_dim)
         if layer.qk_norm:
             weight_HD, eps = layer.qk_norm
             normed = rms_norm(qkv_NHD[:, : len(weight_HD)].float(), (self.head_dim,), eps=eps) * weight_HD
             qkv_NHD = torch.cat((normed.to(self.dtype), qkv_NHD[:, len(weight_HD) :]), dim=1)
-        cos_NHD, sin_NHD = turns
+        cos_NHD, sin_NHD = cos_sin
         return torch.addcmul(qkv_NHD * cos_NHD, qkv_NHD.roll(self.head_dim // 2, -1), sin_NHD)
 
-    def _attend_piece(self, layer: Layer, plane: Tensor, piece: Piece, qkv_THD: Tensor) -> list[Tensor]:
-        """Writes a piece's keys and values and attends it tile by tile, each to what came before it."""
-        end = piece.start + len(piece.ids)
-        plane[piece.row, :, piece.start : end] = qkv_THD[:, self.num_heads :].transpose(0, 1)
+    def _attend_chunk(self, layer: Layer, plane: Tensor, chunk: Chunk, qkv_THD: Tensor) -> list[Tensor]:
+        """Writes a chunk's keys and values and attends it tile by tile, each to what came before it."""
+        end = chunk.start + len(chunk.ids)
+        plane[chunk.row, :, chunk.start : end] = qkv_THD[:, self.num_heads :].transpose(0, 1)
         attended = []
-        for start in range(piece.start, end, TILE):
+        for start in range(chunk.start, end, TILE):
             rows = min(TILE, end - start)
             mask = _tile_mask(start, layer.window, self.dtype, self.device)[:rows]
-            queries = qkv_THD[start - piece.start : start - piece.start + rows, : self.num_heads].transpose(0, 1)[None]
-            held = plane[piece.row : piece.row + 1, :, : start + TILE]
+            queries = qkv_THD[start - chunk.start : start - chunk.start + rows, : self.num_heads].transpose(0, 1)[None]
+            held = plane[chunk.row : chunk.row + 1, :, : start + TILE]
             attended.append(self._attend(queries, held, mask)[0].transpose(0, 1).reshape(rows, -1))
         return attended
 

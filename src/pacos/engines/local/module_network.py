@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 from transformers import Cache, PreTrainedModel
 
-from pacos.engines.local.cache import KeyValues
-from pacos.engines.local.network import Piece, row_mask
+from pacos.engines.local.cache import KVCache
+from pacos.engines.local.network import Chunk, row_mask
 
 
 class ModuleNetwork:
-    """The library's own module, one call for the written rows and one for each piece of a prompt."""
+    """The library's own module, one call for the written rows and one for each chunk of a prompt."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model
@@ -27,33 +27,33 @@ class ModuleNetwork:
 
     def logits(
         self,
-        cache: KeyValues,
+        cache: KVCache,
         last_ids: Sequence[int],
         positions: Sequence[int],
-        pieces: Sequence[Piece],
+        chunks: Sequence[Chunk],
         wanted: Sequence[int],
     ) -> Tensor:
         """See Network."""
         read = []
         if last_ids:
             span = max(positions) + 1
-            places_B = torch.tensor(positions, device=self.device)
-            mask = row_mask(places_B, span, 0, self.dtype)
+            positions_B = torch.tensor(positions, device=self.device)
+            mask = row_mask(positions_B, span, 0, self.dtype)
             rows = slice(0, len(last_ids))
-            read.append(self._read(cache, torch.tensor(last_ids)[:, None], places_B[:, None], mask, rows)[:, 0])
-        for piece in pieces:
-            places_T = torch.arange(piece.start, piece.start + len(piece.ids), device=self.device)
-            mask = row_mask(places_T, piece.start + len(piece.ids), 0, self.dtype)[:, 0, 0][None, None]
-            rows = slice(piece.row, piece.row + 1)
-            read.append(self._read(cache, torch.tensor(piece.ids)[None], places_T[None], mask, rows)[0])
+            read.append(self._read(cache, torch.tensor(last_ids)[:, None], positions_B[:, None], mask, rows)[:, 0])
+        for chunk in chunks:
+            positions_T = torch.arange(chunk.start, chunk.start + len(chunk.ids), device=self.device)
+            mask = row_mask(positions_T, chunk.start + len(chunk.ids), 0, self.dtype)[:, 0, 0][None, None]
+            rows = slice(chunk.row, chunk.row + 1)
+            read.append(self._read(cache, torch.tensor(chunk.ids)[None], positions_T[None], mask, rows)[0])
         logits_NV = torch.cat(read)
         return logits_NV[torch.tensor(wanted, device=self.device, dtype=torch.long)]
 
-    def _read(self, cache: KeyValues, ids_BT: Tensor, places_BT: Tensor, mask: Tensor, rows: slice) -> Tensor:
-        shared = SharedCache(cache, rows, places_BT, mask.shape[-1])
+    def _read(self, cache: KVCache, ids_BT: Tensor, positions_BT: Tensor, mask: Tensor, rows: slice) -> Tensor:
+        shared = SharedCache(cache, rows, positions_BT, mask.shape[-1])
         output = self.model(
             input_ids=ids_BT.to(self.device),
-            position_ids=places_BT,
+            position_ids=positions_BT,
             attention_mask=mask,
             past_key_values=shared,
             use_cache=True,
@@ -62,26 +62,26 @@ class ModuleNetwork:
 
 
 class SharedCache(Cache):
-    """The rows of a KeyValues that one call reads and writes, as the model library asks for a cache."""
+    """The rows of a KVCache that one call reads and writes, as the model library asks for a cache."""
 
-    def __init__(self, cache: KeyValues, rows: slice, places_BT: Tensor, span: int) -> None:
+    def __init__(self, cache: KVCache, rows: slice, positions_BT: Tensor, span: int) -> None:
         super().__init__(layers=[])
-        self._cache, self._rows, self._places_BT, self._span = cache, rows, places_BT, span
+        self._cache, self._rows, self._positions_BT, self._span = cache, rows, positions_BT, span
 
     def update(self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_: Any, **__: Any) -> Any:
-        """Writes [B, H, T, D] at the rows' places; returns all keys and values up to the span."""
-        row_B1 = torch.arange(self._rows.start, self._rows.stop, device=self._places_BT.device)[:, None]
+        """Writes [B, H, T, D] at the rows' positions; returns all keys and values up to the span."""
+        row_B1 = torch.arange(self._rows.start, self._rows.stop, device=self._positions_BT.device)[:, None]
         seen = []
         for plane, new in zip(
             self._cache.planes[2 * layer_idx : 2 * layer_idx + 2], (key_states, value_states), strict=True
         ):
-            plane[row_B1, :, self._places_BT] = new.transpose(1, 2).to(plane.dtype)
+            plane[row_B1, :, self._positions_BT] = new.transpose(1, 2).to(plane.dtype)
             seen.append(plane[self._rows, :, : self._span])
         return seen[0], seen[1]
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
-        """Tokens held before this call's; places are given, so nothing but a mask asks."""
-        return self._span - self._places_BT.shape[1]
+        """Tokens held before this call's; positions are given, so nothing but a mask asks."""
+        return self._span - self._positions_BT.shape[1]
 
     def get_mask_sizes(self, query_length: int, layer_idx: int) -> tuple[int, int]:
         """(keys that a query of that length will see, their offset)."""

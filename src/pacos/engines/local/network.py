@@ -1,5 +1,6 @@
-"""What the decoding loop asks of a model: a forward pass over rows at different places, and pieces of prompts beside
-them. Two kinds answer it, with one call.
+"""What the scheduler asks of a model: one forward pass over rows that decode and chunks of prompts beside them.
+
+LeanNetwork is our own, for the common architectures; ModuleNetwork calls the model library's module, for all others.
 """
 
 from collections.abc import Sequence
@@ -9,12 +10,12 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from pacos.engines.local.cache import KeyValues
+from pacos.engines.local.cache import KVCache
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """Tokens of a prompt, from place `start` on, for one row; `start` is a multiple of TILE."""
+class Chunk:
+    """Tokens of a prompt from position `start` on, a multiple of TILE, for one row of the cache."""
 
     row: int
     start: int
@@ -22,7 +23,7 @@ class Piece:
 
 
 class Network(Protocol):
-    """What the decoding loop asks of a model."""
+    """LeanNetwork or ModuleNetwork."""
 
     shapes: list[tuple[int, int]]
     """(heads, D) of the planes it wants in its cache."""
@@ -31,23 +32,23 @@ class Network(Protocol):
 
     def logits(
         self,
-        cache: KeyValues,
+        cache: KVCache,
         last_ids: Sequence[int],
         positions: Sequence[int],
-        pieces: Sequence[Piece],
+        chunks: Sequence[Chunk],
         wanted: Sequence[int],
     ) -> Tensor:
-        """Reads `last_ids[i]` into row i at `positions[i]`, and the pieces into theirs; returns logits [W, V].
+        """Reads `last_ids[i]` into row i at `positions[i]`, and the chunks into theirs; returns logits [W, V].
 
-        `wanted` are places among all tokens read, in the order given: the rows' first, then the pieces'.
+        `wanted` are places among all tokens read, in the order given: the rows' first, then the chunks'.
         """
         ...
 
 
-def row_mask(places_B: Tensor, span: int, window: int, dtype: torch.dtype) -> Tensor:
+def row_mask(positions_B: Tensor, span: int, window: int, dtype: torch.dtype) -> Tensor:
     """[B, 1, 1, span], to be added to scores: what a row's new token may not see is -inf."""
-    held_T = torch.arange(span, device=places_B.device)
-    hidden = held_T > places_B[:, None]
+    held_T = torch.arange(span, device=positions_B.device)
+    hidden = held_T > positions_B[:, None]
     if window:
-        hidden |= held_T <= places_B[:, None] - window
+        hidden |= held_T <= positions_B[:, None] - window
     return torch.zeros(hidden.shape, dtype=dtype, device=hidden.device).masked_fill_(hidden, -torch.inf)[:, None, None]

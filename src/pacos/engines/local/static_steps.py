@@ -10,20 +10,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pacos.engines.local.cache import TOKENS_STEP, KeyValues
+from pacos.engines.local.cache import TOKENS_STEP, KVCache
 
-Step = Callable[[KeyValues, Tensor, Tensor, int], Tensor]
-"""(cache, ids [B], places [B], span) -> logits [B, V]."""
+Step = Callable[[KVCache, Tensor, Tensor, int], Tensor]
+"""(cache, ids [B], positions [B], span) -> logits [B, V]."""
 Record = Callable[[Callable[[], Tensor]], tuple[Callable[[], Any], Tensor]]
 """Runs a function and keeps how: returns what runs it again on the same memory, and the memory of its result."""
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """A step of one shape: write `ids` and `places` [B], call `replay`, read `logits` [B, V]."""
+    """A step of one shape: write `ids` and `positions` [B], call `replay`, read `logits` [B, V]."""
 
     ids: Tensor
-    places: Tensor
+    positions: Tensor
     replay: Callable[[], Any]
     logits: Tensor
 
@@ -38,7 +38,7 @@ class StaticSteps:
         self._recorded: dict[tuple[int, int], Recorded] = {}
         self._planes: list[Tensor] = []
 
-    def logits(self, cache: KeyValues, last_ids: Sequence[int], positions: Sequence[int]) -> Tensor:
+    def logits(self, cache: KVCache, last_ids: Sequence[int], positions: Sequence[int]) -> Tensor:
         """Logits [B, V] of one more token for every row."""
         rows = 1 << (len(last_ids) - 1).bit_length()
         cache.reserve(rows, max(positions) + 2)
@@ -49,14 +49,14 @@ class StaticSteps:
         span = min(-(-(max(positions) + 1) // TOKENS_STEP) * TOKENS_STEP, cache.tokens)
         filling = rows - len(last_ids)
         given = [[*last_ids, *[0] * filling], [*positions, *[cache.tokens - 1] * filling]]
-        ids_B, places_B = torch.tensor(given, device=cache.device)
+        ids_B, positions_B = torch.tensor(given, device=cache.device)
         recorded = self._recorded.get((rows, span))
         if recorded is None:
-            replay, logits_BV = self._record(lambda: self._step(cache, ids_B, places_B, span))
-            recorded = self._recorded[rows, span] = Recorded(ids_B, places_B, replay, logits_BV)
+            replay, logits_BV = self._record(lambda: self._step(cache, ids_B, positions_B, span))
+            recorded = self._recorded[rows, span] = Recorded(ids_B, positions_B, replay, logits_BV)
         else:
             recorded.ids.copy_(ids_B)
-            recorded.places.copy_(places_B)
+            recorded.positions.copy_(positions_B)
         recorded.replay()
         return recorded.logits[: len(last_ids)].clone()
 

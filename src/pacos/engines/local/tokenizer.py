@@ -54,13 +54,19 @@ def takes_conversation(tokenizer: PreTrainedTokenizerBase) -> bool:
 
 
 def prompt_ids(
-    tokenizer: PreTrainedTokenizerBase, prompt: str | tuple[Message, ...], *, parse_special_tokens: bool = True
+    tokenizer: PreTrainedTokenizerBase,
+    prompt: str | tuple[Message, ...],
+    as_chat: bool = False,
+    *,
+    parse_special_tokens: bool = True,
 ) -> list[int]:
     """The tokens of a raw text, or of a chat as the tokenizer's own template renders it; PacosError without one.
 
-    A special token's name is that token in a raw text, unless it is not to be parsed, and never in a chat's messages:
-    nobody writes a system prompt, or ends a turn, from within his own.
+    With `as_chat` a text is a user's message. A special token's name is that token in a raw text, unless it is not to
+    be parsed, and never in a chat's messages: nobody writes a system prompt, or ends a turn, from within his own.
     """
+    if as_chat and isinstance(prompt, str):
+        prompt = (Message("user", prompt),)
     if isinstance(prompt, str):
         options = {} if parse_special_tokens else {"split_special_tokens": True}
         ids = cast(list[int], tokenizer(prompt, **options)["input_ids"])

@@ -9,7 +9,7 @@ import torch
 
 from pacos.core.errors import PacosError
 from pacos.engines.local.checkpoint import Checkpoint, cache_budget, load_checkpoint
-from pacos.engines.local.choice import Draw
+from pacos.engines.local.sampler import Sampler
 from pacos.engines.local.scheduler import Job, Scheduler
 from pacos.engines.local.text import ReplyText
 from pacos.engines.types import Delta, Failure, LogitsHook, Reply, Request
@@ -55,6 +55,8 @@ class Worker:
         self._chat, self._logits_hook = chat, logits_hook
         self._orders: SimpleQueue[Order | None] = SimpleQueue()
         self._outgoing: dict[asyncio.AbstractEventLoop, list[tuple[Channel, Item]]] = {}
+        # A thread that was told to end may be in its last step when the next one begins.
+        self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._scheduler: Scheduler | None = None
         self._tokens_before = 0
@@ -103,19 +105,31 @@ class Worker:
                     self._take(order, checkpoint, scheduler)
                 except Exception as error:
                     self._post(order.channel, error)
+                    # A checkpoint that cannot be loaded is not tried again for each of those in line.
+                    is_over = scheduler is None and self._refuse_line(orders, error)
                     self._send()
+                    if is_over:
+                        return
+
+    def _refuse_line(self, orders: SimpleQueue[Order | None], error: Exception) -> bool:
+        """Tells those whose orders were not taken yet; whether the thread is to end after them."""
+        in_line = [orders.get() for _ in range(orders.qsize())]
+        for order in in_line:
+            if order:
+                self._post(order.channel, error)
+        return None in in_line
 
     def _give_up(self, scheduler: Scheduler | None, orders: SimpleQueue[Order | None]) -> None:
-        """Tells whoever still waits, in a row or in line, that there will be no answer."""
+        """Tells whoever has a row or waits for one that there will be no answer."""
         closed = PacosError(f"{self._name}: was closed while it had requests under way.")
         for job in scheduler.clear() if scheduler else ():
             job.on_end(closed)
-        while not orders.empty():
-            if order := orders.get():
-                self._post(order.channel, closed)
+        self._refuse_line(orders, closed)
         self._send()
-        self._tokens_before += scheduler.tokens_written if scheduler else 0
-        self._scheduler = None
+        if scheduler:
+            self._tokens_before += scheduler.tokens_written
+            if self._scheduler is scheduler:
+                self._scheduler = None
 
     def _step(self, scheduler: Scheduler) -> None:
         try:
@@ -154,7 +168,7 @@ class Worker:
                 prompt_ids,
                 limit,
                 ReplyText(checkpoint.tokenizer, prompt_ids, sampling.stop),
-                Draw(sampling, limit, prompt_ids, request.logits_hook or self._logits_hook),
+                Sampler(sampling, limit, prompt_ids, request.logits_hook or self._logits_hook),
                 on_end=lambda end: self._post(channel, end),
                 is_cancelled=lambda: channel.is_closed or (stop is not None and stop.is_set()),
                 on_piece=(lambda delta: self._post(channel, delta)) if order.is_streamed else None,
@@ -162,11 +176,13 @@ class Worker:
         )
 
     def _post(self, channel: Channel, item: Item) -> None:
-        self._outgoing.setdefault(channel.loop, []).append((channel, item))
+        with self._lock:
+            self._outgoing.setdefault(channel.loop, []).append((channel, item))
 
     def _send(self) -> None:
         """Wakes each loop once a step, however many rows it waits for."""
-        outgoing, self._outgoing = self._outgoing, {}
+        with self._lock:
+            outgoing, self._outgoing = self._outgoing, {}
         for loop, items in outgoing.items():
             try:
                 loop.call_soon_threadsafe(_deliver, items)

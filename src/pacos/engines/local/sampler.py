@@ -1,4 +1,4 @@
-"""Choosing the next token of every row of a batch at once, each row by its own sampling and its own random numbers."""
+"""Sampling the next token of every row of a batch at once, each by its own parameters and its own random numbers."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ GREEDY_TEMPERATURE = 0.2
 
 
 @dataclass
-class Draw:
+class Sampler:
     """How one row's tokens are chosen: its sampling, its random numbers, and what it has read and written."""
 
     sampling: Sampling
@@ -49,45 +49,45 @@ class Draw:
         )
 
 
-def choose(logits_BV: Tensor, draws: Sequence[Draw]) -> tuple[list[int], dict[int, str]]:
+def sample(logits_BV: Tensor, samplers: Sequence[Sampler]) -> tuple[list[int], dict[int, str]]:
     """One token for every row; of rows that cannot have one, by their place, why not.
 
     In the order that vLLM and transformers have: penalties, temperature, the hook, then top-k, top-p and min-p. The
     hook sees tempered logits: a watermark's delta then weighs the same at every temperature.
     """
-    sampled = [row for row, draw in enumerate(draws) if draw.sampling.temperature > 0]
+    sampled = [row for row, sampler in enumerate(samplers) if sampler.sampling.temperature > 0]
     failed: dict[int, str] = {}
-    if sampled or any(draw.hook or draw.penalised for draw in draws):
+    if sampled or any(sampler.hook or sampler.penalised for sampler in samplers):
         logits_BV = logits_BV.float()
-        _penalise(logits_BV, draws)
-        if sampled or any(draw.hook for draw in draws):
-            temperatures = [draw.sampling.temperature or GREEDY_TEMPERATURE for draw in draws]
+        _penalise(logits_BV, samplers)
+        if sampled or any(sampler.hook for sampler in samplers):
+            temperatures = [sampler.sampling.temperature or GREEDY_TEMPERATURE for sampler in samplers]
             logits_BV = logits_BV / torch.tensor(temperatures, device=logits_BV.device)[:, None]
-        logits_BV, failed = _hooked(logits_BV, draws)
+        logits_BV, failed = _hooked(logits_BV, samplers)
     best_B = logits_BV.max(dim=-1)
     tokens = best_B.indices.tolist()
     # A NaN among a row's logits is its maximum, wherever it stands.
     for row, value in enumerate(best_B.values.tolist()):
         if not isfinite(value):
             failed.setdefault(row, "its logits are not finite numbers")
-    drawn = [row for row in sampled if row not in failed]
-    if drawn:
-        for row, token in zip(drawn, _sample(logits_BV[drawn], [draws[row] for row in drawn]), strict=True):
+    if sampled := [row for row in sampled if row not in failed]:
+        drawn = _draw(logits_BV[sampled], [samplers[row] for row in sampled])
+        for row, token in zip(sampled, drawn, strict=True):
             tokens[row] = token
     return tokens, failed
 
 
-def _penalise(logits_BV: Tensor, draws: Sequence[Draw]) -> None:
-    for row, draw in enumerate(draws):
-        if not draw.penalised:
+def _penalise(logits_BV: Tensor, samplers: Sequence[Sampler]) -> None:
+    for row, sampler in enumerate(samplers):
+        if not sampler.penalised:
             continue
-        asked, row_V = draw.sampling, logits_BV[row]
+        asked, row_V = sampler.sampling, logits_BV[row]
         if asked.repetition_penalty != 1:
-            seen = torch.tensor(sorted({*draw.prompt_ids, *draw.new_ids}), device=row_V.device)
+            seen = torch.tensor(sorted({*sampler.prompt_ids, *sampler.new_ids}), device=row_V.device)
             values = row_V[seen]
             row_V[seen] = torch.where(values > 0, values / asked.repetition_penalty, values * asked.repetition_penalty)
-        if draw.new_ids:
-            counts = Counter(draw.new_ids)
+        if sampler.new_ids:
+            counts = Counter(sampler.new_ids)
             times = torch.tensor(list(counts.values()), device=row_V.device, dtype=row_V.dtype)
             row_V[torch.tensor(list(counts), device=row_V.device)] -= (
                 asked.presence_penalty + asked.frequency_penalty * times
@@ -97,19 +97,19 @@ def _penalise(logits_BV: Tensor, draws: Sequence[Draw]) -> None:
             row_V[torch.tensor(ids, device=row_V.device)] += torch.tensor(biases, device=row_V.device)
 
 
-def _hooked(logits_BV: Tensor, draws: Sequence[Draw]) -> tuple[Tensor, dict[int, str]]:
+def _hooked(logits_BV: Tensor, samplers: Sequence[Sampler]) -> tuple[Tensor, dict[int, str]]:
     """The logits as each row's hook wants them; rows of one hook go through it together."""
     failed: dict[int, str] = {}
     rows_of: dict[int, list[int]] = {}
-    for row, draw in enumerate(draws):
-        if draw.hook:
-            rows_of.setdefault(id(draw.hook), []).append(row)
+    for row, sampler in enumerate(samplers):
+        if sampler.hook:
+            rows_of.setdefault(id(sampler.hook), []).append(row)
     for rows in rows_of.values():
-        hook = draws[rows[0]].hook
+        hook = samplers[rows[0]].hook
         assert hook is not None
         given_BV = logits_BV[rows]
         try:
-            shaped_BV = hook(_padded_left([draws[row] for row in rows], logits_BV.device), given_BV)
+            shaped_BV = hook(_padded_left([samplers[row] for row in rows], logits_BV.device), given_BV)
         except Exception as error:  # whatever a caller's own code may raise
             failed |= dict.fromkeys(rows, f"its logits hook raised {type(error).__name__}: {error}")
             continue
@@ -121,25 +121,27 @@ def _hooked(logits_BV: Tensor, draws: Sequence[Draw]) -> tuple[Tensor, dict[int,
     return logits_BV, failed
 
 
-def _padded_left(draws: Sequence[Draw], device: torch.device) -> Tensor:
-    width = max(len(draw.prompt_ids) + len(draw.new_ids) for draw in draws)
-    rows = [[0] * (width - len(d.prompt_ids) - len(d.new_ids)) + [*d.prompt_ids, *d.new_ids] for d in draws]
-    return torch.tensor(rows, device=device)
+def _padded_left(samplers: Sequence[Sampler], device: torch.device) -> Tensor:
+    rows = [[*sampler.prompt_ids, *sampler.new_ids] for sampler in samplers]
+    width = max(map(len, rows))
+    return torch.tensor([[0] * (width - len(row)) + row for row in rows], device=device)
 
 
-def _sample(logits_BV: Tensor, draws: Sequence[Draw]) -> list[int]:
-    uniform_B1 = torch.tensor([[next(draw.uniforms)] for draw in draws], device=logits_BV.device)
-    tokens = torch.zeros(len(draws), dtype=torch.long, device=logits_BV.device)
+def _draw(logits_BV: Tensor, samplers: Sequence[Sampler]) -> list[int]:
+    uniform_B1 = torch.tensor([[next(sampler.uniforms)] for sampler in samplers], device=logits_BV.device)
+    tokens = torch.zeros(len(samplers), dtype=torch.long, device=logits_BV.device)
     probabilities_BV = torch.softmax(logits_BV, dim=-1)
     # Which way a row goes depends on the row alone.
-    cut = [draw.sampling.top_k > 0 or draw.sampling.top_p < 1 or draw.sampling.min_p > 0 for draw in draws]
+    cut = [
+        sampler.sampling.top_k > 0 or sampler.sampling.top_p < 1 or sampler.sampling.min_p > 0 for sampler in samplers
+    ]
     whole_rows = [row for row, is_cut in enumerate(cut) if not is_cut]
     cut_rows = [row for row, is_cut in enumerate(cut) if is_cut]
     if whole_rows:
         tokens[whole_rows] = _by_inversion(probabilities_BV[whole_rows], uniform_B1[whole_rows])[:, 0]
     if cut_rows:
         chosen = _from_likeliest(
-            probabilities_BV[cut_rows], uniform_B1[cut_rows], [draws[r].sampling for r in cut_rows]
+            probabilities_BV[cut_rows], uniform_B1[cut_rows], [samplers[r].sampling for r in cut_rows]
         )
         tokens[cut_rows] = chosen
     return tokens.tolist()

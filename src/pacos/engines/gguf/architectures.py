@@ -41,7 +41,7 @@ LAYERS_OF_27B = {"gemma2": 46, "gemma3": 62}
 
 
 @dataclass(frozen=True)
-class Shape:
+class Architecture:
     """One architecture: its name in transformers, and what llama.cpp's conversion did to its tensors."""
 
     model_type: str
@@ -52,23 +52,23 @@ class Shape:
     norm_from_one: bool = False
 
 
-SHAPES = {
-    "llama": Shape("llama", LAYER, rotary_permuted=True),
-    "qwen2": Shape("qwen2", LAYER),
-    "qwen3": Shape("qwen3", LAYER),
-    "smollm3": Shape("smollm3", LAYER, rotary_permuted=True),
-    "gemma": Shape("gemma", LAYER, norm_from_one=True),
-    "gemma2": Shape("gemma2", SANDWICH, norm_from_one=True),
-    "gemma3": Shape("gemma3_text", SANDWICH, norm_from_one=True),
+ARCHITECTURES = {
+    "llama": Architecture("llama", LAYER, rotary_permuted=True),
+    "qwen2": Architecture("qwen2", LAYER),
+    "qwen3": Architecture("qwen3", LAYER),
+    "smollm3": Architecture("smollm3", LAYER, rotary_permuted=True),
+    "gemma": Architecture("gemma", LAYER, norm_from_one=True),
+    "gemma2": Architecture("gemma2", SANDWICH, norm_from_one=True),
+    "gemma3": Architecture("gemma3_text", SANDWICH, norm_from_one=True),
 }
 
 
-def shape_of(file: GgufFile) -> Shape:
+def architecture_of(file: GgufFile) -> Architecture:
     """The file's architecture; PacosError where it is none of ours."""
     name = file.value("general.architecture", str)
-    if name not in SHAPES:
-        raise file.wrong(f"its architecture is {name!r}; expected one of: {', '.join(SHAPES)}.")
-    return SHAPES[name]
+    if name not in ARCHITECTURES:
+        raise file.wrong(f"its architecture is {name!r}; expected one of: {', '.join(ARCHITECTURES)}.")
+    return ARCHITECTURES[name]
 
 
 def config_values(file: GgufFile) -> dict[str, Any]:
@@ -134,25 +134,27 @@ def _llama3_rope(file: GgufFile, theta: float, head_dim: int) -> dict[str, Any]:
     }
 
 
-def name_in_transformers(shape: Shape, name: str) -> str | None:
+def name_in_transformers(architecture: Architecture, name: str) -> str | None:
     """A tensor's name in transformers; None for rope_freqs.weight, which the config holds. KeyError for another."""
     if name == "rope_freqs.weight":
         return None
     stem, _, suffix = name.rpartition(".")
     if match := re.fullmatch(r"blk\.(\d+)\.(\w+)", stem):
-        return f"model.layers.{match[1]}.{shape.layer[match[2]]}.{suffix}"
+        return f"model.layers.{match[1]}.{architecture.layer[match[2]]}.{suffix}"
     return f"{WHOLE[stem]}.{suffix}"
 
 
-def as_in_transformers(shape: Shape, name: str, tensor: torch.Tensor, heads: dict[str, int]) -> torch.Tensor:
+def as_in_transformers(
+    architecture: Architecture, name: str, tensor: torch.Tensor, heads: dict[str, int]
+) -> torch.Tensor:
     """Undoes what llama.cpp's conversion did to a tensor; `heads` of attn_q and attn_k.
 
     After convert_hf_to_gguf.py of llama.cpp: LlamaModel.permute, and Gemma's norm_shift.
     """
-    if shape.norm_from_one and name.endswith("norm.weight"):
+    if architecture.norm_from_one and name.endswith("norm.weight"):
         return tensor - 1
     part = name.split(".")[-2]
-    if shape.rotary_permuted and part in heads:
+    if architecture.rotary_permuted and part in heads:
         paired = tensor.view(heads[part], tensor.shape[0] // heads[part] // 2, 2, *tensor.shape[1:])
         return paired.transpose(1, 2).reshape(tensor.shape)
     return tensor
