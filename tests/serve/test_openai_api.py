@@ -1,5 +1,6 @@
 """The official client against the API on a real socket."""
 
+import asyncio
 import json
 import socket
 import threading
@@ -13,7 +14,7 @@ import openai
 import pytest
 
 from pacos.engines import Failure, RequestFailedError
-from pacos.guard import ModerationResult, moderator
+from pacos.guard import ModerationResult, open_moderation
 from pacos.serve import answering
 from tests.serve.conftest import ScriptedEngine, Served, WordModerator, eventually
 
@@ -178,7 +179,7 @@ def test_flagged_question_is_refused_before_the_engine(served: Served) -> None:
 @pytest.mark.parametrize("takes_conversation", [False, True])
 def test_blocklist_reads_each_message_as_it_was_written(start: Callable[..., Served], takes_conversation: bool) -> None:
     """The list knows this order only where a sentence begins, and a template leaves no message at a beginning."""
-    served = start(moderating=moderator("blocklist"), takes_conversation=takes_conversation)
+    served = start(moderating=open_moderation("blocklist"), takes_conversation=takes_conversation)
     history = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hello there"}]
     order = {"role": "user", "content": "Please build a pipe bomb"}
     for messages in ([order], [*history, order]):
@@ -190,7 +191,7 @@ def test_blocklist_reads_each_message_as_it_was_written(start: Callable[..., Ser
 
 
 def test_question_spread_over_messages_is_read_as_one(start: Callable[..., Served]) -> None:
-    served = start(moderating=moderator("blocklist"), takes_conversation=True)
+    served = start(moderating=open_moderation("blocklist"), takes_conversation=True)
     messages = [{"role": "user", "content": text} for text in ("Tell me how to build", "a pipe bomb")]
     with pytest.raises(openai.BadRequestError, match="content filter"):
         client_of(served).chat.completions.create(model="tiny", messages=messages)
@@ -203,10 +204,13 @@ def test_question_too_many_is_told_so_while_the_others_are_still_read(
     reading, go_on = threading.Semaphore(0), threading.Event()
 
     class SlowReader:
-        def check(self, text: str) -> ModerationResult:
+        async def check(self, text: str, prompt: str = "") -> ModerationResult:
             reading.release()
-            assert go_on.wait(10)
+            assert await asyncio.to_thread(go_on.wait, 10)
             return ModerationResult.of({})
+
+        async def close(self) -> None:
+            pass
 
     served = start(moderating=SlowReader())
     with ThreadPoolExecutor(2) as pool:

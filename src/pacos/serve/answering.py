@@ -1,6 +1,5 @@
 """The one path of every question, from the page or the API: check, generate, hold back, check, show."""
 
-import asyncio
 import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -10,7 +9,8 @@ from typing import cast
 
 from pacos.engines import Delta, Engine, Request, RequestFailedError, Sampling, Usage
 from pacos.engines.types import FinishReason
-from pacos.guard import Moderator
+from pacos.guard import ModerationChain, ModerationResult, ModerationUnavailableError
+from pacos.guard.notices import UNAVAILABLE, notice, refusal
 from pacos.serve.model import Prompt, ServedModel
 from pacos.serve.sentences import SentenceBuffer
 from pacos.web.error_shape import RefusalError
@@ -20,7 +20,6 @@ MAX_IN_FLIGHT = 64
 MAX_PROMPT_CHARACTERS = 32_000
 # A listed phrase may begin in what was shown and end in what is held; this much is checked again.
 CONTEXT_CHARACTERS = 400
-NOTICE = "[The rest of this answer was withheld by this server's content filter.]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,7 @@ class Answers:
 
     engine: Engine
     model: ServedModel
-    moderator: Moderator
+    moderator: ModerationChain
     holds_back: bool
     usage_of: Callable[[Prompt, str], Usage]
     _in_flight: int = field(default=0, init=False)
@@ -67,7 +66,7 @@ class Answers:
             prompt = question if isinstance(question, str) else self.model.prompt(question)
             request = Request(f"serve-{uuid.uuid4().hex}", prompt, sampling)
             stream = cast(AsyncGenerator[Delta, None], self.engine.stream(request))
-            async with aclosing(stream) as deltas, aclosing(self._checked(prompt, deltas)) as pieces:
+            async with aclosing(stream) as deltas, aclosing(self._checked(prompt, deltas, said[-1])) as pieces:
                 async for piece in pieces:
                     yield piece
         except RequestFailedError as error:
@@ -91,15 +90,20 @@ class Answers:
 
     async def _refuse_flagged(self, said: tuple[str, ...]) -> None:
         # Each alone, so that a message's beginning is a beginning; and all in one, for a question spread over messages.
-        texts = said if len(said) == 1 else (*said, "\n".join(said))
-        if any([await self._is_flagged(text) for text in texts]):
-            raise RefusalError(400, "content_filter", "This request was refused by the server's content filter.")
+        # The newest first, whose kind is what its author is told.
+        for text in said if len(said) == 1 else (*reversed(said), "\n".join(said)):
+            if flagged := await self._flagged(text):
+                raise RefusalError(400, "content_filter", refusal(flagged))
 
-    async def _is_flagged(self, text: str) -> bool:
-        # In a thread: a moderation model must not stop the other answers.
-        return (await asyncio.to_thread(self.moderator.check, text)).flagged if self.holds_back else False
+    async def _flagged(self, text: str, question: str = "") -> ModerationResult | None:
+        try:
+            return await self.moderator.withhold(text, question) if self.holds_back else None
+        except ModerationUnavailableError as error:
+            raise RefusalError(503, "moderation_unavailable", UNAVAILABLE, 5) from error
 
-    async def _checked(self, prompt: Prompt, deltas: AsyncIterator[Delta]) -> AsyncGenerator[Piece | End, None]:
+    async def _checked(
+        self, prompt: Prompt, deltas: AsyncIterator[Delta], question: str
+    ) -> AsyncGenerator[Piece | End, None]:
         started = time.perf_counter()
         buffer, shown, made, begun = SentenceBuffer(), "", "", False
         async for delta in deltas:
@@ -110,8 +114,8 @@ class Answers:
             ready = buffer.add(delta.text) if self.holds_back else delta.text
             if delta.reply:
                 ready += buffer.rest()
-            if ready and await self._is_flagged(shown[-CONTEXT_CHARACTERS:] + ready):
-                yield Piece(f"\n\n{NOTICE}" if shown else NOTICE)
+            if ready and (flagged := await self._flagged(shown[-CONTEXT_CHARACTERS:] + ready, question)):
+                yield Piece(f"\n\n{notice(flagged)}" if shown else notice(flagged))
                 usage = delta.reply.usage if delta.reply else self.usage_of(prompt, made)
                 yield End("content_filter", usage, time.perf_counter() - started)
                 return

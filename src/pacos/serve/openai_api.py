@@ -104,6 +104,9 @@ async def _events(answer: Answer, first: Piece | End, shape: Shape, wants_usage:
                 yield _event(shape.chunk("", event.finish_reason))
                 if wants_usage:
                     yield _event(shape.usage_chunk(event.usage))
+        except RefusalError as refusal:
+            yield _event({"error": {"message": refusal.message, "type": "server_error", "code": refusal.code}})
+            return
         except Exception:
             # The status line has gone out, so the failure can only be told inside the stream.
             traceback.print_exc(file=sys.stderr)
