@@ -184,7 +184,7 @@ class ShieldGemma:
     """
 
     apis = ("completions",)
-    max_tokens, logprobs = 4, 20
+    max_tokens, logprobs = 1, 20
 
     # One answer stands for harm to others and to oneself, so help is offered with both.
     hazards: ClassVar[Table] = {
