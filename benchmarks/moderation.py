@@ -5,12 +5,15 @@
 """
 
 import asyncio
+import base64
 import csv
 import gzip
+import itertools
 import json
+import re
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -97,14 +100,38 @@ def held_pieces(answer: str) -> Iterator[str]:
         shown += ready
 
 
+def disguises() -> dict[str, Callable[[str], str]]:
+    """Kinds of disguise, by what is done to a text; the last ones are beyond what the offline list undoes."""
+    drawn_alike = str.maketrans("aeopcxyiAEOPCX", "аеорсхуіАЕОРСХ")
+    digits = str.maketrans("aeio", "4310")
+    wide = str.maketrans({chr(code): chr(code + 0xFEE0) for code in range(0x21, 0x7F)})
+    return {
+        "as it is": str,
+        "soft hyphens in words": lambda text: re.sub(r"\w{3}(?=\w)", "\\g<0>\u00ad", text),
+        "zero-width spaces between letters": lambda text: "\u200b".join(text),
+        "look-alike letters": lambda text: text.translate(drawn_alike),
+        "full-width letters": lambda text: text.translate(wide),
+        "digits for vowels": lambda text: text.translate(digits),
+        "spelled out": lambda text: "-".join(re.sub(r"\s", "", text)),
+        "empty lines between words": lambda text: "\n\n".join(text.split()),
+        "capitals": str.upper,
+        "two inner letters swapped": lambda text: re.sub(r"(\w)(\w)(\w)(\w)", r"\1\3\2\4", text),
+        "a star for each vowel": lambda text: re.sub("[aeiou]", "*", text),
+        "no spaces": lambda text: re.sub(r"\s", "", text),
+        "backwards": lambda text: text[::-1],
+        "base64": lambda text: base64.b64encode(text.encode()).decode(),
+    }
+
+
 async def measure(moderation: ModerationChain, data: Path) -> None:
-    seconds: list[float] = []
+    # Of the clock and of the processor: other work on the machine lengthens the first only.
+    seconds: list[tuple[float, float]] = []
 
     async def is_flagged(texts: Iterable[str], prompt: str = "") -> bool:
         for text in texts:
-            start = time.perf_counter()
+            start, busy = time.perf_counter(), time.process_time()
             flagged = (await moderation.check(text, prompt)).flagged
-            seconds.append(time.perf_counter() - start)
+            seconds.append((time.perf_counter() - start, time.process_time() - busy))
             if flagged:
                 return True
         return False
@@ -119,15 +146,25 @@ async def measure(moderation: ModerationChain, data: Path) -> None:
             print(f" to {bounds.high:.1%} |", flush=True)
 
     def latency(what: str) -> None:
-        p50, p95, p99 = 1000 * np.percentile(seconds, [50, 95, 99])
-        print(f"| {what} | {len(seconds):,} | {p50:.2f} | {p95:.2f} | {p99:.2f} | {1000 * max(seconds):.1f} |")
+        columns = (1000 * np.percentile(seconds, [50, 95, 100], axis=0)).T.ravel()
+        print(f"| {what} | {len(seconds):,} | {' | '.join(f'{each:.2f}' for each in columns)} |")
         seconds.clear()
 
     await table("should be stopped", harmful(data / "redteam"), "Wilson")
     await table("should pass", harmless(data), "Clopper–Pearson")
     seconds.clear()
     await table("answers, sentence by sentence", answers(data), "Clopper–Pearson", held=True)
-    print("\n| one check | checks | p50 ms | p95 ms | p99 ms | longest ms |\n|---|---|---|---|---|---|")
+    seen = [text for texts in harmful(data / "redteam").values() for text in texts]
+    seen = [text for text in dict.fromkeys(seen) if (await moderation.check(text)).flagged]
+    passed = [text for text in itertools.chain(*harmless(data).values()) if not (await moderation.check(text)).flagged]
+    print(f"\n| disguise | of {len(seen):,} flagged texts, still flagged | of {len(passed):,} passed, now flagged |")
+    print("|---|---|---|")
+    for name, disguise in disguises().items():
+        still = sum([(await moderation.check(disguise(text))).flagged for text in seen])
+        now = sum([(await moderation.check(disguise(text))).flagged for text in passed])
+        print(f"| {name} | {still} ({still / len(seen):.0%}) | {now} ({now / len(passed):.2%}) |", flush=True)
+    print("\n| one check | checks | p50 ms | p95 ms | longest ms | CPU p50 ms | p95 ms | longest ms |")
+    print("|---|---|---|---|---|---|---|---|")
     latency("a held-back piece of an answer")
     await is_flagged(harmless(data)["252 evaluation instructions"])
     latency("a question")

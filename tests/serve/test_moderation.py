@@ -110,6 +110,25 @@ def test_person_in_distress_is_told_where_to_find_help(start: Callable[..., Serv
     assert served.engine.requests == []
 
 
+def test_help_stands_behind_a_refusal_whose_kind_may_be_another(start: Callable[..., Served]) -> None:
+    """ShieldGemma's one word for danger does not say to whom."""
+    with OpenAIServer(text_of=lambda asked, seed: "Yes" if "No Dangerous Content" in asked else "No") as server:
+        engine = EngineTable(engine="http", base_url=server.base_url, api="completions")
+        served = start(moderating=open_moderation("shieldgemma:g", {"g": engine}))
+        with pytest.raises(openai.BadRequestError) as error:
+            client_of(served).chat.completions.create(model="tiny", messages=QUESTION)
+    assert "refused" in error.value.message
+    assert "(kind: illicit/violent, self-harm)" in error.value.message
+    assert "findahelpline.com" in error.value.message
+
+
+def test_blank_text_is_nothing_to_judge(start: Callable[..., Served]) -> None:
+    with OpenAIServer(faults=lambda number: "400") as server:
+        served = start(moderating=guarded_by(server))
+        assert post(f"{served.url}/v1/moderations", {"input": " \n"})[1]["results"][0]["flagged"] is False
+    assert server.bodies == []
+
+
 def test_moderations_endpoint_speaks_openais_shape_to_its_client(start: Callable[..., Served]) -> None:
     chain = open_moderation("blocklist")
     served = start(moderating=chain)

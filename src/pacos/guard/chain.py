@@ -74,7 +74,8 @@ class ModerationChain:
     async def _judge(self, text: str, prompt: str) -> tuple[str, ModerationResult]:
         scores: dict[str, float] = {}
         failure: ModerationUnavailableError | None = None
-        for name in self.backends:
+        # Servers refuse a blank text, in which there is nothing to judge.
+        for name in self.backends if text.strip() else ():
             try:
                 result = await self._ask(name, text, prompt)
             except ModerationUnavailableError as error:
