@@ -19,6 +19,7 @@ ARROWS_BETWEEN_PARTS = {
     ("judging", "engines"),
     ("asking", "engines"),
     ("asking", "store"),
+    ("guard", "engines"),
     ("web", "store"),
 }
 DRAWERS = {"utils", "helpers", "common", "misc", "manager"}

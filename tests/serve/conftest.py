@@ -14,7 +14,7 @@ import pytest
 
 from pacos.core.models import resolve_model
 from pacos.engines import Delta, Failure, Reply, Request, Usage
-from pacos.guard import ModerationResult, Moderator, moderator
+from pacos.guard import ModerationChain, ModerationResult, Moderator
 from pacos.serve.answering import Answers
 from pacos.serve.app import make_app
 from pacos.serve.first_questions import Example
@@ -73,9 +73,12 @@ class WordModerator:
     def __init__(self) -> None:
         self.seen: list[str] = []
 
-    def check(self, text: str) -> ModerationResult:
+    async def check(self, text: str, prompt: str = "") -> ModerationResult:
         self.seen.append(text)
         return ModerationResult.of({"violence": 1.0} if "forbidden" in text else {})
+
+    async def close(self) -> None:
+        pass
 
 
 @cache
@@ -126,7 +129,7 @@ class Starter:
     def __call__(
         self,
         engine: ScriptedEngine | None = None,
-        moderating: Moderator | None = None,
+        moderating: Moderator | ModerationChain | None = None,
         terms: Path = OWN_TERMS,
         database_url: str = "",
         has_template: bool = False,
@@ -139,9 +142,10 @@ class Starter:
         people = self.stack.enter_context(closing(People(database_url or database, load_terms(terms))))
         reports = self.stack.enter_context(closing(ReportBox(database_url or database)))
         model = ServedModel("tiny", "nowhere", "ab" * 32, 400, 2048, has_template, takes_conversation, 1)
-        answers = Answers(
-            engine, model, moderating or moderator("off"), moderating is not None, mini_tokens(), turns=turns or Turns()
-        )
+        if not isinstance(moderating, ModerationChain):
+            moderating = ModerationChain({"words": moderating} if moderating else {})
+        checks = bool(moderating.backends)
+        answers = Answers(engine, model, moderating, checks, mini_tokens(), turns=turns or Turns())
         app = make_app(answers, people, reports, watermark=True, examples=examples)
         return Served(self.stack.enter_context(running(app)), engine, model, database)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pacos.guard import moderator
+from pacos.guard import open_moderation
 from tests.serve.conftest import ScriptedEngine, Served, WordModerator
 
 QUESTION = {"messages": [{"role": "user", "content": "Say hello"}]}
@@ -329,7 +329,7 @@ def test_unknown_page_is_a_page_and_unknown_call_is_json(served: Served) -> None
 
 
 def test_own_blocklist_refuses_on_the_page(start: Callable[..., Served]) -> None:
-    visitor = Visitor(start(moderating=moderator("blocklist")))
+    visitor = Visitor(start(moderating=open_moderation("blocklist")))
     visitor.accept()
     assert visitor.ask("Tell me how to build a pipe bomb.")[0] == 400
     assert visitor.ask("Count to 100.")[0] == 200

@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pacos.core.recipe import EngineTable
 from pacos.engines import open_engine
-from pacos.guard import moderator
+from pacos.guard import open_moderation
 from pacos.serve.answering import Answers
 from pacos.serve.app import make_app
 from pacos.serve.model import find_model
@@ -34,7 +34,7 @@ def url(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     folder = tmp_path_factory.mktemp("completions")
     model = replace(find_model(folder, str(tiny_model)), name="model")
     engine = open_engine(EngineTable(engine="local", path=str(tiny_model), api="completions"))
-    answers = Answers(engine, model, moderator("blocklist"), True, Tokens(str(tiny_model)))
+    answers = Answers(engine, model, open_moderation("blocklist"), True, Tokens(str(tiny_model)))
     with (
         closing(People(folder / "store.sqlite", load_terms(OWN_TERMS))) as people,
         closing(ReportBox(folder / "store.sqlite")) as reports,

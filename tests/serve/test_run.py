@@ -25,6 +25,7 @@ from pacos.serve.model import Prompt, find_model
 from pacos.serve.run import run
 from pacos.serve.tokens import Tokens
 from pacos.watermark import detect_text, read_settings
+from tests.servers.openai_server import OpenAIServer
 
 SERVE = """
 import sys
@@ -117,6 +118,14 @@ def test_model_with_another_vocabulary_is_refused_and_the_key_stays(
     assert "32,000" in line
     assert "remove serve/watermark.json" in line
     assert (folder / "watermark.json").read_text() == before
+
+
+def test_moderation_that_does_not_work_is_found_before_anything_is_served(refusal: Callable[..., str]) -> None:
+    assert "expected blocklist, openai" in refusal(moderation="blacklist")
+    with OpenAIServer(text_of=lambda asked, seed: "As an AI language model, I") as server:
+        named = f"qwen3guard:{server.base_url}"
+        assert "its reply is no verdict" in refusal(moderation=("blocklist", named))
+    assert "moderation 'qwen3guard:" in refusal(moderation=named)
 
 
 def test_serve_folder_that_cannot_be_made(refusal: Callable[..., str], finished_run: Path) -> None:

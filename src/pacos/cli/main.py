@@ -195,7 +195,7 @@ def serve(
     print("serve: loading the model", flush=True)
     from pacos.serve.run import run as serve_run
 
-    serve_run(path, recipe.serve)
+    serve_run(path, recipe.serve, recipe.engines)
 
 
 @app.command()

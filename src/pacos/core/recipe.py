@@ -170,8 +170,9 @@ class ServeTable:
     """The model to serve, as `train.base` names one; empty means the run's student."""
     watermark: bool = _key(True)
     """Marks every answer so that `pacos detect` can find it."""
-    moderation: Literal["blocklist", "off"] = _key("blocklist")
-    """What looks at input and output before anyone sees it."""
+    moderation: tuple[str, ...] | str = _key("blocklist")
+    """What looks at input and output before anyone sees it, one or several in a row: `blocklist`, `openai`, or a guard
+    model on an [engines.NAME], `llama-guard:NAME`, `qwen3guard:NAME` or `shieldgemma:NAME`; `off` for nothing."""
     database: str = _key("")
     """SQLAlchemy URL for reports and accepted terms; empty means serve/store.sqlite in the run folder."""
     terms: str = _key("")

@@ -45,5 +45,8 @@ def describe(hint: Any) -> str:
     if get_origin(hint) is tuple:
         return 'a list of texts, such as ["one", "two"]'
     options = get_args(hint) or (hint,)
-    told = ["a table" if is_dataclass(option) else KIND_OF_VALUE.get(option) for option in options]
+    told = [
+        describe(option) if get_origin(option) else "a table" if is_dataclass(option) else KIND_OF_VALUE.get(option)
+        for option in options
+    ]
     return " or ".join(filter(None, told))

@@ -1,5 +1,6 @@
 """The blocklist backend: plain requests and phrases, matched on words freed of their disguises. No safety system."""
 
+import asyncio
 import codecs
 import re
 import tomllib
@@ -27,9 +28,13 @@ class Blocklist:
         self._other_senses = {word: frozenset(beside) for word, beside in table["other_senses"].items()}
         self._harmless = re.compile(rf"\b(?:{'|'.join(table['harmless'])}) ")
 
-    def check(self, text: str) -> ModerationResult:
-        """Flags every category of which a pattern occurs; scores are 0 or 1."""
-        return ModerationResult.of(dict.fromkeys(self.matches(text), 1.0))
+    async def check(self, text: str, prompt: str = "") -> ModerationResult:
+        """Flags every category of which a pattern occurs; scores are 0 or 1, and a prompt changes nothing."""
+        # In a thread: a long text must not hold up the other answers.
+        return ModerationResult.of(dict.fromkeys(await asyncio.to_thread(self.matches, text), 1.0))
+
+    async def close(self) -> None:
+        """Holds nothing."""
 
     def matches(self, text: str) -> dict[str, str]:
         """Category -> the words that matched, for a reviewer to see why."""

@@ -22,7 +22,11 @@ CATEGORIES = (
 
 @dataclass(frozen=True)
 class ModerationResult:
-    """One of the `results` of OpenAI's POST /v1/moderations; `dataclasses.asdict` gives its JSON."""
+    """One of the `results` of OpenAI's POST /v1/moderations; `dataclasses.asdict` gives its JSON.
+
+    OpenAI's 13 categories are always there. What a guard model knows beyond them, such as "privacy", stands behind
+    them under its own name, and only where it was found.
+    """
 
     flagged: bool
     categories: dict[str, bool]
@@ -31,15 +35,37 @@ class ModerationResult:
 
     @classmethod
     def of(cls, category_scores: dict[str, float], threshold: float = 0.5) -> "ModerationResult":
-        """A result of the categories named, the others at 0; one at `threshold` or above flags the text."""
-        scores = {category: category_scores.get(category, 0.0) for category in CATEGORIES}
+        """A result of the categories named, OpenAI's others at 0; one at `threshold` or above flags the text."""
+        scores = dict.fromkeys(CATEGORIES, 0.0) | category_scores
         categories = {category: score >= threshold for category, score in scores.items()}
         return cls(any(categories.values()), categories, scores)
 
+    @property
+    def found(self) -> list[str]:
+        """The categories that flag the text; "unsafe" where the backend flagged it and named none."""
+        named = [category for category, is_flagged in self.categories.items() if is_flagged]
+        return named or ["unsafe"] * self.flagged
+
+
+class UnreadableReplyError(Exception):
+    """A backend answered with something that is no verdict in its own form."""
+
+
+class ModerationUnavailableError(Exception):
+    """A text could not be judged, so it is not to be shown; the message is for the operator."""
+
+    def __init__(self, backend: str, reason: str) -> None:
+        super().__init__(f"moderation {backend!r}: {reason}")
+        self.backend = backend
+
 
 class Moderator(Protocol):
-    """Whatever judges one text at a time."""
+    """Whatever judges one text at a time. Any exception means that the text was not judged."""
 
-    def check(self, text: str) -> ModerationResult:
-        """Judges a user's prompt or a model's answer."""
+    async def check(self, text: str, prompt: str = "") -> ModerationResult:
+        """Judges a user's text alone, or an answer with the `prompt` that it answers."""
+        ...
+
+    async def close(self) -> None:
+        """Releases connections or memory."""
         ...

@@ -1,6 +1,5 @@
 """The one path of every question, from page or API: check, wait for a turn, generate, hold back, check, show."""
 
-import asyncio
 import time
 import uuid
 from collections import deque
@@ -12,7 +11,8 @@ from typing import cast
 from pacos.core.errors import PacosError
 from pacos.engines import Delta, Engine, Message, Request, RequestFailedError, Sampling, Usage
 from pacos.engines.types import FinishReason, TokenLogprob
-from pacos.guard import Moderator
+from pacos.guard import ModerationChain, ModerationResult, ModerationUnavailableError
+from pacos.guard.notices import UNAVAILABLE, notice, refusal
 from pacos.serve.metrics import Metrics
 from pacos.serve.model import Prompt, ServedModel
 from pacos.serve.sentences import SentenceBuffer
@@ -23,7 +23,6 @@ from pacos.web.error_shape import RefusalError
 MAX_PROMPT_CHARACTERS = 32_000
 # A listed phrase may begin in what was shown and end in what is held; this much is checked again.
 CONTEXT_CHARACTERS = 400
-NOTICE = "[The rest of this answer was withheld by this server's content filter.]"
 
 Question = Prompt | tuple[int, ...]
 """What was asked: a raw text, a conversation, or a prompt's token ids."""
@@ -56,7 +55,7 @@ class Answers:
 
     engine: Engine
     model: ServedModel
-    moderator: Moderator
+    moderator: ModerationChain
     holds_back: bool
     tokens: Tokens
     metrics: Metrics = field(default_factory=Metrics)
@@ -79,19 +78,20 @@ class Answers:
         asked = time.perf_counter()
         try:
             said, prompt, ids = self._read(question)
-            await self._refuse_flagged(said)
             request = Request(f"serve-{uuid.uuid4().hex}", prompt, sampling, ids, logprobs, echo)
             async with self.turns.turn(visitor):
+                # Within the turn, so that a slow moderation is not asked about more than it can take.
+                await self._refuse_flagged(said)
                 stream = cast(AsyncGenerator[Delta, None], self.engine.stream(request))
-                async with aclosing(stream) as deltas, aclosing(self._checked(request, deltas)) as pieces:
+                async with aclosing(stream) as deltas, aclosing(self._checked(request, deltas, said[-1])) as pieces:
                     async for piece in pieces:
                         if piece == Piece(""):
                             self.metrics.first_token.observe(time.perf_counter() - asked)
                         if isinstance(piece, End):
                             self._count(piece, time.perf_counter() - asked)
                         yield piece
-        except RefusalError as refusal:
-            self.metrics.refused.labels(refusal.code).inc()
+        except RefusalError as refused:
+            self.metrics.refused.labels(refused.code).inc()
             raise
         except RequestFailedError as error:
             told = self._refusal(error)
@@ -151,15 +151,20 @@ class Answers:
 
     async def _refuse_flagged(self, said: tuple[str, ...]) -> None:
         # Each alone, so that a message's beginning is a beginning; and all in one, for a question spread over messages.
-        texts = said if len(said) == 1 else (*said, "\n".join(said))
-        if any([await self._is_flagged(text) for text in texts]):
-            raise RefusalError(400, "content_filter", "This request was refused by the server's content filter.")
+        # The newest first, whose kind is what its author is told.
+        for text in said if len(said) == 1 else (*reversed(said), "\n".join(said)):
+            if flagged := await self._flagged(text):
+                raise RefusalError(400, "content_filter", refusal(flagged))
 
-    async def _is_flagged(self, text: str) -> bool:
-        # In a thread: a moderation model must not stop the other answers.
-        return (await asyncio.to_thread(self.moderator.check, text)).flagged if self.holds_back else False
+    async def _flagged(self, text: str, question: str = "") -> ModerationResult | None:
+        try:
+            return await self.moderator.withhold(text, question) if self.holds_back else None
+        except ModerationUnavailableError as error:
+            raise RefusalError(503, "moderation_unavailable", UNAVAILABLE, 5) from error
 
-    async def _checked(self, request: Request, deltas: AsyncIterator[Delta]) -> AsyncGenerator[Piece | End, None]:
+    async def _checked(
+        self, request: Request, deltas: AsyncIterator[Delta], question: str
+    ) -> AsyncGenerator[Piece | End, None]:
         started = time.perf_counter()
         buffer, shown, made, begun = SentenceBuffer(), "", "", False
         # (length of the text up to its end, log-probabilities): a token's name is shown no sooner than its text.
@@ -174,8 +179,8 @@ class Answers:
             ready = buffer.add(delta.text) if self.holds_back else delta.text
             if delta.reply:
                 ready += buffer.rest()
-            if ready and await self._is_flagged(shown[-CONTEXT_CHARACTERS:] + ready):
-                yield Piece(f"\n\n{NOTICE}" if shown else NOTICE)
+            if ready and (flagged := await self._flagged(shown[-CONTEXT_CHARACTERS:] + ready, question)):
+                yield Piece(f"\n\n{notice(flagged)}" if shown else notice(flagged))
                 usage = delta.reply.usage if delta.reply else self.tokens.usage(len(request.prompt_ids), made)
                 yield End("content_filter", usage, time.perf_counter() - started)
                 return

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from pacos.serve.answering import Answers
 from pacos.serve.chat_page import ChatPage
 from pacos.serve.first_questions import Example
+from pacos.serve.moderations_api import ModerationsApi
 from pacos.serve.openai_api import OpenAiApi
 from pacos.serve.operator_api import CountRequests, OperatorApi
 from pacos.serve.reports import ReportBox
@@ -47,6 +48,7 @@ def make_app(
     # One limit for both, since who asks by the API may ask on the page too.
     questions = Limit(session=(20, 20), address=(60, 60))
     app.include_router(OpenAiApi(answers, people, questions).router())
+    app.include_router(ModerationsApi(answers.moderator, people, questions).router())
     app.include_router(ChatPage(answers, people, questions, reports, pages, watermark, examples).router())
     app.include_router(OperatorApi(answers).router())
     pages.mount(app)

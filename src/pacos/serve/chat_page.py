@@ -17,6 +17,7 @@ from pacos.engines import Message, Sampling
 from pacos.serve.answering import Answers, End, Piece
 from pacos.serve.first_questions import Example
 from pacos.serve.reports import ReportBox
+from pacos.web.error_shape import RefusalError
 from pacos.web.markdown import render_blocks
 from pacos.web.pages import Pages
 from pacos.web.people import Limit, People
@@ -147,6 +148,8 @@ class ChatPage:
                     yield _line(
                         {"type": "piece", "text": event.text, "blocks": _changed(before, blocks), "count": len(blocks)}
                     )
+            except RefusalError as refusal:
+                yield _line({"type": "error", "message": refusal.message})
             except Exception:
                 traceback.print_exc(file=sys.stderr)
                 yield _line({"type": "error", "message": "The server failed while answering. Please try again."})

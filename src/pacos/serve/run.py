@@ -2,7 +2,7 @@
 
 import asyncio
 import fcntl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from pacos.core.errors import PacosError
 from pacos.core.recipe import EngineTable, ServeTable
 from pacos.engines import Engine, Request, Sampling, open_engine
-from pacos.guard import moderator
+from pacos.guard import ModerationChain, open_moderation
 from pacos.serve.answering import Answers
 from pacos.serve.app import Lifespan, make_app
 from pacos.serve.first_questions import evaluated_examples
@@ -25,11 +25,14 @@ from pacos.web.server import address_of, bind, make_server
 OWN_TERMS = Path(__file__).parent / "terms.md"
 
 
-def run(run_path: Path, table: ServeTable) -> None:
+def run(run_path: Path, table: ServeTable, engines: Mapping[str, EngineTable] | None = None) -> None:
     """Serves the run's student (or `table.model`) until Ctrl-C; says on one line where, once it answers.
 
-    Raises PacosError where the model, the terms, the database or the port cannot be had, or another server has the run.
+    `engines` are those that `table.moderation` may name. Raises PacosError where the model, the terms, the database or
+    the port cannot be had, moderation does not work, or another server has the run.
     """
+    asyncio.run(_try_out(table.moderation, engines))
+    moderation = open_moderation(table.moderation, engines)
     folder = run_path / "serve"
     model = find_model(run_path, table.model)
     terms = load_terms(Path(table.terms) if table.terms else OWN_TERMS)
@@ -41,10 +44,9 @@ def run(run_path: Path, table: ServeTable) -> None:
         engine = open_engine(EngineTable(engine="local", path=model.path, api="completions"), logits_hook=hook)
         with closing(People(database, terms)) as people, closing(ReportBox(database)) as reports:
             asyncio.run(_warm_up(engine))
-            checks = table.moderation != "off"
-            answers = Answers(engine, model, moderator(table.moderation), checks, Tokens(model.path))
+            answers = Answers(engine, model, moderation, bool(moderation.backends), Tokens(model.path))
             examples = evaluated_examples(run_path / "evaluate", model.sha256)
-            app = make_app(answers, people, reports, table.watermark, _lifespan(engine), examples)
+            app = make_app(answers, people, reports, table.watermark, _lifespan(engine, moderation), examples)
             server = make_server(app, lambda: print(_ready_line(address_of(bound), model, table), flush=True))
             try:
                 server.run(sockets=[bound])
@@ -76,18 +78,29 @@ async def _warm_up(engine: Engine) -> None:
         pass
 
 
-def _lifespan(engine: Engine) -> Lifespan:
+async def _try_out(names: tuple[str, ...] | str, engines: Mapping[str, EngineTable] | None) -> None:
+    # On its own connections: those of one event loop are of no use to the server's.
+    moderation = open_moderation(names, engines)
+    try:
+        await moderation.try_out()
+    finally:
+        await moderation.close()
+
+
+def _lifespan(engine: Engine, moderation: ModerationChain) -> Lifespan:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
         await engine.close()
+        await moderation.close()
 
     return lifespan
 
 
 def _ready_line(address: str, model: ServedModel, table: ServeTable) -> str:
     watermark = "on" if table.watermark else "off"
+    moderation = table.moderation if isinstance(table.moderation, str) else ", ".join(table.moderation)
     return (
         f"pacos serve: {model.name} at {address} (API at {address}/v1), watermark {watermark}, "
-        f"moderation {table.moderation}; Ctrl-C stops."
+        f"moderation {moderation}; Ctrl-C stops."
     )
