@@ -1,6 +1,5 @@
 """/v1: the endpoints that OpenAI's clients call."""
 
-import asyncio
 import json
 import sys
 import traceback
@@ -16,7 +15,7 @@ from pacos.serve.answering import Answers, End, Piece
 from pacos.serve.model import Prompt
 from pacos.serve.shapes import LEGACY_DEFAULT_MAX_TOKENS, MAX_TOKENS, ChatBody, CompletionBody, SamplingBody, Shape
 from pacos.web.error_shape import RefusalError
-from pacos.web.people import Limit, People
+from pacos.web.people import Limit
 from pacos.web.streams import PieceResponse, while_connected
 
 Answer = AsyncGenerator[Piece | End, None]
@@ -25,8 +24,8 @@ Answer = AsyncGenerator[Piece | End, None]
 class OpenAiApi:
     """Translates between OpenAI's shapes and the one request path."""
 
-    def __init__(self, answers: Answers, people: People, questions: Limit) -> None:
-        self.answers, self.model, self.people, self.questions = answers, answers.model, people, questions
+    def __init__(self, answers: Answers, questions: Limit) -> None:
+        self.answers, self.model, self.questions = answers, answers.model, questions
 
     def router(self) -> APIRouter:
         """The routes."""
@@ -62,10 +61,7 @@ class OpenAiApi:
         self, request: Request, body: SamplingBody, shape: Shape, question: Prompt, sampling: Sampling
     ) -> Response:
         self._require_model(body.model)
-        self.questions.take_from_address(request)
-        # A browser names the page that asks. Its reader has to have accepted the terms; programs have none to show.
-        if "origin" in request.headers or "sec-fetch-site" in request.headers:
-            await asyncio.to_thread(self.people.require_terms, request)
+        self.questions.take(request)
         answer = self.answers.answer(question, sampling)
         if body.stream:
             first = await while_connected(request.receive, anext(answer))

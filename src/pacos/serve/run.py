@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from pathlib import Path
@@ -38,13 +39,16 @@ def run(run_path: Path, table: ServeTable) -> None:
         if table.watermark:
             hook = watermark_settings(folder, model.vocab_size, tokenizer_json(model.path)).watermark().apply
         engine = open_engine(EngineTable(engine="local", path=model.path, api="completions"), logits_hook=hook)
-        with closing(People(database, terms)) as people, closing(ReportBox(database)) as reports:
+        people_open = closing(People(database, terms, table.api_keys == "required"))
+        with people_open as people, closing(ReportBox(database)) as reports:
             asyncio.run(_warm_up(engine))
             checks = table.moderation != "off"
             answers = Answers(engine, model, moderator(table.moderation), checks, usage_counter(model.path))
             examples = evaluated_examples(run_path / "evaluate", model.sha256)
-            app = make_app(answers, people, reports, table.watermark, _lifespan(engine), examples)
-            server = make_server(app, lambda: print(_ready_line(address_of(bound), model, table), flush=True))
+            password = os.environ.get(table.review_password_env, "")
+            app = make_app(answers, people, reports, table.watermark, _lifespan(engine), examples, password)
+            ready = _ready_line(address_of(bound), model, table)
+            server = make_server(app, lambda: print(ready, flush=True), table.trusted_proxies)
             try:
                 server.run(sockets=[bound])
             except KeyboardInterrupt:

@@ -1,5 +1,6 @@
 """One shape for every error, OpenAI's, which the pages read too."""
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
+from pacos.store.database import DatabaseAwayError
 from pacos.web.streams import ClientGoneError
 
 _CODES = {
@@ -16,6 +18,10 @@ _CODES = {
     "unsupported_parameter": "unsupported_parameter",
     "json_invalid": "invalid_json",
 }
+
+
+# When to ask again where the database is away.
+AWAY_SECONDS = 5
 
 
 class RefusalError(Exception):
@@ -35,15 +41,30 @@ def error_response(
     return JSONResponse({"error": error}, status)
 
 
-def add_error_handlers(app: FastAPI, missing_page: Callable[[Request], Response | None]) -> None:
-    """Gives every failure of the app its shape; who asks for HTML that is not there gets `missing_page`, if any."""
+def add_error_handlers(app: FastAPI, problem_page: Callable[[Request, int, str], Response | None]) -> None:
+    """Gives every failure of the app its shape; who asks for HTML gets `problem_page`, if any.
+
+    That gets the status and the message, "" where nothing has the address.
+    """
+
+    def told(request: Request, status: int, message: str, code: str, wait_seconds: float | None = None) -> Response:
+        wants_page = "text/html" in request.headers.get("accept", "")
+        page = problem_page(request, status, "" if code == "not_found" else message) if wants_page else None
+        response = page or error_response(status, message, code, _kind(status))
+        if wait_seconds:
+            response.headers["Retry-After"] = str(round(wait_seconds))
+        return response
 
     @app.exception_handler(RefusalError)
     async def refuse(request: Request, refusal: RefusalError) -> Response:
-        response = error_response(refusal.status, refusal.message, refusal.code, _kind(refusal.status))
-        if refusal.retry_after_seconds:
-            response.headers["Retry-After"] = str(round(refusal.retry_after_seconds))
-        return response
+        return told(request, refusal.status, refusal.message, refusal.code, refusal.retry_after_seconds)
+
+    @app.exception_handler(DatabaseAwayError)
+    async def wait_for_database(request: Request, error: DatabaseAwayError) -> Response:
+        # Names a folder or a host, so only whoever runs the server reads it.
+        print(error, file=sys.stderr)
+        line = "The server's database cannot be reached; please try again in a moment."
+        return told(request, 503, line, "database_unavailable", AWAY_SECONDS)
 
     @app.exception_handler(RequestValidationError)
     async def explain(request: Request, error: RequestValidationError) -> Response:
@@ -51,11 +72,8 @@ def add_error_handlers(app: FastAPI, missing_page: Callable[[Request], Response 
 
     @app.exception_handler(HTTPException)
     async def not_found(request: Request, error: HTTPException) -> Response:
-        is_missing = error.status_code == 404
-        if is_missing and "text/html" in request.headers.get("accept", "") and (page := missing_page(request)):
-            return page
         message = f"{request.method} {request.url.path}: {error.detail}."
-        return error_response(error.status_code, message, "not_found" if is_missing else "invalid_method")
+        return told(request, error.status_code, message, "not_found" if error.status_code == 404 else "invalid_method")
 
     @app.exception_handler(ClientGoneError)
     async def nobody(request: Request, error: ClientGoneError) -> Response:
