@@ -278,7 +278,7 @@ def test_reports_keep_the_transcript_only_with_consent(start: Callable[..., Serv
     visitor.accept()
     transcript = [{"role": "user", "content": "private words"}, {"role": "assistant", "content": "an answer"}]
     report = {"reason": "harmful", "details": "bad", "transcript": transcript}
-    assert json.loads(visitor.send("POST", "/reports", report)[1]) == {"id": 1}
+    assert json.loads(visitor.send("POST", "/reports", report)[1])["id"] == 1
     assert visitor.send("POST", "/reports", {**report, "consent": True})[0] == 201
     without, with_consent = served.reports()
     kept = {"reason": "harmful", "details": "bad", "consent": 0, "transcript": None, "status": "open"}
