@@ -21,9 +21,9 @@ from pacos.serve.reports import ReportBox
 from pacos.serve.run import OWN_TERMS
 from pacos.web.people import People, load_terms
 from pacos.web.server import LOOPBACK, address_of, bind, make_server
-from tests.servers.postgres import database_url, postgres
+from tests.servers.postgres import database_url, own_postgres, postgres
 
-__all__ = ["database_url", "postgres"]
+__all__ = ["database_url", "own_postgres", "postgres"]
 
 
 class ScriptedEngine:

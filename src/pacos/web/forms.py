@@ -1,11 +1,11 @@
 """What a page's form holds, without a script and without a library for uploads."""
 
-import json
 from contextlib import suppress
 from typing import Annotated
 from urllib.parse import parse_qsl
 
 from fastapi import Depends
+from pydantic_core import from_json
 from starlette.requests import Request
 
 
@@ -15,8 +15,8 @@ async def _fields(request: Request) -> dict[str, str]:
     if "json" not in request.headers.get("content-type", ""):
         found += parse_qsl(body, keep_blank_values=True, errors="replace")
     else:
-        with suppress(ValueError, RecursionError):
-            found += dict(json.loads(body)).items()
+        with suppress(ValueError, TypeError):
+            found += dict(from_json(body)).items()
     # No database takes half a surrogate, nor PostgreSQL a NUL.
     return {
         name: text.encode(errors="replace").decode().replace("\0", "\ufffd")
