@@ -20,7 +20,7 @@ from pacos.serve.model import Prompt, ServedModel
 from pacos.serve.reports import ReportBox
 from pacos.serve.run import OWN_TERMS
 from pacos.web.people import People, load_terms
-from pacos.web.server import LOOPBACK, address_of, bind, make_server
+from pacos.web.server import LOOPBACK, address_of, bind, make_server, networks
 from tests.servers.postgres import database_url, own_postgres, postgres
 
 __all__ = ["database_url", "own_postgres", "postgres"]
@@ -94,11 +94,11 @@ class Served:
 
 
 @contextmanager
-def running(app: object, trusted_proxies: Sequence[str] = LOOPBACK) -> Iterator[str]:
+def running(app: object, proxies: Sequence[str] = LOOPBACK) -> Iterator[str]:
     """Serves an ASGI app on a free loopback port, in a thread."""
     bound = bind("127.0.0.1", 0)
     ready = threading.Event()
-    server = make_server(app, ready.set, trusted_proxies)
+    server = make_server(app, ready.set, proxies)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
     thread.start()
     try:
@@ -136,7 +136,7 @@ class Starter:
         model = ServedModel("tiny", "nowhere", "ab" * 32, 400, has_template, takes_conversation, 1)
         answers = Answers(engine, model, moderating or moderator("off"), moderating is not None, count_words)
         app = make_app(answers, people, reports, watermark=True, examples=examples, review_password=review_password)
-        url = self.stack.enter_context(running(app, trusted_proxies))
+        url = self.stack.enter_context(running(app, networks(trusted_proxies)))
         return Served(url, engine, model, database)
 
 

@@ -173,6 +173,10 @@ def test_unfinished_missing_and_empty_runs(refusal: Callable[..., str], finished
     assert "no config.json" in refusal()
 
 
+def test_proxy_that_is_no_address_is_refused_before_anything_starts(refusal: Callable[..., str]) -> None:
+    assert "'proxy.example'" in refusal(trusted_proxies=("127.0.0.1", "proxy.example"))
+
+
 def test_alpacas_own_template_is_told_from_a_chat_models(tiny_model: Path, tmp_path: Path) -> None:
     folder = tmp_path / "checkpoint"
     shutil.copytree(tiny_model, folder)

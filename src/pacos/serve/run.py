@@ -20,7 +20,7 @@ from pacos.serve.marking import watermark_settings
 from pacos.serve.model import ServedModel, find_model, tokenizer_json, usage_counter
 from pacos.serve.reports import ReportBox
 from pacos.web.people import People, load_terms
-from pacos.web.server import address_of, bind, make_server
+from pacos.web.server import address_of, bind, make_server, networks
 
 OWN_TERMS = Path(__file__).parent / "terms.md"
 
@@ -33,6 +33,7 @@ def run(run_path: Path, table: ServeTable) -> None:
     folder = run_path / "serve"
     model = find_model(run_path, table.model)
     terms = load_terms(Path(table.terms) if table.terms else OWN_TERMS)
+    proxies = networks(table.trusted_proxies)
     database = table.database or folder / "store.sqlite"
     with closing(bind(table.host, table.port)) as bound, _held(folder):
         hook = None
@@ -48,7 +49,7 @@ def run(run_path: Path, table: ServeTable) -> None:
             password = os.environ.get(table.review_password_env, "")
             app = make_app(answers, people, reports, table.watermark, _lifespan(engine), examples, password)
             ready = _ready_line(address_of(bound), model, table)
-            server = make_server(app, lambda: print(ready, flush=True), table.trusted_proxies)
+            server = make_server(app, lambda: print(ready, flush=True), proxies)
             try:
                 server.run(sockets=[bound])
             except KeyboardInterrupt:

@@ -12,7 +12,6 @@ from pacos.core.errors import PacosError
 
 # Long enough for a short answer to end, short enough that Ctrl-C feels like stopping.
 SHUTDOWN_SECONDS = 2
-LOOPBACK = ("127.0.0.1", "::1")
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -81,13 +80,16 @@ def networks(trusted_proxies: Iterable[str]) -> list[str]:
     return found
 
 
+LOOPBACK = tuple(networks(("127.0.0.1", "::1")))
+
+
 def make_server(
-    app: ASGIApp, on_ready: Callable[[], None] = lambda: None, trusted_proxies: Sequence[str] = LOOPBACK
+    app: ASGIApp, on_ready: Callable[[], None] = lambda: None, proxies: Sequence[str] = LOOPBACK
 ) -> uvicorn.Server:
     """A uvicorn server that calls `on_ready` once it answers; run it with `run(sockets=[bound])`.
 
-    No access log is kept: it would hold addresses. A request of a trusted proxy is its client's: the right-most address
-    of X-Forwarded-For that is no trusted proxy. Raises PacosError where a proxy is not an address or a network.
+    No access log is kept: it would hold addresses. A request from the `networks` of trusted proxies is their client's:
+    the right-most address of X-Forwarded-For that is none of theirs.
     """
     config = uvicorn.Config(
         app,
@@ -96,7 +98,7 @@ def make_server(
         server_header=False,
         proxy_headers=True,
         # Given, so that an environment variable of uvicorn's does not decide.
-        forwarded_allow_ips=networks(trusted_proxies),
+        forwarded_allow_ips=list(proxies),
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         lifespan="on",
     )
