@@ -75,22 +75,17 @@ def test_key_opens_an_api_that_requires_one_until_it_is_revoked(start: Callable[
     assert ask(served, key) == ask(served, other) == (401, "invalid_api_key")
 
 
-@pytest.mark.parametrize(
-    "header",
-    ["", "Bearer", "Bearer ", "Bearer pacos-", "Bearer sk-1", "Basic cGFjb3M6", "Bearer \xe9", "pacos-x", "é" * 9],
-)
 @pytest.mark.parametrize("path", ["/v1/models", "/v1/models/tiny", "/v1/completions", "/v1/chat/completions"])
-def test_without_a_key_nothing_of_a_server_that_requires_one_answers(
-    start: Callable[..., Served], header: str, path: str
-) -> None:
+def test_without_a_key_nothing_of_a_server_that_requires_one_answers(start: Callable[..., Served], path: str) -> None:
     visitor = Visitor(start(requires_key=True))
     visitor.accept()
     method = "POST" if "completions" in path else "GET"
-    headers = {"Authorization": header} if header.isascii() else {"Authorization": header.encode().decode("latin-1")}
-    status, body = visitor.send(method, path, QUESTION if method == "POST" else None, **(headers if header else {}))
-    error = json.loads(body)["error"]
-    assert (status, error["code"], error["type"]) == (401, "invalid_api_key", "invalid_request_error")
-    assert "/keys" in error["message"]
+    for header in (None, "", "Bearer", "Bearer ", "Bearer pacos-", "Bearer sk-1", "Basic cGFjb3M6", "pacos-x", "B\xe9"):
+        headers = {} if header is None else {"Authorization": header}
+        status, body = visitor.send(method, path, QUESTION if method == "POST" else None, **headers)
+        error = json.loads(body)["error"]
+        assert (status, error["code"], error["type"]) == (401, "invalid_api_key", "invalid_request_error"), header
+        assert "/keys" in error["message"]
     # The page is for people, and its session opens it.
     assert visitor.ask()[0] == 200
 
