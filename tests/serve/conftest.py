@@ -24,10 +24,10 @@ from pacos.serve.run import OWN_TERMS
 from pacos.serve.tokens import Tokens
 from pacos.serve.turns import Turns
 from pacos.web.people import People, load_terms
-from pacos.web.server import address_of, bind, make_server
-from tests.servers.postgres import database_url, postgres
+from pacos.web.server import LOOPBACK, address_of, bind, make_server, networks
+from tests.servers.postgres import database_url, own_postgres, postgres
 
-__all__ = ["database_url", "postgres"]
+__all__ = ["database_url", "own_postgres", "postgres"]
 
 
 class ScriptedEngine:
@@ -104,11 +104,11 @@ class Served:
 
 
 @contextmanager
-def running(app: object) -> Iterator[str]:
+def running(app: object, proxies: Sequence[str] = LOOPBACK) -> Iterator[str]:
     """Serves an ASGI app on a free loopback port, in a thread."""
     bound = bind("127.0.0.1", 0)
     ready = threading.Event()
-    server = make_server(app, ready.set)
+    server = make_server(app, ready.set, proxies)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
     thread.start()
     try:
@@ -136,18 +136,22 @@ class Starter:
         takes_conversation: bool = False,
         examples: Sequence[Example] = (),
         turns: Turns | None = None,
+        requires_key: bool = False,
+        trusted_proxies: Sequence[str] = LOOPBACK,
+        review_password: str = "",
     ) -> Served:
         engine = engine or ScriptedEngine()
         database = self.folder / "store.sqlite"
-        people = self.stack.enter_context(closing(People(database_url or database, load_terms(terms))))
+        people = self.stack.enter_context(closing(People(database_url or database, load_terms(terms), requires_key)))
         reports = self.stack.enter_context(closing(ReportBox(database_url or database)))
         model = ServedModel("tiny", "nowhere", "ab" * 32, 400, 2048, has_template, takes_conversation, 1)
         if not isinstance(moderating, ModerationChain):
             moderating = ModerationChain({"words": moderating} if moderating else {})
         checks = bool(moderating.backends)
         answers = Answers(engine, model, moderating, checks, mini_tokens(), turns=turns or Turns())
-        app = make_app(answers, people, reports, watermark=True, examples=examples)
-        return Served(self.stack.enter_context(running(app)), engine, model, database)
+        app = make_app(answers, people, reports, watermark=True, examples=examples, review_password=review_password)
+        url = self.stack.enter_context(running(app, networks(trusted_proxies)))
+        return Served(url, engine, model, database)
 
 
 @pytest.fixture(scope="module")

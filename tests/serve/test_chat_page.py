@@ -278,7 +278,7 @@ def test_reports_keep_the_transcript_only_with_consent(start: Callable[..., Serv
     visitor.accept()
     transcript = [{"role": "user", "content": "private words"}, {"role": "assistant", "content": "an answer"}]
     report = {"reason": "harmful", "details": "bad", "transcript": transcript}
-    assert json.loads(visitor.send("POST", "/reports", report)[1]) == {"id": 1}
+    assert json.loads(visitor.send("POST", "/reports", report)[1])["id"] == 1
     assert visitor.send("POST", "/reports", {**report, "consent": True})[0] == 201
     without, with_consent = served.reports()
     kept = {"reason": "harmful", "details": "bad", "consent": 0, "transcript": None, "status": "open"}
@@ -294,7 +294,7 @@ def test_acceptances_and_reports_share_a_database_named_by_url(start: Callable[.
     for number, visitor in enumerate(visitors, 1):
         visitor.served = visitors[0].served
         assert visitor.ask()[0] == 200
-        assert json.loads(visitor.send("POST", "/reports", {"reason": "wrong"})[1]) == {"id": number}
+        assert json.loads(visitor.send("POST", "/reports", {"reason": "wrong"})[1])["id"] == number
 
 
 def test_floods_of_acceptances_are_limited_by_address(start: Callable[..., Served]) -> None:

@@ -12,6 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.parse import urlencode
+from urllib.request import urlopen
 
 import openai
 import pytest
@@ -32,7 +35,7 @@ import sys
 from pathlib import Path
 from pacos.core.recipe import ServeTable
 from pacos.serve.run import run
-run(Path(sys.argv[1]), ServeTable(port=0))
+run(Path(sys.argv[1]), ServeTable(port=0, review_password_env="REVIEWERS"))
 """
 
 
@@ -53,7 +56,7 @@ def serving(folder: Path) -> Iterator[tuple[subprocess.Popen, str]]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "REVIEWERS": "a password"},
     )
     try:
         line = process.stdout.readline()
@@ -82,6 +85,12 @@ def test_answers_carry_the_mark_and_ctrl_c_stops_cleanly(finished_run: Path, tin
         settings = read_settings(finished_run / "serve" / "watermark.json")
         assert detect_text(text, tiny_model, settings).z_score > 4
         assert detect_text(text, tiny_model, replace(settings, key=settings.key + 2)).z_score < 4
+
+        form = urlencode({"password": "a password"}).encode()
+        with urlopen(f"{url}/review/login", form) as page:
+            assert page.url == f"{url}/review"
+        with pytest.raises(HTTPError, match="401"):
+            urlopen(f"{url}/review/login", b"password=")
 
         with pytest.raises(PacosError, match="another pacos serve is at work"):
             run(finished_run, ServeTable(port=0))
@@ -173,6 +182,10 @@ def test_unfinished_missing_and_empty_runs(refusal: Callable[..., str], finished
     (finished_run / "train" / "model").unlink()
     (finished_run / "train" / "done.json").write_text("{}")
     assert "no config.json" in refusal()
+
+
+def test_proxy_that_is_no_address_is_refused_before_anything_starts(refusal: Callable[..., str]) -> None:
+    assert "'proxy.example'" in refusal(trusted_proxies=("127.0.0.1", "proxy.example"))
 
 
 def test_alpacas_own_template_is_told_from_a_chat_models(tiny_model: Path, tmp_path: Path) -> None:

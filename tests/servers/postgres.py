@@ -15,30 +15,57 @@ from tests.conftest import missing_part
 SERVERS = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: int(folder.parent.name))
 
 
+class Cluster:
+    """A PostgreSQL server on a socket; it refuses to run as root, so root starts it as the user postgres."""
+
+    def __init__(self) -> None:
+        if not SERVERS:
+            missing_part("needs PostgreSQL's server (apt-get install postgresql)")
+        # pytest's own folders are closed to other users, and a socket's path has to be short.
+        self.folder = Path(tempfile.mkdtemp(prefix="pacos-pg-"))
+        self.user = "postgres" if os.getuid() == 0 else None
+        if self.user:
+            shutil.chown(self.folder, self.user)
+        self.url = f"postgresql+psycopg://pacos:hunter2@/postgres?host={self.folder}"
+        self._pg("initdb", "-U", "pacos", "-A", "trust", "--no-sync")
+        self.start()
+
+    def _pg(self, program: str, *arguments: str) -> None:
+        command = [str(SERVERS[-1] / program), "-D", str(self.folder / "data"), *arguments]
+        subprocess.run(command, user=self.user, cwd=self.folder, check=True, stdout=subprocess.DEVNULL)
+
+    def start(self) -> None:
+        options = f"-k {self.folder} -c listen_addresses= -c fsync=off"
+        self._pg("pg_ctl", "start", "-w", "-l", str(self.folder / "log"), "-o", options)
+
+    def kill(self) -> None:
+        """As a crash ends it: connections break, and what was committed is recovered at the next start."""
+        self._pg("pg_ctl", "stop", "-m", "immediate")
+
+    def remove(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
-    """The URL of a PostgreSQL server on a socket; it refuses to run as root, so root starts it as the user postgres."""
-    if not SERVERS:
-        missing_part("needs PostgreSQL's server (apt-get install postgresql)")
-    # pytest's own folders are closed to other users, and a socket's path has to be short.
-    folder = Path(tempfile.mkdtemp(prefix="pacos-pg-"))
-    user = "postgres" if os.getuid() == 0 else None
-    if user:
-        shutil.chown(folder, user)
-
-    def pg(program: str, *arguments: str) -> None:
-        command = [str(SERVERS[-1] / program), "-D", str(folder / "data"), *arguments]
-        subprocess.run(command, user=user, cwd=folder, check=True, stdout=subprocess.DEVNULL)
-
+    """The URL of a server that the tests share."""
+    cluster = Cluster()
     try:
-        pg("initdb", "-U", "pacos", "-A", "trust", "--no-sync")
-        pg("pg_ctl", "start", "-w", "-l", str(folder / "log"), "-o", f"-k {folder} -c listen_addresses= -c fsync=off")
-        try:
-            yield f"postgresql+psycopg://pacos:hunter2@/postgres?host={folder}"
-        finally:
-            pg("pg_ctl", "stop", "-m", "immediate")
+        yield cluster.url
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        cluster.kill()
+        cluster.remove()
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[Cluster]:
+    """A server of one test's own, which may kill it, and leaves it running."""
+    cluster = Cluster()
+    try:
+        yield cluster
+    finally:
+        cluster.kill()
+        cluster.remove()
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -177,6 +177,12 @@ class ServeTable:
     """SQLAlchemy URL for reports and accepted terms; empty means serve/store.sqlite in the run folder."""
     terms: str = _key("")
     """A Markdown file with the terms of use; empty means the ones that come with pacos."""
+    api_keys: Literal["optional", "required"] = _key("optional")
+    """Whether /v1 answers without a key; visitors who accepted the terms get theirs at /keys."""
+    trusted_proxies: tuple[str, ...] = _key(("127.0.0.1", "::1"))
+    """Addresses and networks, such as 10.0.0.0/8, of the proxies whose X-Forwarded-For is believed."""
+    review_password_env: str = _key("PACOS_REVIEW_PASSWORD")
+    """Environment variable that holds the password of /review; where it is unset there is no such page."""
 
 
 MODEL_NAMES = ("student", "base", *SHORT_NAMES)

@@ -4,17 +4,20 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.telemetry import TelemetryConfig
 from starlette.responses import Response
 
 from pacos.serve.answering import Answers
 from pacos.serve.chat_page import ChatPage
+from pacos.serve.deletion_page import DeletionPage
 from pacos.serve.first_questions import Example
+from pacos.serve.keys_page import KeysPage
 from pacos.serve.moderations_api import ModerationsApi
 from pacos.serve.openai_api import OpenAiApi
 from pacos.serve.operator_api import CountRequests, OperatorApi
 from pacos.serve.reports import ReportBox
+from pacos.serve.review_page import ReviewPage
 from pacos.web.error_shape import add_error_handlers
 from pacos.web.guards import RequestGuards
 from pacos.web.pages import Pages
@@ -30,8 +33,12 @@ def make_app(
     watermark: bool,
     lifespan: Lifespan | None = None,
     examples: Sequence[Example] = (),
+    review_password: str = "",
 ) -> FastAPI:
-    """The whole web app; `watermark` only tells readers of the mark, which is the engine's to make."""
+    """The whole web app; `watermark` only tells readers of the mark, which is the engine's to make.
+
+    Without a password there is no page for reviewers.
+    """
     # FastAPI's own documentation pages load scripts from elsewhere, so they are off.
     # Its telemetry would put what visitors write into spans and logs, whatever the environment asks for.
     no_telemetry: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
@@ -47,19 +54,24 @@ def make_app(
     pages = Pages(Path(__file__).parent)
     # One limit for both, since who asks by the API may ask on the page too.
     questions = Limit(session=(20, 20), address=(60, 60))
-    app.include_router(OpenAiApi(answers, people, questions).router())
-    app.include_router(ModerationsApi(answers.moderator, people, questions).router())
+    admitted = [Depends(people.admit)]
+    app.include_router(OpenAiApi(answers, questions).router(), dependencies=admitted)
+    app.include_router(ModerationsApi(answers.moderator, questions).router(), dependencies=admitted)
+    app.include_router(OperatorApi(answers, admitted).router())
     app.include_router(ChatPage(answers, people, questions, reports, pages, watermark, examples).router())
-    app.include_router(OperatorApi(answers).router())
+    app.include_router(KeysPage(people, pages, answers.model).router())
+    app.include_router(DeletionPage(reports, pages, answers.model).router())
+    if review_password:
+        app.include_router(ReviewPage(reports, pages, answers.model, review_password).router())
     pages.mount(app)
     answers.metrics.watch("pacos_answers_under_way", "Answers that have their turn.", lambda: answers.turns.under_way)
     answers.metrics.watch("pacos_answers_waiting", "Answers that wait for a turn.", lambda: answers.turns.waiting)
 
-    def missing_page(request: Request) -> Response | None:
+    def problem_page(request: Request, status: int, message: str) -> Response | None:
         is_api = request.url.path.startswith("/v1")
-        return None if is_api else pages.render("missing.html", 404, model=answers.model)
+        return None if is_api else pages.render("problem.html", status, model=answers.model, message=message)
 
-    add_error_handlers(app, missing_page)
+    add_error_handlers(app, problem_page)
     app.add_middleware(RequestGuards)
     app.add_middleware(CountRequests, metrics=answers.metrics)
     return app

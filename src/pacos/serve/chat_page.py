@@ -163,12 +163,13 @@ class ChatPage:
             "watermarked": self.watermark,
         }
 
-    def report(self, form: ReportForm, request: Request) -> dict[str, int]:
-        """Stores a report and returns its number."""
+    def report(self, form: ReportForm, request: Request) -> dict[str, int | str]:
+        """Stores a report; returns its number and the code that deletes it."""
         self.people.require_terms(request)
         self.report_limit.take(request)
         transcript = [turn.model_dump() for turn in form.transcript] if form.consent else None
-        return {"id": self.reports.add(self.model, form.reason, form.details, transcript)}
+        number, code = self.reports.add(self.model, form.reason, form.details, transcript)
+        return {"id": number, "deletion_code": code}
 
 
 def _changed(before: list[str], after: list[str]) -> list[tuple[int, str]]:

@@ -1,6 +1,5 @@
 """POST /v1/moderations: what this server's own moderation says of a text, in OpenAI's shape."""
 
-import asyncio
 import uuid
 from dataclasses import asdict
 from typing import Any, Literal
@@ -12,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from pacos.guard import ModerationChain, ModerationUnavailableError
 from pacos.guard.notices import UNAVAILABLE
 from pacos.web.error_shape import RefusalError
-from pacos.web.people import Limit, People
+from pacos.web.people import Limit
 from pacos.web.streams import while_connected
 
 MAX_TEXTS = 32
@@ -45,8 +44,8 @@ class ModerationBody(BaseModel):
 class ModerationsApi:
     """What is asked here is not counted as withheld."""
 
-    def __init__(self, moderation: ModerationChain, people: People, questions: Limit) -> None:
-        self._moderation, self._people, self._questions = moderation, people, questions
+    def __init__(self, moderation: ModerationChain, questions: Limit) -> None:
+        self._moderation, self._questions = moderation, questions
 
     def router(self) -> APIRouter:
         """The route."""
@@ -56,9 +55,7 @@ class ModerationsApi:
 
     async def moderate(self, body: ModerationBody, request: Request) -> dict[str, Any]:
         """A result for each text."""
-        self._questions.take_from_address(request)
-        if "origin" in request.headers or "sec-fetch-site" in request.headers:
-            await asyncio.to_thread(self._people.require_terms, request)
+        self._questions.take(request)
         if not self._moderation.backends:
             raise RefusalError(404, "moderation_off", "This server checks no texts: its moderation is off.")
         results = await while_connected(request.receive, self._results(texts_of(body.input)))

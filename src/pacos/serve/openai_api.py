@@ -1,6 +1,5 @@
 """/v1: the endpoints that OpenAI's clients call."""
 
-import asyncio
 import json
 import sys
 import traceback
@@ -18,7 +17,7 @@ from pacos.serve.answering import Answers, End, Piece, Question
 from pacos.serve.bodies import LEGACY_DEFAULT_MAX_TOKENS, MAX_TOKENS, ChatBody, CompletionBody, SamplingBody
 from pacos.serve.shapes import Choice, Shape
 from pacos.web.error_shape import RefusalError
-from pacos.web.people import Limit, People, visitor_of
+from pacos.web.people import Limit, visitor_of
 from pacos.web.streams import PieceResponse, merged, while_connected
 
 Events = AsyncGenerator[tuple[int, Piece | End], None]
@@ -38,7 +37,7 @@ class _Asked:
 
 
 @dataclass
-class _Made:
+class _Answer:
     """One answer as it comes together."""
 
     text: str = ""
@@ -55,8 +54,8 @@ class _Made:
 class OpenAiApi:
     """Translates between OpenAI's shapes and the one request path."""
 
-    def __init__(self, answers: Answers, people: People, questions: Limit) -> None:
-        self.answers, self.model, self.people, self.questions = answers, answers.model, people, questions
+    def __init__(self, answers: Answers, questions: Limit) -> None:
+        self.answers, self.model, self.questions = answers, answers.model, questions
 
     def router(self) -> APIRouter:
         """The routes."""
@@ -97,10 +96,7 @@ class OpenAiApi:
 
     async def _respond(self, request: Request, body: SamplingBody, asked: _Asked, shape: Shape) -> Response:
         self._require_model(body.model)
-        self.questions.take_from_address(request)
-        # A browser names the page that asks. Its reader has to have accepted the terms; programs have none to show.
-        if "origin" in request.headers or "sec-fetch-site" in request.headers:
-            await asyncio.to_thread(self.people.require_terms, request)
+        self.questions.take(request)
         events = merged(self._answers(asked, visitor_of(request)))
         if body.stream:
             # A refusal of the first to come still has a status of its own.
@@ -142,7 +138,7 @@ class OpenAiApi:
 
 
 async def _whole(events: Events, asked: _Asked, shape: Shape) -> dict[str, Any]:
-    made = [_Made() for _ in range(len(asked.questions) * asked.num_drawn)]
+    made = [_Answer() for _ in range(len(asked.questions) * asked.num_drawn)]
     async with aclosing(events):
         async for place, event in events:
             if isinstance(event, Piece):

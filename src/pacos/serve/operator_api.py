@@ -1,9 +1,11 @@
 """What surrounds the answers: the tokenizer as vLLM shows it, the server's health, and its counts."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter
+from fastapi.params import Depends
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -34,16 +36,17 @@ class DetokenizeBody(BaseModel):
 class OperatorApi:
     """Routes for programs that prepare questions or watch the server; none asks the engine for anything."""
 
-    def __init__(self, answers: Answers) -> None:
+    def __init__(self, answers: Answers, admitted: Sequence[Depends]) -> None:
         self.answers, self.tokens, self.model = answers, answers.tokens, answers.model
+        self.admitted = admitted
 
     def router(self) -> APIRouter:
         """The routes."""
         router = APIRouter()
         # Plain functions run in threads: a long text takes its time.
-        router.add_api_route("/tokenize", self.tokenize, methods=["POST"])
-        router.add_api_route("/detokenize", self.detokenize, methods=["POST"])
-        router.add_api_route("/tokenizer_info", self.tokenizer_info, methods=["GET"])
+        router.add_api_route("/tokenize", self.tokenize, methods=["POST"], dependencies=self.admitted)
+        router.add_api_route("/detokenize", self.detokenize, methods=["POST"], dependencies=self.admitted)
+        router.add_api_route("/tokenizer_info", self.tokenizer_info, methods=["GET"], dependencies=self.admitted)
         router.add_api_route("/healthz", self.healthz, methods=["GET"])
         router.add_api_route("/metrics", self.metrics, methods=["GET"], response_model=None)
         return router

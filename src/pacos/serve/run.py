@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ from pacos.serve.model import ServedModel, find_model, tokenizer_json
 from pacos.serve.reports import ReportBox
 from pacos.serve.tokens import Tokens
 from pacos.web.people import People, load_terms
-from pacos.web.server import address_of, bind, make_server
+from pacos.web.server import address_of, bind, make_server, networks
 
 OWN_TERMS = Path(__file__).parent / "terms.md"
 
@@ -36,18 +37,22 @@ def run(run_path: Path, table: ServeTable, engines: Mapping[str, EngineTable] | 
     folder = run_path / "serve"
     model = find_model(run_path, table.model)
     terms = load_terms(Path(table.terms) if table.terms else OWN_TERMS)
+    proxies = networks(table.trusted_proxies)
     database = table.database or folder / "store.sqlite"
     with closing(bind(table.host, table.port)) as bound, _held(folder):
         hook = None
         if table.watermark:
             hook = watermark_settings(folder, model.vocab_size, tokenizer_json(model.path)).watermark().apply
         engine = open_engine(EngineTable(engine="local", path=model.path, api="completions"), logits_hook=hook)
-        with closing(People(database, terms)) as people, closing(ReportBox(database)) as reports:
+        people_open = closing(People(database, terms, table.api_keys == "required"))
+        with people_open as people, closing(ReportBox(database)) as reports:
             asyncio.run(_warm_up(engine))
             answers = Answers(engine, model, moderation, bool(moderation.backends), Tokens(model.path))
             examples = evaluated_examples(run_path / "evaluate", model.sha256)
-            app = make_app(answers, people, reports, table.watermark, _lifespan(engine, moderation), examples)
-            server = make_server(app, lambda: print(_ready_line(address_of(bound), model, table), flush=True))
+            password = os.environ.get(table.review_password_env, "")
+            app = make_app(answers, people, reports, table.watermark, _lifespan(engine, moderation), examples, password)
+            ready = _ready_line(address_of(bound), model, table)
+            server = make_server(app, lambda: print(ready, flush=True), proxies)
             try:
                 server.run(sockets=[bound])
             except KeyboardInterrupt:

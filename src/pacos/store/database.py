@@ -11,12 +11,19 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from pacos.core.errors import PacosError
 
 Step = Callable[[sa.Connection], None]
+# A server that does not answer within this is away.
+CONNECT_SECONDS = 5
 _COLUMNS = sa.Column("name", sa.String, primary_key=True), sa.Column("version", sa.Integer, nullable=False)
 _VERSIONS = sa.Table("pacos_schema", sa.MetaData(), *_COLUMNS)
+
+
+class DatabaseAwayError(PacosError):
+    """The database cannot be read or written now; what it holds stays, and a later try may succeed."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,8 @@ class Database:
                 Path(url.database).parent.mkdir(parents=True, exist_ok=True)
             # One look at a lock takes a second; how many looks there are is a matter of patience.
             waiting = {"timeout": 1.0} if self._is_sqlite else {}
+            if url.get_backend_name() == "postgresql":
+                waiting = {"connect_timeout": CONNECT_SECONDS}
             self._engine = sa.create_engine(url, connect_args=waiting, pool_pre_ping=True)
         except (ImportError, NoSuchModuleError, OSError) as error:
             driver = "its driver is not installed; for PostgreSQL: pip install 'pacos[postgres]'"
@@ -82,6 +91,12 @@ class Database:
         """A connection that locks nobody out; in SQLite it sees one state of the database throughout."""
         with self._connection("BEGIN") as connection:
             yield connection
+
+    def scrub(self) -> None:
+        """Has SQLite drop its write-ahead log, where text that was overwritten or deleted can still be read."""
+        if self._is_sqlite:
+            with self._connection("") as connection:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
         """Closes all connections."""
@@ -116,11 +131,12 @@ class Database:
         try:
             with self._begun(begin, is_costly) as connection:
                 yield connection
-        except DatabaseError as error:
+        except (DatabaseError, PoolTimeout) as error:
+            reason = str(getattr(error, "orig", error)).splitlines()[0]
             advice = "Mend the file or free space" if self._is_sqlite else "Check the URL and that its server runs"
             advice = "Another process has it open; close that one" if _is_locked(error) else advice
-            line = f"the database cannot be read or written ({str(error.orig).splitlines()[0]}); what it holds stays"
-            raise PacosError(f"{self._shown}: {line}. {advice}, then repeat the same command.") from error
+            line = f"the database cannot be read or written ({reason}); what it holds stays"
+            raise DatabaseAwayError(f"{self._shown}: {line}. {advice}, then repeat the same command.") from error
 
     def _begun(self, begin: str, is_costly: bool) -> sa.Connection:
         start, said = time.monotonic(), False
@@ -130,7 +146,8 @@ class Database:
                 connection = self._engine.connect()
                 if self._is_sqlite:
                     connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if is_costly else 'NORMAL'}")
-                    connection.exec_driver_sql(begin)
+                    if begin:
+                        connection.exec_driver_sql(begin)
                 return connection
             except OperationalError as error:
                 if connection is not None:
@@ -145,8 +162,9 @@ class Database:
             time.sleep(0.05)
 
     def _prepare_sqlite(self, connection: sqlite3.Connection, record: object) -> None:
-        # WAL lets others read while one writes, and keeps what is committed when its process is killed.
-        for pragma in ("journal_mode=WAL", f"foreign_keys={int(self._is_current)}"):
+        # WAL lets others read while one writes, and keeps what is committed when its process is killed. What is deleted
+        # is overwritten with zeros.
+        for pragma in ("journal_mode=WAL", "secure_delete=ON", f"foreign_keys={int(self._is_current)}"):
             connection.execute(f"PRAGMA {pragma}")
 
 
@@ -157,6 +175,9 @@ def insert_missing(connection: sa.Connection, table: sa.Table, rows: Sequence[Ma
         connection.execute(dialect.insert(table).on_conflict_do_nothing(), list(rows))
 
 
-def _is_locked(error: DatabaseError) -> bool:
+def _is_locked(error: Exception) -> bool:
     # The lower byte; the upper ones tell kinds apart.
-    return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+    return getattr(getattr(error, "orig", None), "sqlite_errorcode", 0) & 0xFF in (
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+    )

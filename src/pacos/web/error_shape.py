@@ -1,6 +1,7 @@
 """One shape for every error, OpenAI's, which the pages read too."""
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
+from pacos.store.database import DatabaseAwayError
 from pacos.web.streams import ClientGoneError
 
 # What the validator expected, by the name of its error, in OpenAI's words.
@@ -20,6 +22,10 @@ _BOUNDS = {
     "greater_than": ("below minimum", ">", "gt"), "greater_than_equal": ("below minimum", ">=", "ge"),
     "less_than": ("above maximum", "<", "lt"), "less_than_equal": ("above maximum", "<=", "le"),
 }  # fmt: skip
+
+
+# When to ask again where the database is away.
+AWAY_SECONDS = 5
 
 
 class RefusalError(Exception):
@@ -46,16 +52,37 @@ def error_response(
     return JSONResponse({"error": error}, status)
 
 
-def add_error_handlers(app: FastAPI, missing_page: Callable[[Request], Response | None]) -> None:
-    """Gives every failure of the app its shape; who asks for HTML that is not there gets `missing_page`, if any."""
+def add_error_handlers(app: FastAPI, problem_page: Callable[[Request, int, str], Response | None]) -> None:
+    """Gives every failure of the app its shape; who asks for HTML gets `problem_page`, if any.
+
+    That gets the status and the message, "" where nothing has the address.
+    """
+
+    def told(
+        request: Request,
+        status: int,
+        message: str,
+        code: str,
+        wait_seconds: float | None = None,
+        param: str | None = None,
+    ) -> Response:
+        wants_page = "text/html" in request.headers.get("accept", "")
+        page = problem_page(request, status, "" if code == "not_found" else message) if wants_page else None
+        response = page or error_response(status, message, code, _kind(status), param)
+        if wait_seconds:
+            response.headers["Retry-After"] = str(round(wait_seconds))
+        return response
 
     @app.exception_handler(RefusalError)
     async def refuse(request: Request, refusal: RefusalError) -> Response:
-        kind = _kind(refusal.status)
-        response = error_response(refusal.status, refusal.message, refusal.code, kind, refusal.param)
-        if refusal.retry_after_seconds:
-            response.headers["Retry-After"] = str(round(refusal.retry_after_seconds))
-        return response
+        return told(request, refusal.status, refusal.message, refusal.code, refusal.retry_after_seconds, refusal.param)
+
+    @app.exception_handler(DatabaseAwayError)
+    async def wait_for_database(request: Request, error: DatabaseAwayError) -> Response:
+        # Names a folder or a host, so only whoever runs the server reads it.
+        print(error, file=sys.stderr)
+        line = "The server's database cannot be reached; please try again in a moment."
+        return told(request, 503, line, "database_unavailable", AWAY_SECONDS)
 
     @app.exception_handler(RequestValidationError)
     async def explain(request: Request, error: RequestValidationError) -> Response:
@@ -65,12 +92,9 @@ def add_error_handlers(app: FastAPI, missing_page: Callable[[Request], Response 
     async def not_found(request: Request, error: HTTPException) -> Response:
         if error.status_code == 400:
             return _not_json("it is not UTF-8, or nested too deeply")
-        is_missing = error.status_code == 404
-        if is_missing and "text/html" in request.headers.get("accept", "") and (page := missing_page(request)):
-            return page
         message = f"{request.method} {request.url.path}: {error.detail}."
-        code = "not_found" if is_missing else "invalid_method"
-        response = error_response(error.status_code, message, code)
+        code = "not_found" if error.status_code == 404 else "invalid_method"
+        response = told(request, error.status_code, message, code)
         response.headers.update(error.headers or {})
         return response
 
@@ -86,8 +110,6 @@ def add_error_handlers(app: FastAPI, missing_page: Callable[[Request], Response 
 def _kind(status: int) -> str:
     if status == 429:
         return "rate_limit_error"
-    if status == 401:
-        return "authentication_error"
     return "server_error" if status >= 500 else "invalid_request_error"
 
 

@@ -43,16 +43,18 @@ def is_local_host(host: str) -> bool:
     return name.lower() == "localhost" or is_loopback(name)
 
 
-def is_own_origin(headers: Headers) -> bool:
+def is_own_origin(headers: Headers, scheme: str = "http") -> bool:
     """False where a browser says that another site's page sent this; programs send no Origin and pass.
 
-    A proxy names the site's own host in X-Forwarded-Host, a header that no other site's page can send unasked.
+    A proxy names the site's own host in X-Forwarded-Host, a header that no other site's page can send unasked. Another
+    port of this host is another site, and so is its plain HTTP where `scheme` says that we are reached by HTTPS.
     """
     origin = headers.get("origin")
     if origin is None:
         return headers.get("sec-fetch-site", "none") in {"none", "same-origin"}
     own = {headers.get("host", "").lower(), headers.get("x-forwarded-host", "").lower()} - {""}
-    return urlsplit(origin).netloc.lower() in own
+    sent_from = urlsplit(origin)
+    return sent_from.netloc.lower() in own and not (scheme == "https" and sent_from.scheme != "https")
 
 
 class RequestGuards:
@@ -79,7 +81,7 @@ class RequestGuards:
         if is_loopback(reached_at) and not is_local_host(headers.get("host", "")):
             line = "This server answers to localhost only; a proxy in front of it must send Host: localhost."
             await error_response(403, line, "foreign_host")(scope, receive, send_with_headers)
-        elif scope["method"] not in SAFE_METHODS and not is_own_origin(headers):
+        elif scope["method"] not in SAFE_METHODS and not is_own_origin(headers, scope["scheme"]):
             refusal = error_response(403, "Requests from another site's page are refused.", "cross_origin")
             await refusal(scope, receive, send_with_headers)
         elif (body := await _read_body(headers, receive)) is None:

@@ -91,8 +91,9 @@ function report(turn) {
   const transcript = turn.content
     ? conversation.messages(end)
     : [...conversation.messages(end - 1), { role: "assistant", content: turn.problem }];
-  reportDialog.open(transcript, Boolean(turn.refused), (id) => {
-    turn.note = [turn.note, `Reported, number ${id}`].filter(Boolean).join(" · ");
+  reportDialog.open(transcript, Boolean(turn.refused), (id, code) => {
+    const told = `Reported, number ${id}. To delete the report, give the code ${code} at /reports/delete.`;
+    turn.note = [turn.note, told].filter(Boolean).join(" · ");
     conversation.save();
     log.children[end - 1].querySelector(".note").textContent = turn.note;
     status.textContent = `Thank you. Your report has the number ${id}.`;

@@ -20,7 +20,7 @@ export class ReportDialog {
     });
   }
 
-  /** `transcript` ends with the reported answer; `onSent` gets the report's number. */
+  /** `transcript` ends with the reported answer; `onSent` gets the report's number and the code that deletes it. */
   open(transcript, isRefusal, onSent) {
     this.transcript = transcript;
     this.onSent = onSent;
@@ -53,9 +53,9 @@ export class ReportDialog {
         consent: consent.checked,
         transcript: consent.checked ? this.transcript : [],
       });
-      const { id } = await response.json();
+      const { id, deletion_code: code } = await response.json();
       this.dialog.close();
-      this.onSent(id);
+      this.onSent(id, code);
     } catch (error) {
       this.problem.textContent = error.message;
       this.problem.hidden = false;

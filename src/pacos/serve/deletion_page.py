@@ -1,0 +1,40 @@
+"""The page at `/reports/delete`: whoever reported an answer wipes the report with the code that came with it."""
+
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse, Response
+
+from pacos.serve.model import ServedModel
+from pacos.serve.reports import ReportBox
+from pacos.web.error_shape import RefusalError
+from pacos.web.forms import FormFields
+from pacos.web.pages import Pages
+from pacos.web.people import Limit
+
+
+class DeletionPage:
+    """The routes of the page. It needs no session: the code is enough, on any device."""
+
+    def __init__(self, reports: ReportBox, pages: Pages, model: ServedModel) -> None:
+        self.reports, self.pages, self.model = reports, pages, model
+        self.limit = Limit(session=(10, 10), address=(10, 10))
+
+    def router(self) -> APIRouter:
+        """The routes."""
+        router = APIRouter()
+        router.add_api_route("/reports/delete", self.show, methods=["GET"], response_model=None)
+        router.add_api_route("/reports/delete", self.delete, methods=["POST"], response_model=None)
+        return router
+
+    def show(self) -> Response:
+        """The form for the code."""
+        return self.pages.render("deletion.html", model=self.model, is_deleted=False)
+
+    def delete(self, request: Request, form: FormFields) -> Response:
+        """Wipes the report that has the form's `code`; RefusalError where none has it."""
+        self.limit.take(request)
+        if not self.reports.delete_by_code(form.get("code", "")):
+            line = "No report has this code: it is mistyped, or its report was deleted before."
+            raise RefusalError(404, "report_not_found", line)
+        if "text/html" not in request.headers.get("accept", ""):
+            return JSONResponse({"deleted": True})
+        return self.pages.render("deletion.html", model=self.model, is_deleted=True)

@@ -1,0 +1,157 @@
+"""The page at `/review`: behind a password, the queue of reports, what reviewers made of them, and their export."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from dataclasses import asdict, replace
+from urllib.parse import parse_qsl, urlencode
+
+from fastapi import APIRouter, Request
+from starlette.responses import RedirectResponse, Response
+
+from pacos.serve.chat_page import REASONS
+from pacos.serve.model import ServedModel
+from pacos.serve.reports import MAX_LABEL, MAX_NOTE, STATUSES, ReportBox, Wanted
+from pacos.web.error_shape import RefusalError
+from pacos.web.forms import FormFields
+from pacos.web.pages import Pages
+from pacos.web.password_door import PasswordDoor
+from pacos.web.streams import PieceResponse
+
+PAGE_SIZE = 20
+EXPORT_SIZE = 200
+NUM_DAYS = 30
+
+
+class ReviewPage:
+    """The routes of the page."""
+
+    def __init__(self, reports: ReportBox, pages: Pages, model: ServedModel, password: str) -> None:
+        self.reports, self.pages, self.model = reports, pages, model
+        self.door = PasswordDoor(password, "/review")
+
+    def router(self) -> APIRouter:
+        """The routes."""
+        router = APIRouter(prefix="/review")
+        # Plain functions run in threads, since they ask the database.
+        router.add_api_route("", self.show, methods=["GET"], response_model=None)
+        router.add_api_route("/login", self.log_in, methods=["POST"], response_model=None)
+        router.add_api_route("/logout", self.log_out, methods=["POST"], response_model=None)
+        router.add_api_route("/decide", self.decide, methods=["POST"], response_model=None)
+        router.add_api_route("/delete", self.delete, methods=["POST"], response_model=None)
+        router.add_api_route("/export.jsonl", self.export, methods=["GET"], response_model=None)
+        return router
+
+    def show(self, request: Request) -> Response:
+        """The queue, or the form for the password."""
+        if not self.door.is_open(request):
+            return self._login_page()
+        asked = request.query_params
+        wanted = _wanted(request)
+        found = self.reports.find(wanted, PAGE_SIZE + 1, _number(asked.get("before", "")))
+        done = _number(asked.get("done", ""))
+        daily = self.reports.daily(NUM_DAYS)
+        chosen = {key: str(value) for key, value in asdict(wanted).items() if value not in ("", None)}
+        chosen["status"] = wanted.status or "all"
+        return self.pages.render(
+            "review.html",
+            model=self.model,
+            reasons=REASONS,
+            statuses=STATUSES,
+            counts=self.reports.counts(),
+            labels=self.reports.labels(),
+            daily=daily,
+            most_a_day=max(count for _, count in daily),
+            reports=found[:PAGE_SIZE],
+            done=next(iter(self.reports.find(Wanted(number=done), 1)), None) if done else None,
+            wanted=wanted,
+            query=urlencode(chosen),
+            query_of={status: urlencode(chosen | {"status": status}) for status in ("all", *STATUSES)},
+            older=urlencode(chosen | {"before": found[PAGE_SIZE - 1].number}) if len(found) > PAGE_SIZE else "",
+            max_label=MAX_LABEL,
+            max_note=MAX_NOTE,
+        )
+
+    def _login_page(self, problem: str = "", status: int = 200) -> Response:
+        return self.pages.render("review_login.html", status, model=self.model, problem=problem)
+
+    def log_in(self, request: Request, form: FormFields) -> Response:
+        """Takes the password and goes on to the queue."""
+        response = RedirectResponse("/review", 303)
+        try:
+            self.door.enter(request, form.get("password", ""), response)
+        except RefusalError as refusal:
+            page = self._login_page(refusal.message, refusal.status)
+            if refusal.retry_after_seconds:
+                page.headers["Retry-After"] = str(round(refusal.retry_after_seconds))
+            return page
+        return response
+
+    def log_out(self, request: Request) -> Response:
+        """Ends every reviewer's session."""
+        self.door.require(request)
+        response = RedirectResponse("/review", 303)
+        self.door.leave(response)
+        return response
+
+    def decide(self, request: Request, form: FormFields) -> Response:
+        """Writes status, label and note of one report."""
+        self.door.require(request)
+        number, status = _required_number(form), form.get("status", "")
+        if status not in ("open", "confirmed", "dismissed"):
+            raise RefusalError(
+                400, "invalid_value", "Invalid value for 'status': expected open, confirmed or dismissed."
+            )
+        label = " ".join(form.get("label", "").split())
+        self.reports.decide(number, status, label, form.get("note", "").strip())
+        return _back(form, number)
+
+    def delete(self, request: Request, form: FormFields) -> Response:
+        """Wipes one report."""
+        self.door.require(request)
+        number = _required_number(form)
+        self.reports.delete(number)
+        return _back(form, number)
+
+    async def export(self, request: Request) -> Response:
+        """The wanted reports that keep a transcript, the newest first, one JSON object a line."""
+        self.door.require(request)
+        response = PieceResponse(self._lines(_wanted(request, "all")), "application/x-ndjson")
+        response.headers["Content-Disposition"] = 'attachment; filename="reports.jsonl"'
+        return response
+
+    async def _lines(self, wanted: Wanted) -> AsyncGenerator[str, None]:
+        before = None
+        while True:
+            found = await asyncio.to_thread(self.reports.find, wanted, EXPORT_SIZE, before, True)
+            if not found:
+                return
+            before = found[-1].number
+            yield "".join(json.dumps(report.exported(), ensure_ascii=False) + "\n" for report in found)
+
+
+def _wanted(request: Request, status: str = "open") -> Wanted:
+    """What the address asks for; of the named `status` where it names none and no report."""
+    asked = {key: text.strip().replace("\0", "") for key, text in request.query_params.items()}
+    number = _number(asked.get("number", ""))
+    status = asked.get("status", "all" if number else status)
+    wanted = Wanted(status, asked.get("reason", ""), asked.get("label", ""), asked.get("text", ""), number)
+    return wanted if status in STATUSES else replace(wanted, status="")
+
+
+def _number(text: str) -> int | None:
+    # What PostgreSQL's integers hold.
+    return min(int(text), 2**31 - 1) if text.isascii() and text.isdigit() and len(text) < 12 else None
+
+
+def _required_number(form: dict[str, str]) -> int:
+    number = _number(form.get("number", ""))
+    if number is None:
+        raise RefusalError(400, "invalid_value", "Invalid value for 'number': expected a report's number.")
+    return number
+
+
+def _back(form: dict[str, str], number: int) -> Response:
+    """To the list that the decision was made in, which says what became of the report."""
+    chosen = [(key, text) for key, text in parse_qsl(form.get("query", "")) if key != "done"]
+    return RedirectResponse("/review?" + urlencode([*chosen, ("done", number)]), 303)

@@ -1,0 +1,73 @@
+"""A page behind one password: attempts are throttled, and a signed cookie remembers who gave it."""
+
+import hmac
+import math
+import time
+from hashlib import sha256
+from secrets import token_bytes, token_hex
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from pacos.web.buckets import AddressKeys, TokenBuckets
+from pacos.web.error_shape import RefusalError
+
+COOKIE_SECONDS = 8 * 3600
+
+
+class PasswordDoor:
+    """Guards what lies under `path`; its cookies hold until they expire, somebody leaves or the process ends."""
+
+    def __init__(self, password: str, path: str) -> None:
+        self.path = path
+        self._cookie = f"pacos{path.replace('/', '_')}"
+        self._password = _digest(password)
+        self._secret = token_bytes(32)
+        # Of one address, and of all together: whoever guesses may have many.
+        self._attempts, self._all_attempts = TokenBuckets(5, 5), TokenBuckets(30, 30)
+        self._hidden = AddressKeys()
+
+    def is_open(self, request: Request) -> bool:
+        """Whether this visitor gave the password."""
+        expires, _, rest = request.cookies.get(self._cookie, "").partition(".")
+        nonce, _, mark = rest.partition(".")
+        if not hmac.compare_digest(mark.encode(), self._mark(expires, nonce).encode()):
+            return False
+        return time.time() < int(expires)
+
+    def require(self, request: Request) -> None:
+        """Raises RefusalError 401 for a visitor who did not."""
+        if not self.is_open(request):
+            raise RefusalError(401, "login_required", f"Please give the password at {self.path} first.")
+
+    def enter(self, request: Request, password: str, response: Response) -> None:
+        """Sets the cookie on `response`; RefusalError 401 at a wrong password, 429 after too many."""
+        address = request.client.host if request.client else ""
+        wait = math.ceil(self._attempts.take(self._hidden.key(address)) or self._all_attempts.take(""))
+        if wait:
+            raise RefusalError(429, "rate_limit_exceeded", f"Too many attempts; try again in {wait} s.", wait)
+        # Digests are of one length, so that the time taken tells nothing of the password's.
+        if not hmac.compare_digest(_digest(password), self._password):
+            raise RefusalError(401, "wrong_password", "That is not the password.")
+        expires, nonce = str(int(time.time()) + COOKIE_SECONDS), token_hex(16)
+        response.set_cookie(
+            self._cookie,
+            f"{expires}.{nonce}.{self._mark(expires, nonce)}",
+            max_age=COOKIE_SECONDS,
+            path=self.path,
+            httponly=True,
+            samesite="strict",
+            secure=request.url.scheme == "https",
+        )
+
+    def leave(self, response: Response) -> None:
+        """Ends every cookie that was given out, a stolen one included."""
+        self._secret = token_bytes(32)
+        response.delete_cookie(self._cookie, path=self.path)
+
+    def _mark(self, expires: str, nonce: str) -> str:
+        return hmac.digest(self._secret, f"{expires}.{nonce}".encode(), "sha256").hex()
+
+
+def _digest(password: str) -> bytes:
+    return sha256(password.encode()).digest()
