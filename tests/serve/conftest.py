@@ -6,19 +6,20 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
 import pytest
 
 from pacos.core.models import resolve_model
-from pacos.engines import Delta, Failure, Reply, Request, Usage
-from pacos.guard import ModerationChain, ModerationResult, Moderator
+from pacos.core.recipe import EngineTable
+from pacos.engines import Delta, Failure, Reply, Request, Usage, open_engine
+from pacos.guard import ModerationChain, ModerationResult, Moderator, open_moderation
 from pacos.serve.answering import Answers
 from pacos.serve.app import make_app
 from pacos.serve.first_questions import Example
-from pacos.serve.model import ServedModel
+from pacos.serve.model import ServedModel, find_model
 from pacos.serve.reports import ReportBox
 from pacos.serve.run import OWN_TERMS
 from pacos.serve.tokens import Tokens
@@ -175,6 +176,22 @@ def start(tmp_path: Path) -> Iterator[Starter]:
     starter = Starter(tmp_path)
     with starter.stack:
         yield starter
+
+
+@pytest.fixture(scope="module")
+def tiny_url(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server of the tiny model, whose answers are checked and held back as on any other."""
+    folder = tmp_path_factory.mktemp("tiny-server")
+    model = replace(find_model(folder, str(tiny_model)), name="model")
+    engine = open_engine(EngineTable(engine="local", path=str(tiny_model), api="completions"))
+    answers = Answers(engine, model, open_moderation("blocklist"), True, Tokens(str(tiny_model)))
+    with (
+        closing(People(folder / "store.sqlite", load_terms(OWN_TERMS))) as people,
+        closing(ReportBox(folder / "store.sqlite")) as reports,
+        running(make_app(answers, people, reports, watermark=False)) as address,
+    ):
+        yield address
+    asyncio.run(engine.close())
 
 
 def eventually(holds: Callable[[], bool], seconds: float = 5.0) -> bool:

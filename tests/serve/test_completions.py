@@ -1,12 +1,9 @@
 """What harnesses ask of /v1, of a real checkpoint behind a real socket: ids, batches, choices, log-probabilities."""
 
-import asyncio
 import json
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,33 +12,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from pacos.core.recipe import EngineTable
-from pacos.engines import open_engine
-from pacos.guard import open_moderation
-from pacos.serve.answering import Answers
-from pacos.serve.app import make_app
-from pacos.serve.model import find_model
-from pacos.serve.reports import ReportBox
-from pacos.serve.run import OWN_TERMS
-from pacos.serve.tokens import Tokens
-from pacos.web.people import People, load_terms
-from tests.serve.conftest import running
 
-
-@pytest.fixture(scope="module")
-def url(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server of the tiny model, whose answers are checked and held back as on any other."""
-    folder = tmp_path_factory.mktemp("completions")
-    model = replace(find_model(folder, str(tiny_model)), name="model")
-    engine = open_engine(EngineTable(engine="local", path=str(tiny_model), api="completions"))
-    answers = Answers(engine, model, open_moderation("blocklist"), True, Tokens(str(tiny_model)))
-    with (
-        closing(People(folder / "store.sqlite", load_terms(OWN_TERMS))) as people,
-        closing(ReportBox(folder / "store.sqlite")) as reports,
-        running(make_app(answers, people, reports, watermark=False)) as address,
-    ):
-        yield address
-    asyncio.run(engine.close())
+@pytest.fixture
+def url(tiny_url: str) -> str:
+    return tiny_url
 
 
 @pytest.fixture
