@@ -1,12 +1,12 @@
 """Marked answers of a real model, for benchmarks/watermark_rates.py.
 
-    python benchmarks/watermark_answers.py DATA OUT.jsonl --kind completions|answers [--number 500] [--model NAME]
+    python benchmarks/watermark_answers.py DATA OUT.jsonl --kind completions|answers [--number 500] [--first 0] [--model NAME]
 
 SmolLM2-135M-Instruct (`pacos fetch smollm2-135m` first) samples at temperature 1, nothing cut, `simple_1`, gamma 0.25,
 delta 2, one of 16 keys each; of replies only those of 195 to 200 tokens are kept, as the paper keeps
 T = 200 +- 5. DATA is the folder of shared data: `completions` goes on from the beginnings of web texts in
 RealToxicityPrompts, as the paper goes on from C4's, and `answers` follows the instructions of AlpacaEval through the
-model's chat template.
+model's chat template. `--first` is the number of the first request, so that a second call can go on from another.
 """
 
 import argparse
@@ -42,7 +42,7 @@ async def answer(arguments: argparse.Namespace) -> None:
     draw.shuffle(asked)
 
     def requests() -> Iterator[Request]:
-        for number in range(10 * arguments.number):
+        for number in range(arguments.first, arguments.first + 10 * arguments.number):
             text, sampling = asked[number % len(asked)], Sampling(max_tokens=TOKENS, temperature=1.0, seed=number)
             prompt = text if arguments.kind == "completions" else (Message("user", text),)
             yield Request(str(number), prompt, sampling, logits_hook=marks[number % NUM_KEYS].apply)
@@ -71,5 +71,6 @@ if __name__ == "__main__":
     parser.add_argument("out", type=Path)
     parser.add_argument("--kind", choices=("completions", "answers"), required=True)
     parser.add_argument("--number", type=int, default=500)
+    parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--model", default="smollm2-135m")
     asyncio.run(answer(parser.parse_args()))

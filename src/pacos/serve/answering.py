@@ -43,7 +43,8 @@ class End:
 class Answers:
     """Questions in, checked text out; `holds_back` is off where nothing is checked, and then text flows at once.
 
-    `usage_of(prompt, text)` counts the tokens of an answer that the engine was not let finish.
+    `usage_of(prompt, text)` counts the tokens of an answer that the engine was not let finish. `on_end(text)` is told
+    of every answer that it did finish, at once: it must not wait.
     """
 
     engine: Engine
@@ -51,6 +52,7 @@ class Answers:
     moderator: Moderator
     holds_back: bool
     usage_of: Callable[[Prompt, str], Usage]
+    on_end: Callable[[str], None] = lambda text: None
     _in_flight: int = field(default=0, init=False)
 
     async def answer(self, question: Prompt, sampling: Sampling) -> AsyncGenerator[Piece | End, None]:
@@ -119,6 +121,7 @@ class Answers:
                 shown += ready
                 yield Piece(ready)
             if delta.reply:
+                self.on_end(made)
                 yield End(delta.reply.finish_reason, delta.reply.usage, time.perf_counter() - started)
                 return
         raise RuntimeError(f"engine {self.engine.name} ended a stream without its reply")

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from pacos.serve.answering import Answers
 from pacos.serve.chat_page import ChatPage
+from pacos.serve.detect_page import DetectPage
 from pacos.serve.first_questions import Example
 from pacos.serve.openai_api import OpenAiApi
 from pacos.serve.reports import ReportBox
@@ -17,6 +18,7 @@ from pacos.web.error_shape import add_error_handlers
 from pacos.web.guards import RequestGuards
 from pacos.web.pages import Pages
 from pacos.web.people import Limit, People
+from pacos.watermark import TextDetector
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -28,8 +30,12 @@ def make_app(
     watermark: bool,
     lifespan: Lifespan | None = None,
     examples: Sequence[Example] = (),
+    detector: TextDetector | None = None,
 ) -> FastAPI:
-    """The whole web app; `watermark` only tells readers of the mark, which is the engine's to make."""
+    """The whole web app; `watermark` only tells readers of the mark, which is the engine's to make.
+
+    With a `detector` there is a page where anyone may look for it.
+    """
     # FastAPI's own documentation pages load scripts from elsewhere, so they are off.
     # Its telemetry would put what visitors write into spans and logs, whatever the environment asks for.
     no_telemetry: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
@@ -39,6 +45,8 @@ def make_app(
     questions = Limit(session=(20, 20), address=(60, 60))
     app.include_router(OpenAiApi(answers, people, questions).router())
     app.include_router(ChatPage(answers, people, questions, reports, pages, watermark, examples).router())
+    if detector:
+        app.include_router(DetectPage(answers.model, detector, pages).router())
     pages.mount(app)
 
     def missing_page(request: Request) -> Response | None:

@@ -15,9 +15,10 @@ from pacos.guard import moderator
 from pacos.serve.answering import Answers
 from pacos.serve.app import Lifespan, make_app
 from pacos.serve.first_questions import evaluated_examples
-from pacos.serve.marking import watermark_settings
+from pacos.serve.marking import Canary, watermark_settings
 from pacos.serve.model import ServedModel, find_model, tokenizer_json, usage_counter
 from pacos.serve.reports import ReportBox
+from pacos.watermark import TextDetector
 from pacos.web.people import People, load_terms
 from pacos.web.server import address_of, bind, make_server
 
@@ -34,16 +35,20 @@ def run(run_path: Path, table: ServeTable) -> None:
     terms = load_terms(Path(table.terms) if table.terms else OWN_TERMS)
     database = table.database or folder / "store.sqlite"
     with closing(bind(table.host, table.port)) as bound, _held(folder):
-        hook = None
+        hook = detector = None
         if table.watermark:
-            hook = watermark_settings(folder, model.vocab_size, tokenizer_json(model.path)).watermark().apply
+            settings = watermark_settings(folder, model.vocab_size, tokenizer_json(model.path))
+            mark = settings.watermark()
+            hook, detector = mark.apply, TextDetector(folder, settings, mark)
         engine = open_engine(EngineTable(engine="local", path=model.path, api="completions"), logits_hook=hook)
         with closing(People(database, terms)) as people, closing(ReportBox(database)) as reports:
             asyncio.run(_warm_up(engine))
             checks = table.moderation != "off"
             answers = Answers(engine, model, moderator(table.moderation), checks, usage_counter(model.path))
+            if detector:
+                answers.on_end = Canary(detector).on_end
             examples = evaluated_examples(run_path / "evaluate", model.sha256)
-            app = make_app(answers, people, reports, table.watermark, _lifespan(engine), examples)
+            app = make_app(answers, people, reports, table.watermark, _lifespan(engine), examples, detector)
             server = make_server(app, lambda: print(_ready_line(address_of(bound), model, table), flush=True))
             try:
                 server.run(sockets=[bound])

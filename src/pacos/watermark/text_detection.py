@@ -11,6 +11,7 @@ from pacos.core.files import sha256_file
 from pacos.core.lookalikes import drawn_like, is_invisible
 from pacos.watermark.detection import Detection, search_passages
 from pacos.watermark.settings import WatermarkSettings
+from pacos.watermark.watermark import Watermark
 
 TOKENIZER_FILE = "tokenizer.json"
 _LINE_END = re.compile(r"\r\n?|[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
@@ -64,12 +65,17 @@ class TextDetection:
 class TextDetector:
     """Looks for the mark of `settings` in texts, tokenised as the model in `tokenizer_folder` does.
 
-    Raises PacosError where the folder holds no tokenizer.json that can be read, or another one than the settings name.
+    `mark` is the settings' own where there is one already, whose green lists are then shared. Raises
+    PacosError where the folder holds no tokenizer.json that can be read, or another one than the settings name.
     """
 
-    def __init__(self, tokenizer_folder: Path, settings: WatermarkSettings) -> None:
+    def __init__(self, tokenizer_folder: Path, settings: WatermarkSettings, mark: Watermark | None = None) -> None:
         self._tokenizer = _load_tokenizer(tokenizer_folder / TOKENIZER_FILE, settings.tokenizer_sha256)
-        self._mark = settings.watermark()
+        self._mark = mark or settings.watermark()
+
+    def detect_unchanged(self, text: str) -> Detection:
+        """What is found in a text that nobody had in hand: the whole of it, as it is."""
+        return self._mark.detect(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
     def detect(self, text: str) -> TextDetection:
         """The verdict on a text, without special tokens, as a whole and in passages.

@@ -7,6 +7,7 @@ from math import isfinite
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from pacos.engines.types import LogitsHook, Sampling
 
@@ -24,8 +25,10 @@ class Draw:
     hook: LogitsHook | None = None
     new_ids: list[int] = field(default_factory=list)
     uniforms: Iterator[float] = field(init=False)
+    _ids: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
+        self._ids = torch.tensor(self.prompt_ids, dtype=torch.long)
         # Drawn from its own seed and used one a step, so that a reply does not depend on who shares its batch.
         self.uniforms = iter(())
         if self.sampling.temperature:
@@ -34,6 +37,13 @@ class Draw:
             # Kept clear of 1, where rounding could reach past the last token of any probability. One at least: where
             # only the prompt is echoed a token is drawn all the same, and left.
             self.uniforms = iter(torch.rand(max(self.limit, 1), generator=generator).clamp(max=1 - 1e-6).tolist())
+
+    def ids(self) -> Tensor:
+        """What was read and written; kept, since thousands of numbers are slow to turn into a tensor at every step."""
+        missing = self.new_ids[len(self._ids) - len(self.prompt_ids) :]
+        if missing:
+            self._ids = torch.cat([self._ids, torch.tensor(missing)])
+        return self._ids
 
     @property
     def penalised(self) -> bool:
@@ -51,11 +61,12 @@ def choose(logits_BV: Tensor, draws: Sequence[Draw]) -> tuple[list[int], dict[in
     sampled = [row for row, draw in enumerate(draws) if draw.sampling.temperature > 0]
     failed: dict[int, str] = {}
     if sampled or any(draw.hook or draw.penalised for draw in draws):
-        logits_BV = logits_BV.float()
+        # A copy: what the model gave is asked for its log-probabilities afterwards.
+        logits_BV = logits_BV.to(torch.float32, copy=True)
         _penalise(logits_BV, draws)
         if sampled:
             temperatures = [draw.sampling.temperature or 1.0 for draw in draws]
-            logits_BV = logits_BV / torch.tensor(temperatures, device=logits_BV.device)[:, None]
+            logits_BV /= torch.tensor(temperatures, device=logits_BV.device)[:, None]
         logits_BV, failed = _hooked(logits_BV, draws)
     best_B = logits_BV.max(dim=-1)
     tokens = best_B.indices.tolist()
@@ -97,7 +108,9 @@ def _hooked(logits_BV: Tensor, draws: Sequence[Draw]) -> tuple[Tensor, dict[int,
     for rows in rows_of.values():
         hook = draws[rows[0]].hook
         assert hook is not None
-        given_BV = logits_BV[rows]
+        # The logits are a copy already, so that rows that are all of one hook need no other.
+        is_all = len(rows) == len(draws)
+        given_BV = logits_BV if is_all else logits_BV[rows]
         try:
             shaped_BV = hook(_padded_left([draws[row] for row in rows], logits_BV.device), given_BV)
         except Exception as error:  # whatever a caller's own code may raise
@@ -107,14 +120,15 @@ def _hooked(logits_BV: Tensor, draws: Sequence[Draw]) -> tuple[Tensor, dict[int,
             got = list(shaped_BV.shape) if isinstance(shaped_BV, Tensor) else type(shaped_BV).__name__
             failed |= dict.fromkeys(rows, f"its logits hook returned {got}, not logits {list(given_BV.shape)}")
             continue
-        logits_BV = logits_BV.index_copy(0, torch.tensor(rows, device=logits_BV.device), shaped_BV.to(logits_BV))
+        shaped_BV = shaped_BV.to(logits_BV)
+        places = torch.tensor(rows, device=logits_BV.device)
+        logits_BV = shaped_BV if is_all else logits_BV.index_copy(0, places, shaped_BV)
     return logits_BV, failed
 
 
 def _padded_left(draws: Sequence[Draw], device: torch.device) -> Tensor:
-    width = max(len(draw.prompt_ids) + len(draw.new_ids) for draw in draws)
-    rows = [[0] * (width - len(d.prompt_ids) - len(d.new_ids)) + [*d.prompt_ids, *d.new_ids] for d in draws]
-    return torch.tensor(rows, device=device)
+    rows = [draw.ids() for draw in draws]
+    return pad_sequence(rows, batch_first=True, padding_side="left").to(device)
 
 
 def _sample(logits_BV: Tensor, draws: Sequence[Draw]) -> list[int]:
