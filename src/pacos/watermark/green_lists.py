@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pacos.watermark.permutation import Ints, Targets, are_among_first, first_ids, first_places, swap_targets
+from pacos.watermark.permutation import Ints, Targets, are_among_first, draw, first_ids, first_places, swap_targets
 from pacos.watermark.schemes import Scheme
 from pacos.watermark.threefry import as_word, threefry
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Bits = NDArray[np.uint8]
 Bools = NDArray[np.bool_]
-KNOWN_BYTES = 64 * 2**20
+KNOWN_BYTES = 128 * 2**20
 """Green lists of common contexts are kept, a whole vocabulary of 49,152 in 6 kB."""
 KNOWN_ANSWERS = 2**21
 
@@ -27,6 +27,9 @@ class GreenLists(Protocol):
 
     def ids(self, window: Sequence[int]) -> list[int]:
         """The green list after one window."""
+
+    def prepare(self) -> None:
+        """Draws and keeps the lists of the commonest tokens, as many as are kept, which takes seconds."""
 
     def bits(self, windows: Ints) -> Bits:
         """Whole lists as bits [N, vocab_size / 8], in numpy's order of bits."""
@@ -39,7 +42,7 @@ class _Known:
     """The latest lists by what chose them, so that a common context's is drawn once."""
 
     def __init__(self, vocab_size: int) -> None:
-        self._most = KNOWN_BYTES * 8 // vocab_size + 1
+        self.most = KNOWN_BYTES * 8 // vocab_size + 1
         self._lists: OrderedDict[int, Bits] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -53,7 +56,7 @@ class _Known:
     def keep(self, name: int, bits: Bits) -> None:
         with self._lock:
             self._lists[name] = bits
-            if len(self._lists) > self._most:
+            if len(self._lists) > self.most:
                 self._lists.popitem(last=False)
 
 
@@ -72,6 +75,15 @@ class DrawnLists:
         (seed,) = self._seeds(np.array([window], dtype=np.int64)).tolist()
         ids: list[int] = first_ids(self._targets(seed)).tolist()
         return ids
+
+    def prepare(self) -> None:
+        """A tokenizer's first ids are its commonest, and in schemes that are not self-salted one token makes the seed."""
+        if self._scheme.self_salted:
+            return
+        for first in range(0, min(self._known.most, self._vocab_size), 256):
+            ids = np.arange(first, min(first + 256, self._known.most, self._vocab_size))
+            for seed in self._seeds(np.repeat(ids[:, None], self._scheme.context_width, axis=1)).tolist():
+                self._row(seed)
 
     def bits(self, windows: Ints) -> Bits:
         """Each row from memory where it can be."""
@@ -117,7 +129,7 @@ class DrawnLists:
             bits = self._known.get(seed)
             asked = tokens[group]
             if bits is None:
-                green[group] = are_among_first(self._targets(seed), asked.tolist())
+                green[group] = are_among_first(draw(seed, self._num_green), self._vocab_size, asked.tolist())
             else:
                 inside = asked < self._vocab_size
                 asked = np.where(inside, asked, 0)
@@ -142,6 +154,11 @@ class KeyedLists:
         bits = self.bits(np.array([window], dtype=np.int64))
         ids: list[int] = np.flatnonzero(np.unpackbits(bits[0], count=self._vocab_size)).tolist()
         return ids
+
+    def prepare(self) -> None:
+        """A tokenizer's first ids are its commonest."""
+        for token in range(min(self._known.most, self._vocab_size)):
+            self.bits(np.array([[token]], dtype=np.int64))
 
     def bits(self, windows: Ints) -> Bits:
         """Each row from memory where it can be."""

@@ -47,6 +47,11 @@ class Watermark:
         # By device and type: what a byte of a green list's bits adds to eight logits.
         self._raises: dict[str, torch.Tensor] = {}
 
+    def prepare(self) -> None:
+        """Draws the lists that follow the commonest tokens, so that a server's first answers cost no more than later
+        ones; it takes seconds, and may be done in a thread beside."""
+        self._lists.prepare()
+
     def green_ids(self, context: Sequence[int]) -> list[int]:
         """The green list after `context`, in the order drawn; for selfhash the context ends in the candidate itself.
 
