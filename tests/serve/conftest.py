@@ -125,13 +125,14 @@ class Starter:
         has_template: bool = False,
         takes_conversation: bool = False,
         examples: Sequence[Example] = (),
+        on_end: Callable[[str], None] = lambda text: None,
     ) -> Served:
         engine = engine or ScriptedEngine()
         database = self.folder / "store.sqlite"
         people = self.stack.enter_context(closing(People(database_url or database, load_terms(terms))))
         reports = self.stack.enter_context(closing(ReportBox(database_url or database)))
         model = ServedModel("tiny", "nowhere", "ab" * 32, 400, has_template, takes_conversation, 1)
-        answers = Answers(engine, model, moderating or moderator("off"), moderating is not None, count_words)
+        answers = Answers(engine, model, moderating or moderator("off"), moderating is not None, count_words, on_end)
         app = make_app(answers, people, reports, watermark=True, examples=examples)
         return Served(self.stack.enter_context(running(app)), engine, model, database)
 

@@ -87,7 +87,7 @@ class Watermark:
         else:
             raise_BV = self._raise_of(self._lists.bits(_array(contexts_BT)), logits_BV)
         if logits_BV.shape[-1] == self.vocab_size:
-            return logits_BV + raise_BV
+            return raise_BV.add_(logits_BV)
         raised_BV = logits_BV.clone()
         raised_BV[:, : self.vocab_size] += raise_BV
         return raised_BV

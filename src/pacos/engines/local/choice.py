@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from pacos.engines.types import LogitsHook, Sampling
 
@@ -25,10 +26,12 @@ class Draw:
     hook: LogitsHook | None = None
     new_ids: list[int] = field(default_factory=list)
     uniforms: Iterator[float] = field(init=False)
-    _ids: Tensor = field(init=False)
+    _ids: NDArray[np.int64] = field(init=False)
+    _num_ids: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self._ids = torch.tensor(self.prompt_ids, dtype=torch.long)
+        self._ids = np.array([*self.prompt_ids, *[0] * max(self.limit, 1)], dtype=np.int64)
+        self._num_ids = len(self.prompt_ids)
         # Drawn from its own seed and used one a step, so that a reply does not depend on who shares its batch.
         self.uniforms = iter(())
         if self.sampling.temperature:
@@ -38,12 +41,12 @@ class Draw:
             # only the prompt is echoed a token is drawn all the same, and left.
             self.uniforms = iter(torch.rand(max(self.limit, 1), generator=generator).clamp(max=1 - 1e-6).tolist())
 
-    def ids(self) -> Tensor:
-        """What was read and written; kept, since thousands of numbers are slow to turn into a tensor at every step."""
-        missing = self.new_ids[len(self._ids) - len(self.prompt_ids) :]
-        if missing:
-            self._ids = torch.cat([self._ids, torch.tensor(missing)])
-        return self._ids
+    def ids(self) -> NDArray[np.int64]:
+        """What was read and written; kept, since thousands of numbers are slow to turn into an array at every step."""
+        for token in self.new_ids[self._num_ids - len(self.prompt_ids) :]:
+            self._ids[self._num_ids] = token
+            self._num_ids += 1
+        return self._ids[: self._num_ids]
 
     @property
     def penalised(self) -> bool:
@@ -128,7 +131,10 @@ def _hooked(logits_BV: Tensor, draws: Sequence[Draw]) -> tuple[Tensor, dict[int,
 
 def _padded_left(draws: Sequence[Draw], device: torch.device) -> Tensor:
     rows = [draw.ids() for draw in draws]
-    return pad_sequence(rows, batch_first=True, padding_side="left").to(device)
+    padded = np.zeros((len(rows), max(map(len, rows))), dtype=np.int64)
+    for row, ids in zip(padded, rows, strict=True):
+        row[len(row) - len(ids) :] = ids
+    return torch.from_numpy(padded).to(device)
 
 
 def _sample(logits_BV: Tensor, draws: Sequence[Draw]) -> list[int]:
