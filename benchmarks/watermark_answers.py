@@ -1,6 +1,6 @@
 """Marked answers of a real model, for benchmarks/watermark_rates.py.
 
-    python benchmarks/watermark_answers.py DATA OUT.jsonl --kind completions|answers [--number 500] [--first 0] [--model NAME]
+    python benchmarks/watermark_answers.py DATA OUT.jsonl --kind completions|answers [--number 500] [--first 0]
 
 SmolLM2-135M-Instruct (`pacos fetch smollm2-135m` first) samples at temperature 1, nothing cut, `simple_1`, gamma 0.25,
 delta 2, one of 16 keys each; of replies only those of 195 to 200 tokens are kept, as the paper keeps

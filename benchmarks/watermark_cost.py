@@ -27,6 +27,7 @@ from pacos.engines.local.tokenizer import load_tokenizer
 from pacos.watermark import Watermark
 
 AT_ONCE, PROMPT_TOKENS, NEW_TOKENS = 32, 64, 128
+UNCOUNTED = 2
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,8 @@ async def taken(engine: LocalEngine, prompts: list[list[int]], hook: TimedHook |
     before = hook.seconds if hook else 0.0
     cpu, start = time.process_time(), time.perf_counter()
     async for reply in engine.complete(requests):
-        assert isinstance(reply, Reply) and reply.usage.completion_tokens == NEW_TOKENS, reply
+        assert isinstance(reply, Reply), reply
+        assert reply.usage.completion_tokens == NEW_TOKENS, reply
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
     return Taken(seconds, cpu, (hook.seconds if hook else 0.0) - before)
 
@@ -69,16 +71,24 @@ async def main(arguments: argparse.Namespace) -> None:
     vocab_size = load_tokenizer(path).vocab_size
     hooks: dict[str, TimedHook | None] = {"none": None}
     hooks |= {scheme: TimedHook(Watermark(scheme, vocab_size)) for scheme in arguments.schemes}
+    for name, hook in hooks.items():
+        if hook:
+            start = time.process_time()
+            hook.mark.prepare()
+            print(f"  {name}: {time.process_time() - start:.1f} CPU s to prepare its lists", flush=True)
     found: dict[str, list[Taken]] = {name: [] for name in hooks}
     await taken(engine, windows(ids, [PROMPT_TOKENS] * AT_ONCE, rng), None, 0)
-    for number in range(arguments.rounds + 1):
+    for number in range(arguments.rounds + UNCOUNTED):
         prompts = windows(ids, [PROMPT_TOKENS] * AT_ONCE, rng)
         names = list(hooks)
         # Who comes first in one round comes later in the next.
         for name in names[number % len(names) :] + names[: number % len(names)]:
             this = await taken(engine, prompts, hooks[name], 1000 * number)
-            print(f"  round {number} {name:<9} {this.seconds:6.2f} s, {this.cpu:6.2f} CPU s, hook {this.hook_seconds:.2f}", flush=True)
-            if number:
+            print(
+                f"  round {number} {name:<9} {this.seconds:6.2f} s, {this.cpu:6.2f} CPU s, hook {this.hook_seconds:.2f}",
+                flush=True,
+            )
+            if number >= UNCOUNTED:
                 found[name].append(this)
     await engine.close()
     median = lambda name, of: statistics.median(map(of, found[name]))  # noqa: E731

@@ -75,11 +75,17 @@ def main() -> None:
     found, expected = ours(), theirs()
     same = sum(
         (one.num_tokens_scored, one.num_green_tokens, one.z_score > 4)
-        == (int(expected.num_tokens_scored[place]), int(expected.num_green_tokens[place]), bool(expected.prediction[place]))
+        == (
+            int(expected.num_tokens_scored[place]),
+            int(expected.num_green_tokens[place]),
+            bool(expected.prediction[place]),
+        )
         for place, one in enumerate(found)
     )
-    print(f"{same} of {SEQUENCES} have the same tokens scored, green tokens and verdict at z = 4; "
-          f"{sum(one.z_score > 4 for one in found)} are over it")
+    print(
+        f"{same} of {SEQUENCES} have the same tokens scored, green tokens and verdict at z = 4; "
+        f"{sum(one.z_score > 4 for one in found)} are over it"
+    )
     peer = timed(theirs, arguments.rounds)
     print(f"transformers             {peer / SEQUENCES * 1000:7.2f} ms a sequence")
     for name, what in (

@@ -3,8 +3,8 @@
     python benchmarks/watermark_rates.py DATA COMPLETIONS.jsonl ANSWERS.jsonl [--figure docs/pictures/watermark.svg]
 
 The two files are of benchmarks/watermark_answers.py. True positives are by text, as `pacos detect` reads it, at 50, 100
-and 200 tokens, and after 10, 30 and 50% of the words of 200 tokens were replaced by other words of the same set of
-answers; at the paper's z > 4, and at the detector's own exact p-value, which pays for looking at passages too. Intervals
+and 200 tokens, and after 10, 30 and 50% of the words of 200 tokens were replaced by other words of the same
+set of answers; at the paper's z > 4, and at the detector's own exact p-value, which pays for looking at passages too. Intervals
 are Wilson's, 95%. A passage of 200 marked tokens is also put in the middle of 800 unmarked ones.
 
 False positives are of text that people wrote, under a new key for each passage: of DATA, the folder of shared data, the
@@ -32,7 +32,6 @@ from pacos.statistics import wilson
 from pacos.watermark import Watermark
 from pacos.watermark.detection import MAX_FALSE_ALARM_RATE, Detection, search_passages
 from pacos.watermark.text_detection import cased_again
-from pacos.watermark.watermark import DEFAULT_KEY
 
 matplotlib.use("svg")
 PACKAGES = ("scipy", "sympy", "numpy", "torch", "nltk", "networkx", "matplotlib", "sqlalchemy", "transformers", "pip")
@@ -44,14 +43,11 @@ PAPER = 0.994
 def human_passages(data: Path, tokenizer: Tokenizer) -> dict[str, list[list[int]]]:
     """Tokens of passages by source; those of 26 tokens and more."""
     redteam = data / "redteam"
-    texts: dict[str, list[str]] = {"BBQ": [], "HateCheck": [], "CrowS-Pairs": [], "moderation samples": []}
+    texts: dict[str, list[str]] = {"BBQ": [], "CrowS-Pairs": [], "moderation samples": []}
     for file in sorted((redteam / "bbq").glob("*.jsonl")):
         texts["BBQ"] += [json.loads(line)["context"] for line in file.read_text(encoding="utf-8").splitlines()]
-    for name, path, column in (
-        ("HateCheck", "hatecheck/test_suite_cases.csv", "test_case"),
-        ("CrowS-Pairs", "crows-pairs/crows_pairs_anonymized.csv", "sent_more"),
-    ):
-        texts[name] = [row[column] for row in csv.DictReader(io.StringIO((redteam / path).read_text(encoding="utf-8")))]
+    pairs = (redteam / "crows-pairs" / "crows_pairs_anonymized.csv").read_text(encoding="utf-8")
+    texts["CrowS-Pairs"] = [row["sent_more"] for row in csv.DictReader(io.StringIO(pairs))]
     with gzip.open(redteam / "openai-moderation" / "samples-1680.jsonl.gz", "rt", encoding="utf-8") as lines:
         texts["moderation samples"] = [json.loads(line)["prompt"] for line in lines]
     passages = {
@@ -80,7 +76,9 @@ def docstrings() -> list[str]:
                 continue
             for node in ast.walk(tree):
                 if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and (text := ast.get_docstring(node)):
-                    kept = [line for line in text.splitlines() if re.match(r"[A-Z]?[a-z]", line.strip()) and ":" not in line]
+                    kept = [
+                        line for line in text.splitlines() if re.match(r"[A-Z]?[a-z]", line.strip()) and ":" not in line
+                    ]
                     prose = " ".join(" ".join(kept).split())
                     if len(prose) >= 200:
                         found[prose] = None
@@ -171,6 +169,25 @@ def print_rates(name: str, found: Sequence[Detection]) -> None:
     print(f"{name:<34} N={len(found)}  z > 4 {told[0]}   verdict {told[1]}", flush=True)
 
 
+def print_all_rates(marked: Marked, filler: Sequence[list[int]]) -> None:
+    for length in LENGTHS:
+        print_rates(f"{length} tokens", marked.cut(length))
+    for share in SHARES:
+        print_rates(f"{share:.0%} of words replaced", marked.replaced(share))
+    print_rates("in small letters", marked.found(lambda text: marked.ids(text.lower())))
+    print_rates("in small letters, cased again", marked.found(lambda text: marked.ids(cased_again(text.lower()))))
+    places = iter(range(0, 10**9, 4))
+
+    def pasted(text: str) -> list[int]:
+        number = next(places) % (len(filler) - 4)
+        return filler[number] + filler[number + 1] + marked.ids(text) + filler[number + 2] + filler[number + 3]
+
+    print_rates("among 800 unmarked tokens", marked.found(pasted))
+    canary = [each for each in marked.cut(200) if each.num_tokens_scored >= 100]
+    missed = sum(each.exact_p_value > 0.01 for each in canary)
+    print(f"the canary would call {missed} of {len(canary)} unmarked", flush=True)
+
+
 def draw_figure(path: Path, sets: dict[str, Marked]) -> None:
     from matplotlib import pyplot
 
@@ -188,7 +205,9 @@ def draw_figure(path: Path, sets: dict[str, Marked]) -> None:
             axes.errorbar(xs, middle, yerr=errors, color=colour, marker=shape, markersize=5, capsize=3, label=name)
     left.set(xlabel="tokens of the answer", ylabel="called watermarked, %", ylim=(-2, 103))
     right.set(xlabel="words replaced, % (200 tokens)")
-    left.plot(200, 100 * PAPER, marker="*", markersize=12, color="#1d5a96", linestyle="none", label="paper, Table 2 (z = 4)")
+    left.plot(
+        200, 100 * PAPER, marker="*", markersize=12, color="#1d5a96", linestyle="none", label="paper, Table 2 (z = 4)"
+    )
     left.legend(frameon=False, loc="lower right")
     for axes in (left, right):
         axes.grid(alpha=0.25)
@@ -217,22 +236,7 @@ def main() -> None:
     filler = passages["documentation"]
     for name, marked in sets.items():
         print(f"{name}; the paper at 200 tokens: {PAPER:.1%} at z = 4")
-        for length in LENGTHS:
-            print_rates(f"{length} tokens", marked.cut(length))
-        for share in SHARES:
-            print_rates(f"{share:.0%} of words replaced", marked.replaced(share))
-        print_rates("in small letters", marked.found(lambda text: marked.ids(text.lower())))
-        print_rates("in small letters, cased again", marked.found(lambda text: marked.ids(cased_again(text.lower()))))
-        places = iter(range(0, 10**9, 4))
-
-        def pasted(text: str) -> list[int]:
-            number = next(places) % (len(filler) - 4)
-            return filler[number] + filler[number + 1] + marked.ids(text) + filler[number + 2] + filler[number + 3]
-
-        print_rates("among 800 unmarked tokens", marked.found(pasted))
-        canary = [each for each in marked.cut(200) if each.num_tokens_scored >= 100]
-        missed = sum(each.exact_p_value > 0.01 for each in canary)
-        print(f"the canary would call {missed} of {len(canary)} unmarked")
+        print_all_rates(marked, filler)
     false_alarms(passages, tokenizer.get_vocab_size())
 
 

@@ -133,7 +133,9 @@ def test_the_page_tells_the_three_verdicts_and_marks_the_words(page: object, sit
     assert kinds == ["solid", "dotted"]
     assert look(page, site.marked[:20]) == "Too little text to tell"
     assert look(page, site.plain) == "No mark was found"
-    assert look(page, site.plain + site.plain[::-1] + site.marked[:120] + site.plain[::3]) == "This text carries the mark"
+    assert (
+        look(page, site.plain + site.plain[::-1] + site.marked[:120] + site.plain[::3]) == "This text carries the mark"
+    )
     assert page.locator("#tokens .passage").count() == 1
     look(page, "<script>window.hit=1</script><img src=x onerror='window.hit=1'> " * 9)
     assert page.evaluate("window.hit") is None

@@ -15,7 +15,7 @@ from pacos.core.errors import PacosError
 from pacos.watermark import SETTINGS_FILE, Watermark, WatermarkSettings, detect_text, read_settings
 from pacos.watermark.permutation import are_among_first, draw, first_ids, first_places, swap_targets
 
-SCHEMES = ("lefthash", "minhash", "skipgram", "selfhash")
+SCHEMES = ("lefthash", "minhash", "skipgram", "selfhash", "threefry")
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 3000), st.floats(0, 1))
@@ -27,7 +27,9 @@ def test_permutation_is_torch_randperm(seed: int, n: int, share: float) -> None:
     assert first_ids(targets).tolist() == expected[:count]
     inside = set(expected[:count])
     assert set(first_places(targets, n).nonzero()[0].tolist()) == inside
-    assert are_among_first(draw(seed, count), n, range(0, n, 7)) == [candidate in inside for candidate in range(0, n, 7)]
+    assert are_among_first(draw(seed, count), n, range(0, n, 7)) == [
+        candidate in inside for candidate in range(0, n, 7)
+    ]
 
 
 @given(st.sampled_from(SCHEMES), st.lists(st.integers(0, 999), min_size=5, max_size=8), st.integers(1, 2**63 - 1))
@@ -104,7 +106,9 @@ def test_apply_raises_by_delta_in_the_logits_own_precision(scheme: str, dtype: t
         assert torch.equal(after[row], expected)
 
 
-@pytest.mark.parametrize(("scheme", "too_short"), [("lefthash", 0), ("minhash", 3), ("skipgram", 4), ("selfhash", 2)])
+@pytest.mark.parametrize(
+    ("scheme", "too_short"), [("lefthash", 0), ("minhash", 3), ("skipgram", 4), ("selfhash", 2), ("threefry", 0)]
+)
 def test_too_short_contexts_stay_unmarked_and_unscored(scheme: str, too_short: int) -> None:
     mark, logits = Watermark(scheme, 64), torch.randn(2, 64)
     assert torch.equal(mark.apply(torch.zeros(2, too_short, dtype=torch.long), logits), logits)

@@ -14,11 +14,11 @@ from pacos.serve.detect_page import DetectPage
 from pacos.serve.first_questions import Example
 from pacos.serve.openai_api import OpenAiApi
 from pacos.serve.reports import ReportBox
+from pacos.watermark import TextDetector
 from pacos.web.error_shape import add_error_handlers
 from pacos.web.guards import RequestGuards
 from pacos.web.pages import Pages
 from pacos.web.people import Limit, People
-from pacos.watermark import TextDetector
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 

@@ -20,7 +20,7 @@ Verdict = Literal["insufficient text", "watermarked", "no watermark found"]
 class Passage:
     """The greenest of the `tried` pieces of a text that were looked at beside the whole.
 
-    `start` and `end` count scored positions, repeats included.
+    `start` and `end` count scored positions, repeats included, and say where in that piece the green tokens gather.
     """
 
     start: int
@@ -57,7 +57,7 @@ class Detection:
 
         Where passages were looked at, half of the chance of a false alarm is the whole text's and half is theirs.
         """
-        whole = _tail(self.num_green_tokens, self.num_tokens_scored, self.gamma)
+        whole = self._whole_p_value()
         if self.passage is None:
             return min(1.0, self.readings * whole)
         return min(1.0, 2 * self.readings * min(whole, self._passage_p_value()))
@@ -65,9 +65,7 @@ class Detection:
     @property
     def is_in_passage(self) -> bool:
         """Whether a passage says more than the whole text."""
-        return self.passage is not None and self._passage_p_value() < _tail(
-            self.num_green_tokens, self.num_tokens_scored, self.gamma
-        )
+        return self.passage is not None and self._passage_p_value() < self._whole_p_value()
 
     @property
     def verdict(self) -> Verdict:
@@ -76,10 +74,13 @@ class Detection:
             return "insufficient text"
         return "watermarked" if self.exact_p_value <= MAX_FALSE_ALARM_RATE else "no watermark found"
 
+    def _whole_p_value(self) -> float:
+        return float(_tail(self.num_green_tokens, self.num_tokens_scored, self.gamma))
+
     def _passage_p_value(self) -> float:
         assert self.passage
         tail = _tail(self.passage.num_green_tokens, self.passage.num_tokens_scored, self.gamma)
-        return self.passage.tried * tail
+        return self.passage.tried * float(tail)
 
 
 def summarise(green: NDArray[np.bool_], counted: NDArray[np.bool_], gamma: float) -> Detection:
@@ -105,21 +106,31 @@ def search_passages(found: Detection) -> Detection:
     starts, ends = [], []
     length = SHORTEST_PASSAGE
     while length < len(counted):
-        first = np.arange(0, len(counted) - length + 1, length // 4)
-        starts.append(first)
-        ends.append(first + length)
+        starts.append(np.arange(0, len(counted) - length + 1, length // 4))
+        ends.append(starts[-1] + length)
         length *= 2
     if not starts:
         return found
     start, end = np.concatenate(starts), np.concatenate(ends)
     best = int(np.argmin(_tail(sums[end] - sums[start], end - start, found.gamma)))
-    first_place, last_place = int(counted[start[best]]), int(counted[end[best] - 1])
-    passage = Passage(
-        first_place, last_place + 1, int(end[best] - start[best]), int(sums[end[best]] - sums[start[best]]), len(start)
-    )
+    first, last = int(start[best]), int(end[best])
+    inner_first, inner_last = _greenest_part(np.diff(sums[first : last + 1]), found.gamma)
+    place, last_place = int(counted[first + inner_first]), int(counted[first + inner_last - 1])
+    passage = Passage(place, last_place + 1, last - first, int(sums[last] - sums[first]), len(start))
     return replace(found, passage=passage)
+
+
+def _greenest_part(green: NDArray[np.int64], gamma: float) -> tuple[int, int]:
+    """The part whose likelihood gains most when it is taken for marked, half of its red share having become green."""
+    marked = (1 + gamma) / 2
+    gains = np.where(green, math.log(marked / gamma), math.log((1 - marked) / (1 - gamma)))
+    before = np.concatenate([[0.0], np.cumsum(gains)])
+    last = int(np.argmax(before - np.minimum.accumulate(before)))
+    return (int(np.argmin(before[:last])), last) if last else (0, len(green))
 
 
 def _tail(num_green: Any, num_scored: Any, gamma: float) -> Any:
     """The chance of at least so many green ones among so many; works for arrays, and is 1 for none."""
-    return np.where(np.equal(num_green, 0), 1.0, betainc(np.maximum(num_green, 1), num_scored - num_green + 1, gamma))[()]
+    return np.where(np.equal(num_green, 0), 1.0, betainc(np.maximum(num_green, 1), num_scored - num_green + 1, gamma))[
+        ()
+    ]

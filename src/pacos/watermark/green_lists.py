@@ -77,7 +77,7 @@ class DrawnLists:
         return ids
 
     def prepare(self) -> None:
-        """A tokenizer's first ids are its commonest, and in schemes that are not self-salted one token makes the seed."""
+        """A tokenizer's first ids are its commonest; where lists are not self-salted, one token makes a seed."""
         if self._scheme.self_salted:
             return
         for first in range(0, min(self._known.most, self._vocab_size), 256):
@@ -105,7 +105,8 @@ class DrawnLists:
             self._answers[places[first]] = (names[first] & 2**62 - 1) << 1 | green
             order = names[first]
             found[unknown] = green[np.searchsorted(order, names[unknown])]
-        return (found & 1).astype(bool)
+        green_ones: Bools = (found & 1).astype(bool)
+        return green_ones
 
     def _seeds(self, windows: Ints) -> Ints:
         return self._scheme.seeds(windows, self._key)

@@ -50,7 +50,6 @@ class WatermarkSettings:
         except OSError as error:
             raise write_error(path, error) from error
 
-
     def _as_json(self) -> dict[str, object]:
         key: object = f"{self.key:032x}" if self.scheme in KEYED else self.key
         return asdict(self) | {"key": key}

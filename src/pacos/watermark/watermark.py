@@ -103,7 +103,9 @@ class Watermark:
         """`detect` of many texts' tokens, in less time than one by one: what they have in common is scored once."""
         length = self.scheme.num_previous + 1
         ngrams = [_ngrams(tokens, length) for tokens in texts]
-        unique, positions = np.unique(np.concatenate([np.empty((0, length), np.int64), *ngrams]), axis=0, return_inverse=True)
+        unique, positions = np.unique(
+            np.concatenate([np.empty((0, length), np.int64), *ngrams]), axis=0, return_inverse=True
+        )
         windows = unique if self.scheme.self_salted else unique[:, :-1]
         green = self._lists.are_green(windows, unique[:, -1])
         ends = np.cumsum([len(each) for each in ngrams])

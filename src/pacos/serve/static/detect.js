@@ -79,12 +79,14 @@ function marked({ tokens, passage }) {
   let outline = null;
   for (const { text, green } of tokens) {
     const kind = green === null ? "token" : green ? "token green" : "token red";
-    const token = element("span", text, kind);
+    // The blank before a word is the word's token too, and looks better without a line.
+    const blank = text.match(/^\s*/)[0];
+    const token = element("span", text.slice(blank.length), kind);
     const inside = passage && place >= passage.start && place < passage.end;
     if (inside && !outline) nodes.push((outline = element("span", "", "passage")));
     if (!inside) outline = null;
-    if (outline) outline.append(token);
-    else nodes.push(token);
+    if (outline) outline.append(blank, token);
+    else nodes.push(blank, token);
     place += [...text].length;
   }
   return nodes;
