@@ -85,7 +85,8 @@ async def main(arguments: argparse.Namespace) -> None:
         for name in names[number % len(names) :] + names[: number % len(names)]:
             this = await taken(engine, prompts, hooks[name], 1000 * number)
             print(
-                f"  round {number} {name:<9} {this.seconds:6.2f} s, {this.cpu:6.2f} CPU s, hook {this.hook_seconds:.2f}",
+                f"  round {number} {name:<9} {this.seconds:6.2f} s, {this.cpu:6.2f} CPU s, "
+                f"hook {this.hook_seconds:.2f}",
                 flush=True,
             )
             if number >= UNCOUNTED:

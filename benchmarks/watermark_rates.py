@@ -4,8 +4,8 @@
 
 The two files are of benchmarks/watermark_answers.py. True positives are by text, as `pacos detect` reads it, at 50, 100
 and 200 tokens, and after 10, 30 and 50% of the words of 200 tokens were replaced by other words of the same
-set of answers; at the paper's z > 4, and at the detector's own exact p-value, which pays for looking at passages too. Intervals
-are Wilson's, 95%. A passage of 200 marked tokens is also put in the middle of 800 unmarked ones.
+set of answers; at the paper's z > 4, and at the detector's own exact p-value, which pays for looking at passages too.
+Intervals are Wilson's, 95%. A passage of 200 marked tokens is also put in the middle of 800 unmarked ones.
 
 False positives are of text that people wrote, under a new key for each passage: of DATA, the folder of shared data, the
 sets for red teaming that people wrote, and passages of 200 tokens of the documentation inside the Python packages that

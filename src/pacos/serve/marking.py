@@ -12,7 +12,8 @@ from pacos.watermark.text_detection import TOKENIZER_FILE
 
 # lefthash looks at one token back: an edit spoils two scored pairs instead of selfhash's four, so the mark survives
 # more editing, and its green lists are drawn once a token instead of 41 times a step. It is easier to learn from
-# many answers, and so to forge, which a demonstration can bear.
+# many answers, and so to forge, which a demonstration can bear. threefry, which nobody can search the key of, looks one
+# token back too and is found as well, but a new list takes it two and a half times as long.
 SCHEME = "lefthash"
 
 # An unmarked answer is called marked once in a hundred times at most, and a marked one of this length hardly ever not.
@@ -29,7 +30,6 @@ def watermark_settings(folder: Path, vocab_size: int, tokenizer: str) -> Waterma
     """
     path, sha256 = folder / SETTINGS_FILE, hashlib.sha256(tokenizer.encode()).hexdigest()
     if not path.exists():
-        write_text(folder / TOKENIZER_FILE, tokenizer)
         # Odd, so that every token keeps a seed of its own modulo 2**32, which is what the published scheme draws from.
         key = randbits(62) | 1
         WatermarkSettings(scheme=SCHEME, vocab_size=vocab_size, key=key, tokenizer_sha256=sha256).write(path)
@@ -39,6 +39,9 @@ def watermark_settings(folder: Path, vocab_size: int, tokenizer: str) -> Waterma
     elif settings.tokenizer_sha256 not in ("", sha256):
         marks = "another tokenizer's tokens than this model writes"
     else:
+        # Whoever wrote the settings by hand, or long ago, left none.
+        if not (folder / TOKENIZER_FILE).exists():
+            write_text(folder / TOKENIZER_FILE, tokenizer)
         return settings
     raise PacosError(
         f"{path}: marks {marks}; remove serve/watermark.json to start a new key (answers marked before are then no "

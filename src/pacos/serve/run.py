@@ -5,6 +5,7 @@ import fcntl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from pathlib import Path
+from threading import Thread
 
 from fastapi import FastAPI
 
@@ -40,6 +41,8 @@ def run(run_path: Path, table: ServeTable) -> None:
             settings = watermark_settings(folder, model.vocab_size, tokenizer_json(model.path))
             mark = settings.watermark()
             hook, detector = mark.apply, TextDetector(folder, settings, mark)
+            # While the model is read.
+            Thread(target=mark.prepare, daemon=True).start()
         engine = open_engine(EngineTable(engine="local", path=model.path, api="completions"), logits_hook=hook)
         with closing(People(database, terms)) as people, closing(ReportBox(database)) as reports:
             asyncio.run(_warm_up(engine))
