@@ -35,7 +35,7 @@ class FoundPassage(BaseModel):
     green: int
 
 
-class Finding(BaseModel):
+class DetectReply(BaseModel):
     """The detector's answer; `p_value` is exact and of all that was tried, `z_score` of the whole text.
 
     `text` is the text as it was read: with plain blanks and letters, where those given hid more of the mark.
@@ -75,13 +75,13 @@ class DetectPage:
         )
 
     # A plain function, which runs in a thread: it computes.
-    def detect(self, given: Text, request: Request) -> Finding:
+    def detect(self, given: Text, request: Request) -> DetectReply:
         """Looks for the mark in a text."""
         # Who has no session shares none with others.
         (self.limit.take if COOKIE in request.cookies else self.limit.take_from_address)(request)
         detection = self.detector.detect(given.text)
         found, passage, span = detection.found, detection.found.passage, detection.passage()
-        return Finding(
+        return DetectReply(
             verdict=found.verdict,
             p_value=found.exact_p_value,
             z_score=found.z_score,

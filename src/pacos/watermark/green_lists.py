@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pacos.watermark.permutation import Ints, Targets, are_among_first, draw, first_ids, first_places, swap_targets
+from pacos.watermark.permutation import Ints, Targets, are_among_first, first_ids, first_places, swap_targets
 from pacos.watermark.schemes import Scheme
 from pacos.watermark.threefry import as_word, threefry
 
@@ -20,6 +20,8 @@ Bools = NDArray[np.bool_]
 KNOWN_BYTES = 128 * 2**20
 """Green lists of common contexts are kept, a whole vocabulary of 49,152 in 6 kB."""
 KNOWN_ANSWERS = 2**21
+WHOLE_LIST = 20
+"""From so many tokens on it is cheaper to draw the list than to follow each."""
 
 
 class GreenLists(Protocol):
@@ -127,10 +129,10 @@ class DrawnLists:
         starts = np.flatnonzero(np.diff(seeds[order], prepend=-1))
         for group in np.split(order, starts[1:]) if len(order) else []:
             seed = int(seeds[group[0]])
-            bits = self._known.get(seed)
             asked = tokens[group]
+            bits = self._row(seed) if len(group) > WHOLE_LIST else self._known.get(seed)
             if bits is None:
-                green[group] = are_among_first(draw(seed, self._num_green), self._vocab_size, asked.tolist())
+                green[group] = are_among_first(self._targets(seed), asked.tolist())
             else:
                 inside = asked < self._vocab_size
                 asked = np.where(inside, asked, 0)

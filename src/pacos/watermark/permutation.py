@@ -28,18 +28,13 @@ def _places(n: int, count: int) -> tuple[Targets, Targets]:
     return places, np.uint32(n) - places
 
 
-def draw(seed: int, count: int) -> Targets:
-    """The first `count` numbers of 32 bits that the generator gives; `seed` has 32 bits too."""
+def swap_targets(seed: int, n: int, count: int) -> Targets:
+    """The place each of the first `count` places of a permutation of `n` is swapped with; `seed` has 32 bits."""
+    places, left = _places(n, count)
     with _generator_lock:
         _seeder.seed(seed)
         raw = _generator.random_raw(count)
     draws: Targets = raw.astype(np.uint32)
-    return draws
-
-
-def swap_targets(seed: int, n: int, count: int) -> Targets:
-    """The place each of the first `count` places of a permutation of `n` is swapped with."""
-    draws, (places, left) = draw(seed, count), _places(n, count)
     draws %= left
     draws += places
     return draws
@@ -96,50 +91,20 @@ def first_places(targets: Targets, n: int) -> NDArray[np.bool_]:
     return is_first
 
 
-@lru_cache(maxsize=8)
-def _divisors(n: int, count: int) -> tuple[Targets, Targets, Targets, Targets]:
-    """For each place what tells multiples of n - place without a division: Granlund and Montgomery's test (1994).
-
-    A number's product with the inverse of the divisor's odd part, modulo 2**32, turned right by the divisor's zeros, is
-    below a limit where the divisor divides it.
-    """
-    divisors = _places(n, count)[1]
-    zeros = np.bitwise_count((divisors & -divisors) - np.uint32(1)).astype(np.uint32)
-    odd = divisors >> zeros
-    inverse = odd.copy()
-    for _ in range(5):
-        inverse *= np.uint32(2) - odd * inverse
-    return inverse, zeros, np.uint32(32) - zeros, np.uint32(2**32 - 1) // divisors
+def are_among_first(targets: Targets, candidates: Sequence[int]) -> list[bool]:
+    """Whether each of `candidates` is one of `first_ids(targets)`, by following that one id through the swaps."""
+    return [_is_among_first(targets, candidate) for candidate in candidates]
 
 
-def are_among_first(draws: Targets, n: int, candidates: Sequence[int]) -> list[bool]:
-    """Whether each of `candidates` is among the first ids of the permutation of `n`, one a draw, that the draws make.
-
-    Each id is followed through the swaps.
-    """
-    places, left = _places(n, len(draws))
-    inverse, zeros, other_zeros, limit = _divisors(n, len(draws))
-    sums = draws + places
-
-    def is_reached(place: int, start: int) -> bool:
-        part = slice(start, place + 1)
-        product = (sums[part] - np.uint32(place)) * inverse[part]
-        multiple = product >> zeros[part] | product << other_zeros[part]
-        # Below zero the numbers wrap around, so that the few that are found are divided after all.
-        return any(
-            int(draws[swap]) % int(left[swap]) + swap == place
-            for swap in (np.flatnonzero(multiple <= limit[part]) + start).tolist()
-        )
-
-    def is_first(place: int) -> bool:
-        start = 0
-        while place < n:
-            if is_reached(place, start):
-                return True
-            if place >= len(draws):
-                return False
-            # The id's own turn: it is swapped away to a later place.
-            start, place = place + 1, int(draws[place]) % int(left[place]) + place
-        return False
-
-    return [is_first(candidate) for candidate in candidates]
+def _is_among_first(targets: Targets, candidate: int) -> bool:
+    count, place, start = len(targets), candidate, 0
+    while True:
+        if (targets[start : min(place, count)] == place).any():
+            return True
+        if place >= count:
+            return False
+        # The id's own turn: it is swapped away to a later place, or stays here, among the first.
+        start, moved_to = place + 1, int(targets[place])
+        if moved_to == place:
+            return True
+        place = moved_to
