@@ -55,7 +55,10 @@ def test_marked_text_is_found_and_other_text_is_not(scheme: str) -> None:
     for row in generate(mark, 150).tolist():
         assert mark.detect(row).verdict == "watermarked"
         assert Watermark(scheme, 500, key=15485867).detect(row).verdict == "no watermark found"
-        assert Watermark(scheme, 501).detect(row).verdict == "no watermark found"
+        # The keyed function does not know the vocabulary.
+        assert Watermark(scheme, 501).detect(row).verdict == (
+            "watermarked" if scheme == "threefry" else "no watermark found"
+        )
         assert mark.detect(row[:20]).verdict == "insufficient text"
 
 
