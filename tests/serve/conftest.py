@@ -140,6 +140,7 @@ class Starter:
         requires_key: bool = False,
         trusted_proxies: Sequence[str] = LOOPBACK,
         review_password: str = "",
+        on_end: Callable[[str], None] = lambda text: None,
     ) -> Served:
         engine = engine or ScriptedEngine()
         database = self.folder / "store.sqlite"
@@ -149,7 +150,7 @@ class Starter:
         if not isinstance(moderating, ModerationChain):
             moderating = ModerationChain({"words": moderating} if moderating else {})
         checks = bool(moderating.backends)
-        answers = Answers(engine, model, moderating, checks, mini_tokens(), turns=turns or Turns())
+        answers = Answers(engine, model, moderating, checks, mini_tokens(), turns=turns or Turns(), on_end=on_end)
         app = make_app(answers, people, reports, watermark=True, examples=examples, review_password=review_password)
         url = self.stack.enter_context(running(app, networks(trusted_proxies)))
         return Served(url, engine, model, database)

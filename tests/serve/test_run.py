@@ -27,7 +27,7 @@ from pacos.serve.marking import watermark_settings
 from pacos.serve.model import Prompt, find_model
 from pacos.serve.run import run
 from pacos.serve.tokens import Tokens
-from pacos.watermark import detect_text, read_settings
+from pacos.watermark import WatermarkSettings, detect_text, read_settings
 from tests.servers.openai_server import OpenAIServer
 
 SERVE = """
@@ -273,3 +273,10 @@ def test_serving_nothing_is_one_line(tmp_path: Path) -> None:
     told = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert (told.returncode, told.stderr.count("\n")) == (2, 1)
     assert "--model NAME" in told.stderr
+
+
+def test_the_keyed_scheme_in_an_older_runs_settings_is_kept_and_gets_its_tokenizer(tmp_path: Path) -> None:
+    chosen = WatermarkSettings(scheme="threefry", vocab_size=400, key=2**100 + 1)
+    chosen.write(tmp_path / "watermark.json")
+    assert watermark_settings(tmp_path, 400, "{}") == chosen
+    assert (tmp_path / "tokenizer.json").read_text() == "{}"

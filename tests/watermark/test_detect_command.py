@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 
 from pacos.serve.marking import watermark_settings
 from pacos.watermark import SETTINGS_FILE, Watermark, WatermarkSettings, detect_text
-from pacos.watermark.text_detection import put_right
+from pacos.watermark.text_detection import cased_again, put_right
 from pacos.watermark.watermark import DEFAULT_KEY
 
 NUM_SCORED = 30
@@ -112,9 +112,27 @@ def test_a_text_that_looks_the_same_is_found(change: Callable[[str], str], marke
     assert plain.verdict == found.verdict == "watermarked"
     assert (plain.readings, found.readings) == (1, 2)
     assert found.num_green_tokens > 0.85 * plain.num_green_tokens
-    # What two readings find by chance is twice as much.
+    # What two readings find by chance is twice as much, and as much again is for the passages that were looked at.
     alone = binom.sf(found.num_green_tokens - 1, found.num_tokens_scored, 0.25)
-    assert found.exact_p_value == pytest.approx(2 * alone)
+    assert not found.is_in_passage
+    assert found.exact_p_value == pytest.approx(2 * 2 * alone, rel=1e-6, abs=0)
+
+
+def test_small_letters_are_read_again_and_a_passage_is_named(served_run: Path, marked: str, tiny_model: Path) -> None:
+    assert cased_again('so it was. then i said: "no"\nnever') == 'So it was. Then I said: "No"\nNever'
+    for unchanged in ("It was.", "1 < 2", "你好", ""):
+        assert cased_again(unchanged) == unchanged
+    draw = random.Random(2)
+    before, after = ("".join(draw.choices(string.ascii_uppercase, k=400)) for _ in range(2))
+    command = [sys.executable, "-m", "pacos", "detect", "-", "--run", str(served_run)]
+    text = before + marked[:150] + after
+    done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=120, check=True)
+    assert "verdict        watermarked" in done.stdout
+    named = re.search(r"passage +\d+ of \d+ green in characters (\d+) to (\d+), which begin '(\w+)", done.stdout)
+    assert named, done.stdout
+    first, last = int(named[1]) - 1, int(named[2])
+    assert text[first:last].startswith(named[3])
+    assert min(last, 550) - max(first, 400) > 0.7 * (max(last, 550) - min(first, 400))
 
 
 def test_texts_that_are_as_they_should_be_are_read_once() -> None:

@@ -13,9 +13,9 @@ from scipy.stats import binom
 
 from pacos.core.errors import PacosError
 from pacos.watermark import SETTINGS_FILE, Watermark, WatermarkSettings, detect_text, read_settings
-from pacos.watermark.permutation import first_ids, is_among_first, swap_targets
+from pacos.watermark.permutation import are_among_first, first_ids, first_places, swap_targets
 
-SCHEMES = ("lefthash", "minhash", "skipgram", "selfhash")
+SCHEMES = ("lefthash", "minhash", "skipgram", "selfhash", "threefry")
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 3000), st.floats(0, 1))
@@ -26,7 +26,8 @@ def test_permutation_is_torch_randperm(seed: int, n: int, share: float) -> None:
     targets = swap_targets(seed, n, count)
     assert first_ids(targets).tolist() == expected[:count]
     inside = set(expected[:count])
-    assert all(is_among_first(targets, candidate) == (candidate in inside) for candidate in range(0, n, 7))
+    assert set(first_places(targets, n).nonzero()[0].tolist()) == inside
+    assert are_among_first(targets, range(0, n, 7)) == [candidate in inside for candidate in range(0, n, 7)]
 
 
 @given(st.sampled_from(SCHEMES), st.lists(st.integers(0, 999), min_size=5, max_size=8), st.integers(1, 2**63 - 1))
@@ -54,7 +55,10 @@ def test_marked_text_is_found_and_other_text_is_not(scheme: str) -> None:
     for row in generate(mark, 150).tolist():
         assert mark.detect(row).verdict == "watermarked"
         assert Watermark(scheme, 500, key=15485867).detect(row).verdict == "no watermark found"
-        assert Watermark(scheme, 501).detect(row).verdict == "no watermark found"
+        # The keyed function does not know the vocabulary.
+        assert Watermark(scheme, 501).detect(row).verdict == (
+            "watermarked" if scheme == "threefry" else "no watermark found"
+        )
         assert mark.detect(row[:20]).verdict == "insufficient text"
 
 
@@ -103,7 +107,9 @@ def test_apply_raises_by_delta_in_the_logits_own_precision(scheme: str, dtype: t
         assert torch.equal(after[row], expected)
 
 
-@pytest.mark.parametrize(("scheme", "too_short"), [("lefthash", 0), ("minhash", 3), ("skipgram", 4), ("selfhash", 2)])
+@pytest.mark.parametrize(
+    ("scheme", "too_short"), [("lefthash", 0), ("minhash", 3), ("skipgram", 4), ("selfhash", 2), ("threefry", 0)]
+)
 def test_too_short_contexts_stay_unmarked_and_unscored(scheme: str, too_short: int) -> None:
     mark, logits = Watermark(scheme, 64), torch.randn(2, 64)
     assert torch.equal(mark.apply(torch.zeros(2, too_short, dtype=torch.long), logits), logits)

@@ -3,7 +3,7 @@
 import time
 import uuid
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import cast
@@ -51,7 +51,10 @@ class End:
 
 @dataclass
 class Answers:
-    """Questions in, checked text out; `holds_back` is off where nothing is checked, and then text flows at once."""
+    """Questions in, checked text out; `holds_back` is off where nothing is checked, and then text flows at once.
+
+    `on_end(text)` is told of every answer that the engine did finish, at once: it must not wait.
+    """
 
     engine: Engine
     model: ServedModel
@@ -60,6 +63,7 @@ class Answers:
     tokens: Tokens
     metrics: Metrics = field(default_factory=Metrics)
     turns: Turns = field(default_factory=Turns)
+    on_end: Callable[[str], None] = lambda text: None
 
     async def answer(
         self,
@@ -191,6 +195,7 @@ class Answers:
             if ready or logprobs:
                 yield Piece(ready, logprobs)
             if reply := delta.reply:
+                self.on_end(made)
                 seconds = time.perf_counter() - started
                 yield End(reply.finish_reason, reply.usage, seconds, reply.prompt_logprobs)
                 return

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from pacos.serve.answering import Answers
 from pacos.serve.chat_page import ChatPage
 from pacos.serve.deletion_page import DeletionPage
+from pacos.serve.detect_page import DetectPage
 from pacos.serve.first_questions import Example
 from pacos.serve.keys_page import KeysPage
 from pacos.serve.moderations_api import ModerationsApi
@@ -18,6 +19,7 @@ from pacos.serve.openai_api import OpenAiApi
 from pacos.serve.operator_api import CountRequests, OperatorApi
 from pacos.serve.reports import ReportBox
 from pacos.serve.review_page import ReviewPage
+from pacos.watermark import TextDetector
 from pacos.web.error_shape import add_error_handlers
 from pacos.web.guards import RequestGuards
 from pacos.web.pages import Pages
@@ -34,10 +36,11 @@ def make_app(
     lifespan: Lifespan | None = None,
     examples: Sequence[Example] = (),
     review_password: str = "",
+    detector: TextDetector | None = None,
 ) -> FastAPI:
     """The whole web app; `watermark` only tells readers of the mark, which is the engine's to make.
 
-    Without a password there is no page for reviewers.
+    Without a password there is no page for reviewers; with a `detector` anyone may look for the mark on one.
     """
     # FastAPI's own documentation pages load scripts from elsewhere, so they are off.
     # Its telemetry would put what visitors write into spans and logs, whatever the environment asks for.
@@ -63,8 +66,12 @@ def make_app(
     app.include_router(DeletionPage(reports, pages, answers.model).router())
     if review_password:
         app.include_router(ReviewPage(reports, pages, answers.model, review_password).router())
+    if detector:
+        app.include_router(DetectPage(answers.model, detector, pages).router())
     pages.mount(app)
     answers.metrics.watch("pacos_answers_under_way", "Answers that have their turn.", lambda: answers.turns.under_way)
+    about = "Texts withheld, by backend, category, and input or output."
+    answers.metrics.count("pacos_withheld", about, lambda: answers.moderator.withheld, "backend", "category", "side")
     answers.metrics.watch("pacos_answers_waiting", "Answers that wait for a turn.", lambda: answers.turns.waiting)
 
     def problem_page(request: Request, status: int, message: str) -> Response | None:

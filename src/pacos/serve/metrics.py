@@ -1,10 +1,29 @@
 """What a server counts, in Prometheus' text form at /metrics."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+
+
+Kept = int | Mapping[Any, int]
+"""A number, or numbers by the values of their labels."""
+
+
+class _Kept(Collector):
+    def __init__(self, name: str, about: str, value: Callable[[], Kept], labels: Sequence[str]) -> None:
+        self.name, self.about, self.value, self.labels = name, about, value, labels
+
+    def collect(self) -> Iterator[Metric]:
+        family = CounterMetricFamily(self.name, self.about, labels=self.labels)
+        value = self.value()
+        for labels, number in value.items() if isinstance(value, Mapping) else [((), value)]:
+            family.add_metric(labels, number)
+        yield family
 
 
 class Metrics:
@@ -20,6 +39,10 @@ class Metrics:
         self.completion_tokens = self._counter("pacos_completion_tokens", "Tokens written.")
         self.first_token = self._histogram("pacos_first_token_seconds", "From a question to its answer's first piece.")
         self.answer = self._histogram("pacos_answer_seconds", "From a question to its answer's end.")
+
+    def count(self, name: str, about: str, value: Callable[[], Kept], *labels: str) -> None:
+        """A counter that someone else keeps, whole or by `labels`; it is read when it is asked for."""
+        self.registry.register(_Kept(name, about, value, labels))
 
     def watch(self, name: str, about: str, value: Callable[[], float]) -> None:
         """A number that is read when it is asked for."""

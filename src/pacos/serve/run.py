@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from pathlib import Path
+from threading import Thread
 
 from fastapi import FastAPI
 
@@ -16,10 +17,11 @@ from pacos.guard import ModerationChain, open_moderation
 from pacos.serve.answering import Answers
 from pacos.serve.app import Lifespan, make_app
 from pacos.serve.first_questions import evaluated_examples
-from pacos.serve.marking import watermark_settings
+from pacos.serve.marking import Canary, watermark_settings
 from pacos.serve.model import ServedModel, find_model, tokenizer_json
 from pacos.serve.reports import ReportBox
 from pacos.serve.tokens import Tokens
+from pacos.watermark import TextDetector
 from pacos.web.people import People, load_terms
 from pacos.web.server import address_of, bind, make_server, networks
 
@@ -40,17 +42,27 @@ def run(run_path: Path, table: ServeTable, engines: Mapping[str, EngineTable] | 
     proxies = networks(table.trusted_proxies)
     database = table.database or folder / "store.sqlite"
     with closing(bind(table.host, table.port)) as bound, _held(folder):
-        hook = None
+        hook = detector = None
         if table.watermark:
-            hook = watermark_settings(folder, model.vocab_size, tokenizer_json(model.path)).watermark().apply
+            settings = watermark_settings(folder, model.vocab_size, tokenizer_json(model.path))
+            mark = settings.watermark()
+            hook, detector = mark.apply, TextDetector(folder, settings, mark)
+            # While the model is read.
+            Thread(target=mark.prepare, daemon=True).start()
         engine = open_engine(EngineTable(engine="local", path=model.path, api="completions"), logits_hook=hook)
         people_open = closing(People(database, terms, table.api_keys == "required"))
         with people_open as people, closing(ReportBox(database)) as reports:
             asyncio.run(_warm_up(engine))
             answers = Answers(engine, model, moderation, bool(moderation.backends), Tokens(model.path))
+            if detector:
+                canary = Canary(detector)
+                answers.on_end = canary.on_end
+                answers.metrics.count("pacos_watermark_checked", "Long answers looked at.", lambda: canary.checked)
+                answers.metrics.count("pacos_watermark_missing", "Those without a mark.", lambda: canary.missing)
             examples = evaluated_examples(run_path / "evaluate", model.sha256)
             password = os.environ.get(table.review_password_env, "")
-            app = make_app(answers, people, reports, table.watermark, _lifespan(engine, moderation), examples, password)
+            lifespan = _lifespan(engine, moderation)
+            app = make_app(answers, people, reports, table.watermark, lifespan, examples, password, detector)
             ready = _ready_line(address_of(bound), model, table)
             server = make_server(app, lambda: print(ready, flush=True), proxies)
             try:

@@ -5,7 +5,16 @@ Imports no torch: detection runs without it, and `Watermark.apply` works on the 
 
 from pacos.watermark.detection import Detection
 from pacos.watermark.settings import SETTINGS_FILE, WatermarkSettings, read_settings
-from pacos.watermark.text_detection import detect_text
+from pacos.watermark.text_detection import TextDetection, TextDetector, detect_text
 from pacos.watermark.watermark import Watermark
 
-__all__ = ["SETTINGS_FILE", "Detection", "Watermark", "WatermarkSettings", "detect_text", "read_settings"]
+__all__ = [
+    "SETTINGS_FILE",
+    "Detection",
+    "TextDetection",
+    "TextDetector",
+    "Watermark",
+    "WatermarkSettings",
+    "detect_text",
+    "read_settings",
+]

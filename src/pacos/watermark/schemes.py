@@ -1,7 +1,8 @@
 """Pseudo-random functions: from a window of tokens to the seed of the green list that holds after it.
 
 Kirchenbauer et al., "A Watermark for Large Language Models" (arXiv:2301.10226) and "On the Reliability of Watermarks"
-(arXiv:2306.04634), as their published code computes them, 64-bit wrap-around included.
+(arXiv:2306.04634), as their published code computes them, 64-bit wrap-around included. The scheme `threefry` has no
+seeds: a keyed function decides on each token (threefry.py).
 """
 
 from collections.abc import Callable
@@ -24,20 +25,26 @@ class Scheme:
     name: str
     context_width: int
     self_salted: bool
-    prf: Callable[[Ints, int], Ints]
-    """(windows [N, context_width], key) -> values [N], in int64 with wrap-around."""
+    prf: Callable[[Ints, int], Ints] | None
+    """(windows [N, context_width], key) -> values [N], in int64 with wrap-around; None where lists are not drawn."""
 
     @property
     def num_previous(self) -> int:
         """Tokens needed before a token can be marked or scored."""
         return self.context_width - self.self_salted
 
-    def seeds(self, windows: Ints, key: int) -> list[int]:
+    @property
+    def key_bits(self) -> int:
+        """How long a key may be."""
+        return 63 if self.prf else 128
+
+    def seeds(self, windows: Ints, key: int) -> Ints:
         """The 32-bit generator seed of each window [N, context_width]; a self-salted window ends in the candidate."""
+        assert self.prf, f"{self.name} draws no lists"
         values = self.prf(windows, key)
         # PyTorch seeds with (value mod 2**64 - 1), a negative value so becoming one less in two's complement, and its
         # CPU generator keeps the low 32 bits.
-        return [int(seed) for seed in (values - (values < 0)) & 0xFFFFFFFF]
+        return (values - (values < 0)) & 0xFFFFFFFF
 
 
 @cache
@@ -76,6 +83,7 @@ SCHEMES = {
         Scheme("minhash", 4, False, _min_hash),
         Scheme("skipgram", 5, False, _skip_hash),
         Scheme("selfhash", 4, True, _anchored_min_hash),
+        Scheme("threefry", 1, False, None),
     )
 }
 

@@ -1,7 +1,7 @@
-"""Detection in text: what `pacos detect` calls."""
+"""Detection in text: what `pacos detect` and the server's page call."""
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -9,8 +9,9 @@ from tokenizers import Tokenizer
 from pacos.core.errors import PacosError
 from pacos.core.files import sha256_file
 from pacos.core.lookalikes import drawn_like, is_invisible
-from pacos.watermark.detection import Detection
+from pacos.watermark.detection import Detection, search_passages
 from pacos.watermark.settings import WatermarkSettings
+from pacos.watermark.watermark import Watermark
 
 TOKENIZER_FILE = "tokenizer.json"
 _LINE_END = re.compile(r"\r\n?|[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
@@ -18,30 +19,107 @@ _BLANK = re.compile(r"[^\S\n\t]")
 # Not at the beginning of a line, where blanks are the text's own.
 _WIDE_GAP = re.compile(r"(?<=[^\s])[ \t]{2,}(?=[^\s])|[ \t]+(?=\n|$)")
 _WORD = re.compile(r"[^\W\d_]+")
+_SENTENCE_START = re.compile(r"(?:^|[.!?:][\"')]?\s+|\n\s*)[\"'(]?[a-z]|\bi\b")
+
+
+@dataclass(frozen=True)
+class MarkedToken:
+    """A piece of the text as it was read; `is_green` is None where it was not scored, being a repeat or without enough
+    context."""
+
+    text: str
+    is_green: bool | None
+
+
+@dataclass(frozen=True)
+class TextDetection:
+    """What was found in `text`, which is the one of the readings that looks marked most."""
+
+    found: Detection
+    text: str
+    ends: tuple[int, ...]
+    """Where each token ends in the text."""
+
+    def tokens(self) -> list[MarkedToken]:
+        """The whole text, piece by piece: a token each, and tokens of one character together."""
+        mask, counted = self.found.green_token_mask, self.found.counted_mask
+        unscored = len(self.ends) - len(mask)
+        marked, start = [], 0
+        for number, end in enumerate(self.ends):
+            place = number - unscored
+            if end > start:
+                is_green = mask[place] if place >= 0 and counted[place] else None
+                marked.append(MarkedToken(self.text[start:end], is_green))
+                start = end
+        return [*marked, MarkedToken(self.text[start:], None)] if start < len(self.text) else marked
+
+    def passage(self) -> tuple[int, int] | None:
+        """Where in the text the passage is that says more than the whole, if there is one."""
+        if self.found.passage is None or not self.found.is_in_passage:
+            return None
+        unscored = len(self.ends) - len(self.found.green_token_mask)
+        first, last = self.found.passage.start + unscored, self.found.passage.end + unscored - 1
+        return (self.ends[first - 1] if first else 0), self.ends[last]
+
+
+class TextDetector:
+    """Looks for the mark of `settings` in texts, tokenised as the model in `tokenizer_folder` does.
+
+    `mark` is the settings' own where there is one already, whose green lists are then shared. Raises
+    PacosError where the folder holds no tokenizer.json that can be read, or another one than the settings name.
+    """
+
+    def __init__(self, tokenizer_folder: Path, settings: WatermarkSettings, mark: Watermark | None = None) -> None:
+        self._tokenizer = _load_tokenizer(tokenizer_folder / TOKENIZER_FILE, settings.tokenizer_sha256)
+        self._mark = mark or settings.watermark()
+
+    def detect_unchanged(self, text: str) -> Detection:
+        """What is found in a text that nobody had in hand: the whole of it, as it is."""
+        return self._mark.detect(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def detect(self, text: str) -> TextDetection:
+        """The verdict on a text, without special tokens, as a whole and in passages.
+
+        A text with odd white space, invisible characters or other scripts' look-alikes is read in two ways, as it is
+        and with these put right; one in small letters alone also with capitals where sentences begin. The p-value is of
+        all of them.
+        """
+        plain = put_right(text)
+        readings = sorted({text, plain, cased_again(plain)})
+        encoded = [self._tokenizer.encode(each, add_special_tokens=False) for each in readings]
+        found = [search_passages(each) for each in self._mark.detect_all([each.ids for each in encoded])]
+        best = min(range(len(readings)), key=lambda place: found[place].exact_p_value)
+        ends = tuple(end for _, end in encoded[best].offsets)
+        return TextDetection(replace(found[best], readings=len(readings)), readings[best], ends)
 
 
 def detect_text(text: str, tokenizer_folder: Path, settings: WatermarkSettings) -> Detection:
-    """Looks for the mark in `text`, tokenised as the model in `tokenizer_folder` does, without special tokens.
+    """`TextDetector.detect` of one text, without where it was found."""
+    return TextDetector(tokenizer_folder, settings).detect(text).found
 
-    A text with odd white space, invisible characters or other scripts' look-alikes is read in two ways, as it is and
-    with these put right; the p-value is of both. Raises PacosError where the folder holds no tokenizer.json that can be
-    read, or another one than the settings name.
-    """
-    path = tokenizer_folder / TOKENIZER_FILE
+
+def _load_tokenizer(path: Path, sha256: str) -> Tokenizer:
     if not path.is_file():
         raise PacosError(f"{path}: no such file; expected the tokenizer of the model that wrote the text.")
-    if settings.tokenizer_sha256 not in ("", sha256_file(path)):
+    if sha256 not in ("", sha256_file(path)):
         raise PacosError(
-            f"{path}: not the tokenizer that the marked answers were written with, whose SHA-256 is "
-            f"{settings.tokenizer_sha256}. Put that file there: by another one no mark can be found."
+            f"{path}: not the tokenizer that the marked answers were written with, whose SHA-256 is {sha256}. "
+            "Put that file there: by another one no mark can be found."
         )
     try:
-        tokenizer = Tokenizer.from_file(str(path))
+        return Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises nothing narrower
         raise PacosError(f"{path}: not a tokenizer.json that can be read ({error}).") from None
-    mark, readings = settings.watermark(), {text, put_right(text)}
-    found = [mark.detect(tokenizer.encode(each, add_special_tokens=False).ids) for each in sorted(readings)]
-    return replace(min(found, key=lambda each: each.exact_p_value), readings=len(found))
+
+
+def cased_again(text: str) -> str:
+    """A text without any capital letter, with capitals where sentences begin; any other as it is.
+
+    Names stay in small letters: which words those are nobody can tell without knowing the language.
+    """
+    if text != text.lower() or not re.search(r"[a-z]{2}", text):
+        return text
+    return _SENTENCE_START.sub(lambda start: start[0].upper(), text)
 
 
 def put_right(text: str) -> str:

@@ -1,15 +1,14 @@
-"""The KGW watermark: one object that marks logits and detects the mark, from the same green lists."""
+"""The watermark: one object that marks logits and detects the mark, from the same green lists."""
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pacos.core.errors import PacosError
 from pacos.watermark.detection import Detection, summarise
-from pacos.watermark.permutation import Ints, Targets, first_ids, is_among_first, swap_targets
+from pacos.watermark.green_lists import Bits, DrawnLists, GreenLists, KeyedLists
+from pacos.watermark.permutation import Ints
 from pacos.watermark.schemes import find_scheme
 
 if TYPE_CHECKING:
@@ -18,11 +17,11 @@ if TYPE_CHECKING:
 DEFAULT_KEY = 15485863
 SELFHASH_CANDIDATES = 41
 """How many of the likeliest tokens selfhash looks at; the published code stops after index 40."""
-GREEN_LIST_CACHE_BYTES = 64 * 2**20
 
 
 class Watermark:
-    """Kirchenbauer et al.'s watermark, bit for bit as its published code makes it on a CPU.
+    """Kirchenbauer et al.'s watermark, bit for bit as its published code makes it on a CPU; or, with the scheme
+    `threefry`, the same mark under a secret key of 128 bits.
 
     `vocab_size` is part of the secret: another one gives other green lists, so pin the model's. Raises PacosError for
     an unknown scheme or values no watermark can have. Safe to use from several threads.
@@ -38,23 +37,32 @@ class Watermark:
             raise PacosError(
                 f"watermark gamma {gamma} of {vocab_size} tokens: expected a share between 0 and 1 with a token in it."
             )
-        if not 0 < key < 2**63:
-            raise PacosError("watermark key: expected a whole number from 1 to 2**63 - 1.")
-        # Green lists as bits: a whole vocabulary of 32,000 in 4 kB, so that common contexts are drawn once.
-        self._green_bits = lru_cache(maxsize=GREEN_LIST_CACHE_BYTES * 8 // vocab_size + 1)(self._draw_green_bits)
+        if not 0 < key < 2**self.scheme.key_bits:
+            raise PacosError(f"watermark key: expected a whole number from 1 to 2**{self.scheme.key_bits} - 1.")
+        self._lists: GreenLists = (
+            DrawnLists(self.scheme, vocab_size, self.num_green, key)
+            if self.scheme.prf
+            else KeyedLists(vocab_size, gamma, key)
+        )
+        # By device and type: what a byte of a green list's bits adds to eight logits.
+        self._raises: dict[str, torch.Tensor] = {}
+
+    def prepare(self) -> None:
+        """Draws the lists that follow the commonest tokens, so that a server's first answers cost no more than later
+        ones; it takes seconds, and may be done in a thread beside."""
+        self._lists.prepare()
 
     def green_ids(self, context: Sequence[int]) -> list[int]:
         """The green list after `context`, in the order drawn; for selfhash the context ends in the candidate itself.
 
         Raises PacosError where the context is shorter than the scheme reads.
         """
-        ids: list[int] = first_ids(self._targets(self._seed(context))).tolist()
-        return ids
+        return self._lists.ids(self._window(context))
 
     def is_green(self, context: Sequence[int], candidate: int) -> bool:
         """Whether `candidate` is green after `context`; far cheaper than `green_ids`."""
-        window = [*context, candidate] if self.scheme.self_salted else context
-        return is_among_first(self._targets(self._seed(window)), candidate)
+        window = self._window([*context, candidate] if self.scheme.self_salted else context)
+        return bool(self._lists.are_green(np.array([window], dtype=np.int64), np.array([candidate]))[0])
 
     def apply(self, input_ids_BT: "torch.Tensor", logits_BV: "torch.Tensor") -> "torch.Tensor":
         """Logits [B, V] with green tokens raised by delta, each row after its own ids [B, T]; the input is not changed.
@@ -70,60 +78,81 @@ class Watermark:
         previous = self.scheme.num_previous
         if input_ids_BT.shape[-1] < previous:
             return logits_BV
-        contexts = np.array(input_ids_BT[:, -previous:].tolist(), dtype=np.int64)
-        green_BV = np.zeros(tuple(logits_BV.shape), dtype=bool)
+        # Tensors are met through their own methods only, so that this loads no torch.
+        contexts_BT = input_ids_BT[:, -previous:]
         if self.scheme.self_salted:
-            self._find_green_candidates(contexts, logits_BV, green_BV)
+            return self._raise_candidates(contexts_BT, logits_BV)
+        if isinstance(self._lists, KeyedLists) and logits_BV.device.type != "cpu":
+            raise_BV = self._lists.on_device(contexts_BT.to(logits_BV.device)).to(logits_BV.dtype) * self.delta
         else:
-            bits = np.stack([self._green_bits(seed) for seed in self.scheme.seeds(contexts, self.key)])
-            green_BV[:, : self.vocab_size] = np.unpackbits(bits, axis=1, count=self.vocab_size)
-        # Every other logit keeps its bits. Tensors are met through their own methods only, so that this loads no torch.
-        return (logits_BV + self.delta).where(logits_BV.new_tensor(green_BV).bool(), logits_BV)
+            raise_BV = self._raise_of(self._lists.bits(_array(contexts_BT)), logits_BV)
+        if logits_BV.shape[-1] == self.vocab_size:
+            return raise_BV.add_(logits_BV)
+        raised_BV = logits_BV.clone()
+        raised_BV[:, : self.vocab_size] += raise_BV
+        return raised_BV
 
     def detect(self, tokens: Sequence[int], ignore_repeated_ngrams: bool = True) -> Detection:
         """Scores every token that has enough context; a repeated n-gram counts once unless told otherwise.
 
         Too few tokens give a Detection with nothing scored. Raises PacosError for what cannot be token ids.
         """
-        ids = np.asarray(tokens, dtype=np.int64)
-        if ids.ndim != 1 or (ids < 0).any():
-            raise PacosError("detect: expected one list of token ids, none of them negative.")
-        length = self.scheme.num_previous + 1
-        if len(ids) < length:
-            return summarise(0, 0, [], self.gamma)
-        ngrams = np.lib.stride_tricks.sliding_window_view(ids, length)
-        unique, position = np.unique(ngrams, axis=0, return_inverse=True)
-        green = self._score(unique)
-        mask = green[position.ravel()]
-        counted = green if ignore_repeated_ngrams else mask
-        return summarise(len(counted), int(counted.sum()), mask.tolist(), self.gamma)
+        return self.detect_all([tokens], ignore_repeated_ngrams)[0]
 
-    def _seed(self, context: Sequence[int]) -> int:
+    def detect_all(self, texts: Sequence[Sequence[int]], ignore_repeated_ngrams: bool = True) -> list[Detection]:
+        """`detect` of many texts' tokens, in less time than one by one: what they have in common is scored once."""
+        length = self.scheme.num_previous + 1
+        ngrams = [_ngrams(tokens, length) for tokens in texts]
+        unique, positions = np.unique(
+            np.concatenate([np.empty((0, length), np.int64), *ngrams]), axis=0, return_inverse=True
+        )
+        windows = unique if self.scheme.self_salted else unique[:, :-1]
+        green = self._lists.are_green(windows, unique[:, -1])
+        ends = np.cumsum([len(each) for each in ngrams])
+        found = []
+        for place in np.split(positions.ravel(), ends[:-1]):
+            mask = green[place]
+            is_first = np.zeros(len(place), dtype=bool)
+            is_first[np.unique(place, return_index=True)[1]] = True
+            found.append(summarise(mask, is_first if ignore_repeated_ngrams else np.ones_like(mask), self.gamma))
+        return found
+
+    def _window(self, context: Sequence[int]) -> Sequence[int]:
         width = self.scheme.context_width
         if len(context) < width:
             raise PacosError(
                 f"watermark context of {len(context)} tokens: {self.scheme.name} reads {width}; give a longer one."
             )
-        return self.scheme.seeds(np.array([context[-width:]], dtype=np.int64), self.key)[0]
+        return context[-width:]
 
-    def _targets(self, seed: int) -> Targets:
-        return swap_targets(seed, self.vocab_size, self.num_green)
+    def _raise_of(self, bits_BK: Bits, logits_BV: "torch.Tensor") -> "torch.Tensor":
+        """What is added to the logits, [B, vocab_size], by a table of what every byte of bits adds to eight of them."""
+        kind = f"{logits_BV.device} {logits_BV.dtype}"
+        if kind not in self._raises:
+            each_256_8 = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)
+            self._raises[kind] = logits_BV.new_tensor(each_256_8) * self.delta
+        places = logits_BV.new_tensor(bits_BK.ravel()).int()
+        return self._raises[kind].index_select(0, places).view(len(bits_BK), -1)[:, : self.vocab_size]
 
-    def _draw_green_bits(self, seed: int) -> NDArray[np.uint8]:
-        green = np.zeros(self.vocab_size, dtype=bool)
-        green[first_ids(self._targets(seed))] = True
-        return np.packbits(green)
-
-    def _score(self, ngrams: Ints) -> NDArray[np.bool_]:
-        """Which n-grams [N, num_previous + 1] end in a green token."""
-        windows = ngrams if self.scheme.self_salted else ngrams[:, :-1]
-        seeds = self.scheme.seeds(windows, self.key)
-        pairs = zip(seeds, ngrams[:, -1].tolist(), strict=True)
-        return np.array([is_among_first(self._targets(seed), token) for seed, token in pairs], dtype=bool)
-
-    def _find_green_candidates(self, contexts: Ints, logits_BV: "torch.Tensor", green_BV: NDArray[np.bool_]) -> None:
+    def _raise_candidates(self, contexts_BT: "torch.Tensor", logits_BV: "torch.Tensor") -> "torch.Tensor":
         count = min(SELFHASH_CANDIDATES, self.vocab_size)
-        candidates = logits_BV[:, : self.vocab_size].topk(count, dim=-1).indices.tolist()
-        for context, row, green_V in zip(contexts, candidates, green_BV, strict=True):
-            windows = np.column_stack([np.tile(context, (len(row), 1)), row])
-            green_V[row] = self._score(windows)
+        likeliest = logits_BV[:, : self.vocab_size].topk(count, dim=-1)
+        candidates_BC = _array(likeliest.indices)
+        windows = np.repeat(_array(contexts_BT), count, axis=0)
+        windows = np.column_stack([windows, candidates_BC.ravel()])
+        green = self._lists.are_green(windows, candidates_BC.ravel()).reshape(candidates_BC.shape)
+        raise_BC = logits_BV.new_tensor(green) * self.delta
+        return logits_BV.scatter(1, likeliest.indices, likeliest.values + raise_BC)
+
+
+def _array(ids: "torch.Tensor") -> Ints:
+    return np.array(ids.tolist(), dtype=np.int64)
+
+
+def _ngrams(tokens: Sequence[int], length: int) -> Ints:
+    ids = np.asarray(tokens, dtype=np.int64)
+    if ids.ndim != 1 or (ids < 0).any():
+        raise PacosError("detect: expected one list of token ids, none of them negative.")
+    if len(ids) < length:
+        return np.empty((0, length), dtype=np.int64)
+    return np.lib.stride_tricks.sliding_window_view(ids, length)

@@ -5,7 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pacos.engines.types import LogitsHook, Sampling
@@ -29,8 +31,12 @@ class Sampler:
     hook: LogitsHook | None = None
     new_ids: list[int] = field(default_factory=list)
     uniforms: Iterator[float] = field(init=False)
+    _ids: NDArray[np.int64] = field(init=False)
+    _num_ids: int = field(init=False)
 
     def __post_init__(self) -> None:
+        self._ids = np.array([*self.prompt_ids, *[0] * max(self.limit, 1)], dtype=np.int64)
+        self._num_ids = len(self.prompt_ids)
         # Drawn from its own seed and used one a step, so that a reply does not depend on who shares its batch.
         self.uniforms = iter(())
         if self.sampling.temperature:
@@ -39,6 +45,13 @@ class Sampler:
             # Kept clear of 1, where rounding could reach past the last token of any probability. One at least: where
             # only the prompt is echoed a token is drawn all the same, and left.
             self.uniforms = iter(torch.rand(max(self.limit, 1), generator=generator).clamp(max=1 - 1e-6).tolist())
+
+    def ids(self) -> NDArray[np.int64]:
+        """What was read and written; kept, since thousands of numbers are slow to turn into an array at every step."""
+        for token in self.new_ids[self._num_ids - len(self.prompt_ids) :]:
+            self._ids[self._num_ids] = token
+            self._num_ids += 1
+        return self._ids[: self._num_ids]
 
     @property
     def penalised(self) -> bool:
@@ -58,11 +71,12 @@ def sample(logits_BV: Tensor, samplers: Sequence[Sampler]) -> tuple[list[int], d
     sampled = [row for row, sampler in enumerate(samplers) if sampler.sampling.temperature > 0]
     failed: dict[int, str] = {}
     if sampled or any(sampler.hook or sampler.penalised for sampler in samplers):
-        logits_BV = logits_BV.float()
+        # A copy: what the model gave is asked for its log-probabilities afterwards.
+        logits_BV = logits_BV.to(torch.float32, copy=True)
         _penalise(logits_BV, samplers)
         if sampled or any(sampler.hook for sampler in samplers):
             temperatures = [sampler.sampling.temperature or GREEDY_TEMPERATURE for sampler in samplers]
-            logits_BV = logits_BV / torch.tensor(temperatures, device=logits_BV.device)[:, None]
+            logits_BV /= torch.tensor(temperatures, device=logits_BV.device)[:, None]
         logits_BV, failed = _hooked(logits_BV, samplers)
     best_B = logits_BV.max(dim=-1)
     tokens = best_B.indices.tolist()
@@ -107,7 +121,9 @@ def _hooked(logits_BV: Tensor, samplers: Sequence[Sampler]) -> tuple[Tensor, dic
     for rows in rows_of.values():
         hook = samplers[rows[0]].hook
         assert hook is not None
-        given_BV = logits_BV[rows]
+        # The logits are a copy already, so that rows that are all of one hook need no other.
+        is_all = len(rows) == len(samplers)
+        given_BV = logits_BV if is_all else logits_BV[rows]
         try:
             shaped_BV = hook(_padded_left([samplers[row] for row in rows], logits_BV.device), given_BV)
         except Exception as error:  # whatever a caller's own code may raise
@@ -117,14 +133,18 @@ def _hooked(logits_BV: Tensor, samplers: Sequence[Sampler]) -> tuple[Tensor, dic
             got = list(shaped_BV.shape) if isinstance(shaped_BV, Tensor) else type(shaped_BV).__name__
             failed |= dict.fromkeys(rows, f"its logits hook returned {got}, not logits {list(given_BV.shape)}")
             continue
-        logits_BV = logits_BV.index_copy(0, torch.tensor(rows, device=logits_BV.device), shaped_BV.to(logits_BV))
+        shaped_BV = shaped_BV.to(logits_BV)
+        places = torch.tensor(rows, device=logits_BV.device)
+        logits_BV = shaped_BV if is_all else logits_BV.index_copy(0, places, shaped_BV)
     return logits_BV, failed
 
 
 def _padded_left(samplers: Sequence[Sampler], device: torch.device) -> Tensor:
-    rows = [[*sampler.prompt_ids, *sampler.new_ids] for sampler in samplers]
-    width = max(map(len, rows))
-    return torch.tensor([[0] * (width - len(row)) + row for row in rows], device=device)
+    rows = [sampler.ids() for sampler in samplers]
+    padded = np.zeros((len(rows), max(map(len, rows))), dtype=np.int64)
+    for row, ids in zip(padded, rows, strict=True):
+        row[len(row) - len(ids) :] = ids
+    return torch.from_numpy(padded).to(device)
 
 
 def _draw(logits_BV: Tensor, samplers: Sequence[Sampler]) -> list[int]:

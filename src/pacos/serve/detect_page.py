@@ -1,0 +1,99 @@
+"""/detect: whether a text carries this server's mark, as a page and as an API."""
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, Field
+from starlette.responses import Response
+
+from pacos.serve.model import ServedModel
+from pacos.watermark import TextDetector
+from pacos.watermark.detection import MAX_FALSE_ALARM_RATE, MIN_TOKENS_FOR_A_VERDICT, Verdict
+from pacos.web.pages import Pages
+from pacos.web.people import COOKIE, Limit
+
+MAX_CHARACTERS = 20_000
+
+
+class Text(BaseModel):
+    """A text to examine."""
+
+    text: str = Field(min_length=1, max_length=MAX_CHARACTERS)
+
+
+class Token(BaseModel):
+    """A piece of the text as it was read; `green` is null where it was not scored."""
+
+    text: str
+    green: bool | None
+
+
+class FoundPassage(BaseModel):
+    """The part of the text, in characters of `text`, that says more than the whole."""
+
+    start: int
+    end: int
+    scored: int
+    green: int
+
+
+class DetectReply(BaseModel):
+    """The detector's answer; `p_value` is exact and of all that was tried, `z_score` of the whole text.
+
+    `text` is the text as it was read: with plain blanks and letters, where those given hid more of the mark.
+    """
+
+    verdict: Verdict
+    p_value: float
+    max_false_alarm_rate: float = MAX_FALSE_ALARM_RATE
+    z_score: float
+    scored: int
+    green: int
+    gamma: float
+    readings: int
+    passage: FoundPassage | None
+    text: str
+    tokens: list[Token]
+
+
+class DetectPage:
+    """The routes; who knows green from not green can forge the mark with patience, so the limit is low."""
+
+    def __init__(self, model: ServedModel, detector: TextDetector, pages: Pages) -> None:
+        self.model, self.detector, self.pages = model, detector, pages
+        self.limit = Limit(session=(10, 6), address=(20, 12))
+
+    def router(self) -> APIRouter:
+        """The routes."""
+        router = APIRouter()
+        router.add_api_route("/detect", self.show, methods=["GET"], response_model=None)
+        router.add_api_route("/detect", self.detect, methods=["POST"])
+        return router
+
+    async def show(self) -> Response:
+        """The page."""
+        return self.pages.render(
+            "detect.html", model=self.model, max_characters=MAX_CHARACTERS, min_tokens=MIN_TOKENS_FOR_A_VERDICT
+        )
+
+    # A plain function, which runs in a thread: it computes.
+    def detect(self, given: Text, request: Request) -> DetectReply:
+        """Looks for the mark in a text."""
+        # Who has no session shares none with others.
+        (self.limit.take if COOKIE in request.cookies else self.limit.take_from_address)(request)
+        detection = self.detector.detect(given.text)
+        found, passage, span = detection.found, detection.found.passage, detection.passage()
+        return DetectReply(
+            verdict=found.verdict,
+            p_value=found.exact_p_value,
+            z_score=found.z_score,
+            scored=found.num_tokens_scored,
+            green=found.num_green_tokens,
+            gamma=found.gamma,
+            readings=found.readings,
+            passage=FoundPassage(
+                start=span[0], end=span[1], scored=passage.num_tokens_scored, green=passage.num_green_tokens
+            )
+            if span and passage
+            else None,
+            text=detection.text,
+            tokens=[Token(text=token.text, green=token.is_green) for token in detection.tokens()],
+        )
