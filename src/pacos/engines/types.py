@@ -60,6 +60,9 @@ class Sampling:
 class Request:
     """`prompt` is raw text to complete, or a chat; `id` is the caller's own and comes back on the reply.
 
+    `begun` is the beginning of the answer, which is gone on with; the reply has the new text only. In a `literal` raw
+    text the model's special tokens stay text, as they do in a chat's messages; the local engine alone tells them apart.
+
     What the local engine alone has: `prompt_ids` are read instead of the prompt; `logprobs` asks for log-probabilities
     and that many likeliest tokens beside each, `echo` for the prompt's as well; `logits_hook` shapes this request's
     logits alone.
@@ -68,6 +71,8 @@ class Request:
     id: str
     prompt: str | tuple[Message, ...]
     sampling: Sampling
+    begun: str = ""
+    literal: bool = False
     prompt_ids: tuple[int, ...] = ()
     logprobs: int | None = None
     echo: bool = False

@@ -11,7 +11,7 @@ from typing import cast
 from pacos.engines import Delta, Engine, Request, RequestFailedError, Sampling, Usage
 from pacos.engines.types import FinishReason
 from pacos.guard import Moderator
-from pacos.serve.model import Prompt, ServedModel
+from pacos.serve.model import Prompt, ServedModel, begun_answer
 from pacos.serve.sentences import SentenceBuffer
 from pacos.web.error_shape import RefusalError
 
@@ -56,7 +56,8 @@ class Answers:
     async def answer(self, question: Prompt, sampling: Sampling) -> AsyncGenerator[Piece | End, None]:
         """Yields an empty Piece, then checked Pieces, then one End; closing the generator frees the engine.
 
-        A question of messages is put into the model's own form here, after it was checked as its author wrote it.
+        A question of messages is put into the model's own form here, after it was checked as its author wrote it; one
+        that ends with the assistant's words is gone on with from there.
         Raises RefusalError where the question is too long, is flagged, does not fit the model or finds the server full.
         """
         said = (question,) if isinstance(question, str) else tuple(m.content for m in self.model.heard(question))
@@ -65,9 +66,10 @@ class Answers:
         try:
             await self._refuse_flagged(said)
             prompt = question if isinstance(question, str) else self.model.prompt(question)
-            request = Request(f"serve-{uuid.uuid4().hex}", prompt, sampling)
+            begun, literal = begun_answer(question), not isinstance(question, str)
+            request = Request(f"serve-{uuid.uuid4().hex}", prompt, sampling, begun, literal)
             stream = cast(AsyncGenerator[Delta, None], self.engine.stream(request))
-            async with aclosing(stream) as deltas, aclosing(self._checked(prompt, deltas)) as pieces:
+            async with aclosing(stream) as deltas, aclosing(self._checked(prompt, deltas, begun)) as pieces:
                 async for piece in pieces:
                     yield piece
         except RequestFailedError as error:
@@ -99,13 +101,15 @@ class Answers:
         # In a thread: a moderation model must not stop the other answers.
         return (await asyncio.to_thread(self.moderator.check, text)).flagged if self.holds_back else False
 
-    async def _checked(self, prompt: Prompt, deltas: AsyncIterator[Delta]) -> AsyncGenerator[Piece | End, None]:
+    async def _checked(
+        self, prompt: Prompt, deltas: AsyncIterator[Delta], shown: str
+    ) -> AsyncGenerator[Piece | End, None]:
         started = time.perf_counter()
-        buffer, shown, made, begun = SentenceBuffer(), "", "", False
+        buffer, made, is_first = SentenceBuffer(), "", True
         async for delta in deltas:
-            if not begun:
+            if is_first:
                 yield Piece("")
-            begun = True
+            is_first = False
             made += delta.text
             ready = buffer.add(delta.text) if self.holds_back else delta.text
             if delta.reply:

@@ -39,20 +39,30 @@ class ServedModel:
         return f"pacos-{self.sha256[:12]}"
 
     def heard(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
-        """The messages that reach the model: all, or the last where there is no chat template to put more into."""
-        return messages if self.takes_conversation or self.has_template else messages[-1:]
+        """The messages that reach the model: all, or where there is no chat template to put more into, the last and
+        the beginning of its answer."""
+        last = -2 if begun_answer(messages) else -1
+        return messages if self.takes_conversation or self.has_template else messages[last:]
 
     def prompt(self, messages: tuple[Message, ...]) -> Prompt:
         """A chat model gets the conversation; a student gets a single message in the form it was trained on.
 
         An empty line in that message parts the instruction from its input, as Alpaca's examples have both. More than
         one message goes through the checkpoint's chat template; where there is none, the last message stands alone.
+        The beginning of an answer, at the end, is no part of the prompt: see `begun_answer`.
         """
         heard = self.heard(messages)
+        heard = heard[:-1] if begun_answer(heard) else heard
         if self.takes_conversation or len(heard) > 1:
             return heard
         instruction, _, given = heard[0].content.strip().partition("\n\n")
         return render_prompt(instruction.strip(), given.strip())
+
+
+def begun_answer(question: Prompt) -> str:
+    """What the model has said already of the answer it is to go on with: a conversation that the assistant ends."""
+    is_begun = not isinstance(question, str) and len(question) > 1 and question[-1].role == "assistant"
+    return question[-1].content if is_begun else ""
 
 
 def find_model(run_path: Path, model: str) -> ServedModel:

@@ -19,6 +19,10 @@ def body_of(request: Request, model: str, api: str, refused: Set[str]) -> dict[s
         body["messages"] = [{"role": "user", "content": request.prompt}]
     else:
         body["messages"] = [{"role": message.role, "content": message.content} for message in request.prompt]
+    if request.begun and api == "chat":
+        # As vLLM has it; a server that knows no such thing says so.
+        body["messages"].append({"role": "assistant", "content": request.begun})
+        body |= {"continue_final_message": True, "add_generation_prompt": False}
     name = "max_completion_tokens" if "max_tokens" in refused and api == "chat" else "max_tokens"
     body[name] = request.sampling.max_tokens
     for name in _OPTIONAL:
@@ -29,7 +33,7 @@ def body_of(request: Request, model: str, api: str, refused: Set[str]) -> dict[s
 
 
 def prompt_text(request: Request) -> str:
-    """The prompt as one text; the turns of a chat are joined."""
+    """The prompt as one text, with the answer's beginning where there is one; the turns of a chat are joined."""
     if isinstance(request.prompt, str):
-        return request.prompt
-    return "\n\n".join(message.content for message in request.prompt)
+        return request.prompt + request.begun
+    return "\n\n".join(message.content for message in request.prompt) + request.begun

@@ -44,7 +44,10 @@ class Checkpoint:
         outside the vocabulary, and for an empty prompt.
         """
         prompt = (Message("user", request.prompt),) if as_chat and isinstance(request.prompt, str) else request.prompt
-        ids = self._known(request.prompt_ids) if request.prompt_ids else prompt_ids(self.tokenizer, prompt)
+        if request.prompt_ids:
+            ids = self._known(request.prompt_ids)
+        else:
+            ids = prompt_ids(self.tokenizer, prompt, request.literal, request.begun)
         if not ids:
             raise PacosError("the prompt is empty; expected at least one token to go on from.")
         return ids

@@ -10,7 +10,11 @@ from transformers import AutoTokenizer, LlamaTokenizer, PreTrainedTokenizerBase,
 
 from pacos.core.errors import PacosError
 from pacos.core.prompts import render_prompt
+from pacos.core.special_tokens import control_tokens, pattern_of
 from pacos.engines.types import Message
+
+PRIVATE_USE = range(0xE000, 0xF900)
+CONTEXT_TOKENS = 6
 
 
 def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
@@ -49,17 +53,77 @@ def takes_conversation(tokenizer: PreTrainedTokenizerBase) -> bool:
     return render_prompt("x") not in rendered
 
 
-def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str | tuple[Message, ...]) -> list[int]:
-    """The tokens of a raw text, or of a chat as the tokenizer's own template renders it; PacosError without one."""
-    if isinstance(prompt, str):
+def prompt_ids(
+    tokenizer: PreTrainedTokenizerBase, prompt: str | tuple[Message, ...], literal: bool = False, begun: str = ""
+) -> list[int]:
+    """The tokens of a raw text, or of a chat as the tokenizer's own template renders it, and of an answer `begun`.
+
+    Special tokens in a chat's messages, and in a `literal` raw text, stay text. PacosError for a chat without a
+    template, and where this tokenizer can take a special token as nothing else.
+    """
+    if not isinstance(prompt, str):
+        ids = _chat_ids(tokenizer, prompt)
+    elif literal:
+        ids = _text_ids(tokenizer, prompt, begins=True)
+    else:
         ids = cast(list[int], tokenizer(prompt)["input_ids"])
+    if isinstance(prompt, str) and len(ids) > 1 and ids[-1] == tokenizer.eos_token_id:
         # A tokenizer that closes every text would end the reply before it began.
-        return ids[:-1] if len(ids) > 1 and ids[-1] == tokenizer.eos_token_id else ids
+        ids = ids[:-1]
+    if not begun:
+        return ids
+    # As the model wrote it, after the prompt's end: some tokenizers begin every text with a space.
+    tail = ids[-CONTEXT_TOKENS:]
+    before = str(tokenizer.decode(tail, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+    alone, whole = _text_ids(tokenizer, before), _written_ids(tokenizer, before + begun)
+    return ids + (whole[len(alone) :] if whole[: len(alone)] == alone else _written_ids(tokenizer, begun))
+
+
+def _written_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """The tokens of a text that goes on: line ends at a text's own end become one token, before a word they do not."""
+    if not text.endswith("\n"):
+        return _text_ids(tokenizer, text)
+    followed = _text_ids(tokenizer, f"{text}x")
+    is_apart = tokenizer.decode(followed[-1:], clean_up_tokenization_spaces=False) == "x"
+    return followed[:-1] if is_apart else _text_ids(tokenizer, text)
+
+
+def _chat_ids(tokenizer: PreTrainedTokenizerBase, messages: tuple[Message, ...]) -> list[int]:
     if tokenizer.chat_template is None:
         raise PacosError('this checkpoint has no chat template; set api = "completions" to send it raw text.')
-    turns = [{"role": message.role, "content": message.content} for message in prompt]
+    control = control_tokens(tokenizer)
+    pattern = pattern_of(control)
+    found = {token for message in messages for token in pattern.findall(message.content)}
+    # The template is given a character that nobody wrote for each special token that somebody did.
+    free = (chr(code) for code in PRIVATE_USE if not any(chr(code) in message.content for message in messages))
+    hidden = dict(zip(sorted(found), free, strict=False))
+    turns = [
+        {"role": message.role, "content": pattern.sub(lambda match: hidden[match[0]], message.content)}
+        for message in messages
+    ]
     rendered = str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
-    return cast(list[int], tokenizer(rendered, add_special_tokens=False)["input_ids"])
+    if not hidden:
+        return cast(list[int], tokenizer(rendered, add_special_tokens=False)["input_ids"])
+    shown = {ord(character): token for token, character in hidden.items()}
+    ids, at = [], 0
+    # Between the template's own control tokens all is text.
+    for match in (*pattern.finditer(rendered), None):
+        piece = rendered[at : match.start() if match else len(rendered)]
+        ids += _text_ids(tokenizer, piece.translate(shown)) if piece else []
+        if match:
+            ids.append(control[match[0]])
+            at = match.end()
+    return ids
+
+
+def _text_ids(tokenizer: PreTrainedTokenizerBase, text: str, begins: bool = False) -> list[int]:
+    """The tokens of a text in which special tokens are characters like any others; `begins` adds what opens a text."""
+    ids = cast(list[int], tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
+    # A character that the vocabulary lacks is unknown, whatever stands beside it.
+    if wrong := set(control_tokens(tokenizer).values()).intersection(ids) - {tokenizer.unk_token_id}:
+        token = tokenizer.convert_ids_to_tokens(min(wrong))
+        raise PacosError(f"the text holds {token!r}, which this model's tokenizer cannot take as text; remove it.")
+    return cast(list[int], tokenizer(text, split_special_tokens=True)["input_ids"]) if begins else ids
 
 
 def merges_of(pieces: Sequence[str], ranks: Sequence[float], merged: Sequence[bool]) -> list[tuple[str, str]]:
