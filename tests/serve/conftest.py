@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -15,10 +15,14 @@ from pacos.engines import Delta, Failure, Reply, Request, Usage
 from pacos.guard import ModerationResult, Moderator, moderator
 from pacos.serve.answering import Answers
 from pacos.serve.app import make_app
+from pacos.serve.chat_page import PageOptions
 from pacos.serve.first_questions import Example
 from pacos.serve.model import Prompt, ServedModel
+from pacos.serve.page_store import PageStore
+from pacos.serve.page_stream import Speaker
 from pacos.serve.reports import ReportBox
 from pacos.serve.run import OWN_TERMS
+from pacos.watermark.detection import Verdict
 from pacos.web.people import People, load_terms
 from pacos.web.server import address_of, bind, make_server
 from tests.servers.postgres import database_url, postgres
@@ -68,6 +72,11 @@ def count_words(prompt: Prompt, text: str) -> Usage:
     return Usage(7, len(text.split()))
 
 
+def verdict_of_words(text: str) -> Verdict:
+    """What a detector would say, were each word a token and every answer marked."""
+    return "watermarked" if len(text.split()) > 25 else "insufficient text"
+
+
 class WordModerator:
     """Flags one word, so that a test decides what is flagged; keeps every text it was shown."""
 
@@ -88,9 +97,13 @@ class Served:
 
     def reports(self) -> list[dict[str, object]]:
         """The rows of serve_reports, oldest first."""
+        return self.rows("serve_reports")
+
+    def rows(self, table: str) -> list[dict[str, object]]:
+        """A table's rows, oldest first."""
         with closing(sqlite3.connect(self.database)) as connection:
             connection.row_factory = sqlite3.Row
-            return [dict(row) for row in connection.execute("SELECT * FROM serve_reports ORDER BY id")]
+            return [dict(row) for row in connection.execute(f"SELECT * FROM {table} ORDER BY rowid")]
 
 
 @contextmanager
@@ -125,14 +138,22 @@ class Starter:
         has_template: bool = False,
         takes_conversation: bool = False,
         examples: Sequence[Example] = (),
+        rival: ScriptedEngine | None = None,
     ) -> Served:
         engine = engine or ScriptedEngine()
         database = self.folder / "store.sqlite"
         people = self.stack.enter_context(closing(People(database_url or database, load_terms(terms))))
         reports = self.stack.enter_context(closing(ReportBox(database_url or database)))
+        store = self.stack.enter_context(closing(PageStore(database_url or database)))
         model = ServedModel("tiny", "nowhere", "ab" * 32, 400, has_template, takes_conversation, 1)
-        answers = Answers(engine, model, moderating or moderator("off"), moderating is not None, count_words)
-        app = make_app(answers, people, reports, watermark=True, examples=examples)
+
+        def speaker(engine: ScriptedEngine, model: ServedModel) -> Speaker:
+            answers = Answers(engine, model, moderating or moderator("off"), moderating is not None, count_words)
+            return Speaker(answers, verdict_of_words)
+
+        other = replace(model, name="rival", sha256="cd" * 32)
+        options = PageOptions(store, True, examples, speaker(rival, other) if rival else None)
+        app = make_app(speaker(engine, model), people, reports, options)
         return Served(self.stack.enter_context(running(app)), engine, model, database)
 
 

@@ -1,6 +1,6 @@
 """Puts page and API on one FastAPI app."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -8,10 +8,9 @@ from fastapi import FastAPI, Request
 from fastapi.telemetry import TelemetryConfig
 from starlette.responses import Response
 
-from pacos.serve.answering import Answers
-from pacos.serve.chat_page import ChatPage
-from pacos.serve.first_questions import Example
+from pacos.serve.chat_page import ChatPage, PageOptions
 from pacos.serve.openai_api import OpenAiApi
+from pacos.serve.page_stream import Speaker
 from pacos.serve.reports import ReportBox
 from pacos.web.error_shape import add_error_handlers
 from pacos.web.guards import RequestGuards
@@ -22,14 +21,13 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
 def make_app(
-    answers: Answers,
+    speaker: Speaker,
     people: People,
     reports: ReportBox,
-    watermark: bool,
+    options: PageOptions,
     lifespan: Lifespan | None = None,
-    examples: Sequence[Example] = (),
 ) -> FastAPI:
-    """The whole web app; `watermark` only tells readers of the mark, which is the engine's to make."""
+    """The whole web app."""
     # FastAPI's own documentation pages load scripts from elsewhere, so they are off.
     # Its telemetry would put what visitors write into spans and logs, whatever the environment asks for.
     no_telemetry: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
@@ -37,8 +35,9 @@ def make_app(
     pages = Pages(Path(__file__).parent)
     # One limit for both, since who asks by the API may ask on the page too.
     questions = Limit(session=(20, 20), address=(60, 60))
+    answers = speaker.answers
     app.include_router(OpenAiApi(answers, people, questions).router())
-    app.include_router(ChatPage(answers, people, questions, reports, pages, watermark, examples).router())
+    app.include_router(ChatPage(speaker, people, questions, reports, pages, options).router())
     pages.mount(app)
 
     def missing_page(request: Request) -> Response | None:

@@ -1,12 +1,16 @@
 """The watermark on every answer, and the settings in the run's serve folder by which `pacos detect` finds it."""
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from secrets import randbits
+
+from tokenizers import Tokenizer
 
 from pacos.core.errors import PacosError
 from pacos.core.files import write_text
 from pacos.watermark import SETTINGS_FILE, WatermarkSettings, read_settings
+from pacos.watermark.detection import Verdict
 from pacos.watermark.text_detection import TOKENIZER_FILE
 
 # lefthash looks at one token back: an edit spoils two scored pairs instead of selfhash's four, so the mark survives
@@ -39,3 +43,9 @@ def watermark_settings(folder: Path, vocab_size: int, tokenizer: str) -> Waterma
         f"{path}: marks {marks}; remove serve/watermark.json to start a new key (answers marked before are then no "
         "longer detected)."
     )
+
+
+def verdicts(settings: WatermarkSettings, tokenizer: str) -> Callable[[str], Verdict]:
+    """What the detector says of an answer, so that no reader is told of a mark that cannot be found."""
+    reader, mark = Tokenizer.from_str(tokenizer), settings.watermark()
+    return lambda text: mark.detect(reader.encode(text, add_special_tokens=False).ids).verdict

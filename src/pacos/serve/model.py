@@ -5,24 +5,27 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import TypeGuard
 
 from transformers import AutoConfig, AutoTokenizer
 
 from pacos.core.errors import PacosError
-from pacos.core.files import read_text
-from pacos.core.models import resolve_model, weights_sha256
+from pacos.core.files import read_json, read_text
+from pacos.core.models import SHORT_NAMES, resolve_model, weights_sha256
 from pacos.core.prompts import render_prompt
-from pacos.engines import Message, Usage
+from pacos.engines import Message, Sampling, Usage
 from pacos.engines.local.tokenizer import load_tokenizer, prompt_ids, takes_conversation
 
 Prompt = str | tuple[Message, ...]
+# Cooler than the API's default: a small student answers better, and there is still choice for the watermark.
+PAGE_SAMPLING = Sampling(max_tokens=512, temperature=0.3, top_p=0.9)
 
 
 @dataclass(frozen=True)
 class ServedModel:
     """`sha256` is of the weights; `takes_conversation` tells a chat model from a student of single instructions.
 
-    A student may have a chat template too, but it never saw a second turn.
+    A student may have a chat template too, but it never saw a second turn. `sampling` is the page's to begin with.
     """
 
     name: str
@@ -32,6 +35,7 @@ class ServedModel:
     has_template: bool
     takes_conversation: bool
     created: int
+    sampling: Sampling = PAGE_SAMPLING
 
     @property
     def fingerprint(self) -> str:
@@ -61,8 +65,9 @@ class ServedModel:
 
 def begun_answer(question: Prompt) -> str:
     """What the model has said already of the answer it is to go on with: a conversation that the assistant ends."""
-    is_begun = not isinstance(question, str) and len(question) > 1 and question[-1].role == "assistant"
-    return question[-1].content if is_begun else ""
+    if isinstance(question, str) or len(question) < 2 or question[-1].role != "assistant":
+        return ""
+    return question[-1].content
 
 
 def find_model(run_path: Path, model: str) -> ServedModel:
@@ -77,15 +82,38 @@ def find_model(run_path: Path, model: str) -> ServedModel:
             f"{path}: cannot be opened as a Hugging Face checkpoint ({str(error).splitlines()[0]}); "
             "expected config.json and a tokenizer there."
         ) from None
+    own_name = model if model in SHORT_NAMES else folder.name
     return ServedModel(
-        name=(folder.name if model else run_path.resolve().name) if folder.is_dir() else path,
+        name=(own_name if model else run_path.resolve().name) if folder.is_dir() else path,
         path=path,
         sha256=weights_sha256(folder) if folder.is_dir() else sha256(path.encode()).hexdigest(),
         vocab_size=vocab_size,
         has_template=bool(tokenizer.chat_template),
         takes_conversation=takes_conversation(tokenizer),
         created=int(folder.stat().st_mtime) if folder.is_dir() else int(time.time()),
+        sampling=_own_sampling(folder / "generation_config.json"),
     )
+
+
+def _own_sampling(path: Path) -> Sampling:
+    """What the model's makers advise, where its generation_config.json does; else the page's own."""
+    if not path.is_file():
+        return PAGE_SAMPLING
+    config = read_json(path, "generation config")
+    advice = config if isinstance(config, dict) else {}
+    temperature, top_p, top_k = (advice.get(name) for name in ("temperature", "top_p", "top_k"))
+    if advice.get("do_sample") is False or not _is_within(temperature, 2):
+        return PAGE_SAMPLING
+    return Sampling(
+        PAGE_SAMPLING.max_tokens,
+        temperature=float(temperature),
+        top_p=float(top_p) if _is_within(top_p, 1) else 1.0,
+        top_k=top_k if isinstance(top_k, int) and top_k > 0 else 0,
+    )
+
+
+def _is_within(value: object, most: float) -> TypeGuard[float]:
+    return isinstance(value, int | float) and 0 < value <= most
 
 
 def _student(run_path: Path) -> Path:

@@ -2,7 +2,7 @@
 
 import asyncio
 import fcntl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from pathlib import Path
 
@@ -14,9 +14,12 @@ from pacos.engines import Engine, Request, Sampling, open_engine
 from pacos.guard import moderator
 from pacos.serve.answering import Answers
 from pacos.serve.app import Lifespan, make_app
+from pacos.serve.chat_page import PageOptions
 from pacos.serve.first_questions import evaluated_examples
-from pacos.serve.marking import watermark_settings
+from pacos.serve.marking import verdicts, watermark_settings
 from pacos.serve.model import ServedModel, find_model, tokenizer_json, usage_counter
+from pacos.serve.page_store import PageStore
+from pacos.serve.page_stream import Speaker
 from pacos.serve.reports import ReportBox
 from pacos.web.people import People, load_terms
 from pacos.web.server import address_of, bind, make_server
@@ -31,24 +34,41 @@ def run(run_path: Path, table: ServeTable) -> None:
     """
     folder = run_path / "serve"
     model = find_model(run_path, table.model)
+    rival_model = find_model(run_path, table.compare) if table.compare else None
     terms = load_terms(Path(table.terms) if table.terms else OWN_TERMS)
     database = table.database or folder / "store.sqlite"
-    with closing(bind(table.host, table.port)) as bound, _held(folder):
-        hook = None
-        if table.watermark:
-            hook = watermark_settings(folder, model.vocab_size, tokenizer_json(model.path)).watermark().apply
-        engine = open_engine(EngineTable(engine="local", path=model.path, api="completions"), logits_hook=hook)
-        with closing(People(database, terms)) as people, closing(ReportBox(database)) as reports:
-            asyncio.run(_warm_up(engine))
-            checks = table.moderation != "off"
-            answers = Answers(engine, model, moderator(table.moderation), checks, usage_counter(model.path))
-            examples = evaluated_examples(run_path / "evaluate", model.sha256)
-            app = make_app(answers, people, reports, table.watermark, _lifespan(engine), examples)
-            server = make_server(app, lambda: print(_ready_line(address_of(bound), model, table), flush=True))
-            try:
-                server.run(sockets=[bound])
-            except KeyboardInterrupt:
-                print("pacos serve: stopped.")
+    with ExitStack() as stack:
+        bound = stack.enter_context(closing(bind(table.host, table.port)))
+        stack.enter_context(_held(folder))
+        speaker = _speaker(folder, model, table)
+        # A vocabulary of its own has green lists of its own, and so a key and settings.
+        rival = _speaker(folder / "compare", rival_model, table) if rival_model else None
+        people = stack.enter_context(closing(People(database, terms)))
+        reports = stack.enter_context(closing(ReportBox(database)))
+        store = stack.enter_context(closing(PageStore(database)))
+        engines = [each.answers.engine for each in (speaker, rival) if each]
+        asyncio.run(_warm_up(engines))
+        examples = evaluated_examples(run_path / "evaluate", model.sha256)
+        options = PageOptions(store, table.watermark, examples, rival)
+        app = make_app(speaker, people, reports, options, _lifespan(engines))
+        server = make_server(app, lambda: print(_ready_line(address_of(bound), model, table), flush=True))
+        try:
+            server.run(sockets=[bound])
+        except KeyboardInterrupt:
+            print("pacos serve: stopped.")
+
+
+def _speaker(folder: Path, model: ServedModel, table: ServeTable) -> Speaker:
+    """The model behind an engine, marked by the settings in `folder` and checked as the table says."""
+    hook, verdict_of = None, None
+    if table.watermark:
+        tokenizer = tokenizer_json(model.path)
+        settings = watermark_settings(folder, model.vocab_size, tokenizer)
+        hook, verdict_of = settings.watermark().apply, verdicts(settings, tokenizer)
+    engine = open_engine(EngineTable(engine="local", path=model.path, api="completions"), logits_hook=hook)
+    checks = table.moderation != "off"
+    answers = Answers(engine, model, moderator(table.moderation), checks, usage_counter(model.path))
+    return Speaker(answers, verdict_of)
 
 
 @contextmanager
@@ -69,17 +89,19 @@ def _held(folder: Path) -> Iterator[None]:
         yield
 
 
-async def _warm_up(engine: Engine) -> None:
+async def _warm_up(engines: Sequence[Engine]) -> None:
     """Loads the weights and pays for the first token's caches and threads, so that no visitor waits for them."""
-    async for _ in engine.stream(Request("warm-up", "Hello", Sampling(max_tokens=1))):
-        pass
+    for engine in engines:
+        async for _ in engine.stream(Request("warm-up", "Hello", Sampling(max_tokens=1))):
+            pass
 
 
-def _lifespan(engine: Engine) -> Lifespan:
+def _lifespan(engines: Sequence[Engine]) -> Lifespan:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
-        await engine.close()
+        for engine in engines:
+            await engine.close()
 
     return lifespan
 
