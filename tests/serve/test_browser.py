@@ -88,8 +88,9 @@ def test_terms_question_answer_and_note(visit: Callable[..., object]) -> None:
     ask(page)
     answer = finished(page)
     assert answer.locator(".prose").inner_html() == "<div><p>Hello <strong>there</strong>. Bye.</p></div>"
-    assert "Watermarked" in answer.locator(".note").inner_text()
-    assert page.locator(".question").inner_text() == "Say hello"
+    assert answer.locator(".badge").inner_text() == "Too short to detect"
+    assert "2 tokens" in answer.locator(".note").inner_text()
+    assert page.locator(".question .said").inner_text() == "Say hello"
     assert page.get_by_label("Your message").input_value() == ""
 
 
@@ -128,7 +129,7 @@ def test_reload_keeps_the_conversation_even_in_mid_answer(visit: Callable[..., o
     wait_for_text(page, "Sentence 1.")
     page.reload()
     answer = finished(page)
-    assert page.locator(".question").inner_text() == "Count"
+    assert page.locator(".question .said").inner_text() == "Count"
     assert answer.locator("em").inner_text() == "two"
     assert answer.locator(".note").inner_text() == "Stopped"
     assert eventually(lambda: engine.num_freed_early == 1)

@@ -10,6 +10,7 @@ from starlette.responses import RedirectResponse, Response
 from pacos.engines import Message
 from pacos.serve.comparing import Comparing
 from pacos.serve.first_questions import Example
+from pacos.serve.model import ServedModel
 from pacos.serve.page_forms import (
     MAX_PAGE_TOKENS,
     MAX_QUESTION_CHARACTERS,
@@ -56,6 +57,7 @@ class ChatPage:
     ) -> None:
         self.speaker, self.model, self.people, self.pages = speaker, speaker.answers.model, people, pages
         self.questions, self.reports, self.options = questions, reports, options
+        self.models = [each.answers.model for each in (speaker, options.rival) if each]
         self.seals = Seals()
         self.report_limit = Limit(session=(5, 2), address=(15, 6))
 
@@ -68,9 +70,8 @@ class ChatPage:
         router.add_api_route("/terms", self.accept_terms, methods=["POST"], response_model=None)
         router.add_api_route("/chat", self.ask, methods=["POST"], response_model=None)
         router.add_api_route("/reports", self.report, methods=["POST"], status_code=201)
-        speakers = [self.speaker, *([self.options.rival] if self.options.rival else [])]
-        models, store = [speaker.answers.model for speaker in speakers], self.options.store
-        router.include_router(Sharing(models, self.people, store, self.seals, self.pages).router())
+        store = self.options.store
+        router.include_router(Sharing(self.models, self.people, store, self.seals, self.pages).router())
         if self.options.rival:
             pair = self.speaker, self.options.rival
             router.include_router(Comparing(pair, self.people, self.questions, store, self.seals).router())
@@ -140,4 +141,14 @@ class ChatPage:
         self.people.require_terms(request)
         self.report_limit.take(request)
         transcript = [{"role": turn.role, "content": turn.content} for turn in form.transcript]
-        return {"id": self.reports.add(self.model, form.reason, form.details, transcript if form.consent else None)}
+        return {
+            "id": self.reports.add(
+                self._reported(form), form.reason, form.details, transcript if form.consent else None
+            )
+        }
+
+    def _reported(self, form: ReportForm) -> ServedModel:
+        """Whose answer is reported, which the reader of two may not know."""
+        pairing = self.options.store.pairing(form.comparison) if form.comparison else None
+        sha256 = pairing.sha256s[form.side] if pairing else self.model.sha256
+        return next((model for model in self.models if model.sha256 == sha256), self.model)

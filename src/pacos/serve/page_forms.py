@@ -82,9 +82,14 @@ class ShareForm(BaseModel):
 
 
 class ReportForm(BaseModel):
-    """A report; `transcript` ends with the reported answer and is kept only with `consent`."""
+    """A report; `transcript` ends with the reported answer and is kept only with `consent`.
+
+    Of two answers side by side, `comparison` and `side` say which one it is about.
+    """
 
     reason: Literal["harmful", "hateful", "private", "wrong", "refusal", "other"]
     details: str = Field("", max_length=2000)
     consent: bool = False
     transcript: list[Turn] = Field(default_factory=list, max_length=MAX_TURNS)
+    comparison: str = Field("", max_length=32)
+    side: Literal[0, 1] = 0
