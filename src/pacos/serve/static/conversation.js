@@ -14,8 +14,13 @@ export class Conversation {
     } catch {
       // Storage may be blocked or hold something else; then the page begins empty.
     }
-    // While an answer streams it is saved now and then, and at the latest here.
-    window.addEventListener("pagehide", () => this.save());
+    // While an answer streams it is saved now and then, and at the latest here. The connection that breaks as the page
+    // is left is no fault to be remembered.
+    window.addEventListener("pagehide", () => {
+      this.save();
+      this.isLeft = true;
+    });
+    window.addEventListener("pageshow", () => (this.isLeft = false));
   }
 
   /** A turn is {role: "user", content}, an answer {role: "assistant", content, blocks, …}, or
@@ -59,6 +64,7 @@ export class Conversation {
   save() {
     clearTimeout(this.timer);
     this.timer = null;
+    if (this.isLeft) return;
     try {
       sessionStorage.setItem(KEY, JSON.stringify(this.root));
     } catch {
