@@ -25,9 +25,10 @@ from pacos.serve.run import OWN_TERMS
 from pacos.watermark.detection import Verdict
 from pacos.web.people import People, load_terms
 from pacos.web.server import address_of, bind, make_server
+from tests.serve.browsing import browser, visit
 from tests.servers.postgres import database_url, postgres
 
-__all__ = ["database_url", "postgres"]
+__all__ = ["browser", "database_url", "postgres", "visit"]
 
 
 class ScriptedEngine:
