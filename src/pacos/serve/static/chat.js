@@ -62,7 +62,8 @@ async function receive(view, messages, most) {
   composer.setBusy(true);
   speech.clear();
   status.textContent = "";
-  scrollToEnd();
+  const scroll = isPair ? () => scrollToTop(view.element) : scrollToEnd;
+  scroll();
   const question = { messages: messages.slice(-most), sampling: settings.sampling() };
   if (isPair) question.blind = turn.isBlind;
   try {
@@ -80,7 +81,7 @@ async function receive(view, messages, most) {
         if (isPair) view.bodies[event.side].end(!turn.names);
       }
       conversation.saveSoon();
-      if (follow) scrollToEnd();
+      if (follow) scroll();
     }
     for (const each of answers) if (!each.content) each.problem = "The model gave an empty answer. Regenerate to try once more.";
   } catch (error) {
@@ -91,7 +92,7 @@ async function receive(view, messages, most) {
   const follow = isAtEnd();
   view.end();
   speech.end();
-  if (follow) scrollToEnd();
+  if (follow) scroll();
   composer.setBusy(false);
   const finished = isPair ? "Both answers finished. Vote below them." : "Answer finished";
   status.textContent = answers.find((each) => each.problem)?.problem ?? (answers[0].isStopped ? "Stopped" : finished);
@@ -208,6 +209,14 @@ function isAtEnd() {
 
 function scrollToEnd() {
   window.scrollTo(0, document.documentElement.scrollHeight);
+}
+
+/** As far down as the beginning of two answers stays in sight, with their question where it is short. */
+function scrollToTop(pair) {
+  const question = pair.previousElementSibling;
+  const first = question.offsetHeight < window.innerHeight / 3 ? question : pair;
+  const below = first.getBoundingClientRect().top - document.querySelector(".bar").offsetHeight - 16;
+  if (below > 0) window.scrollBy(0, below);
 }
 
 function restore() {

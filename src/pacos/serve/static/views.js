@@ -137,7 +137,7 @@ function showNote(note, answer, hidesFigures) {
   const { tokens, seconds, firstSeconds, writingSeconds } = answer.figures ?? {};
   const parts = [];
   if (tokens !== undefined && !hidesFigures) {
-    parts.push(`${tokens} ${tokens === 1 ? "token" : "tokens"}`, `${seconds.toFixed(1)} s`);
+    parts.push(`${tokens} ${tokens === 1 ? "token" : "tokens"}`, `${seconds.toFixed(seconds < 1 ? 2 : 1)} s`);
     if (tokens > 1 && writingSeconds > 0.05) parts.push(`${(tokens / writingSeconds).toFixed(1)} tokens/s`);
     parts.push(`first token ${Math.round(1000 * firstSeconds)} ms`);
   }
