@@ -14,6 +14,7 @@ from pacos.engines import Message
 from pacos.serve.answering import Answers, End, Piece
 from pacos.serve.seals import Seals
 from pacos.watermark.detection import Verdict
+from pacos.web.error_shape import RefusalError
 from pacos.web.markdown import render_blocks
 
 Event = dict[str, Any]
@@ -83,6 +84,8 @@ async def lines(events: AsyncGenerator[Event, None]) -> AsyncGenerator[str, None
         try:
             async for event in events:
                 yield line(event)
+        except RefusalError as refusal:
+            yield line({"type": "error", "message": refusal.message})
         except Exception:
             traceback.print_exc(file=sys.stderr)
             yield line({"type": "error", "message": "The server failed while answering. Please try again."})
