@@ -18,17 +18,22 @@ from pacos.engines import Delta, Failure, Reply, Request, Usage, open_engine
 from pacos.guard import ModerationChain, ModerationResult, Moderator, open_moderation
 from pacos.serve.answering import Answers
 from pacos.serve.app import make_app
+from pacos.serve.chat_page import PageOptions
 from pacos.serve.first_questions import Example
 from pacos.serve.model import ServedModel, find_model
+from pacos.serve.page_store import PageStore
+from pacos.serve.page_stream import Speaker
 from pacos.serve.reports import ReportBox
 from pacos.serve.run import OWN_TERMS
 from pacos.serve.tokens import Tokens
 from pacos.serve.turns import Turns
+from pacos.watermark.detection import Verdict
 from pacos.web.people import People, load_terms
 from pacos.web.server import LOOPBACK, address_of, bind, make_server, networks
+from tests.serve.browsing import browser, visit
 from tests.servers.postgres import database_url, own_postgres, postgres
 
-__all__ = ["database_url", "own_postgres", "postgres"]
+__all__ = ["browser", "database_url", "own_postgres", "postgres", "visit"]
 
 
 class ScriptedEngine:
@@ -68,6 +73,11 @@ class ScriptedEngine:
         pass
 
 
+def verdict_of_words(text: str) -> Verdict:
+    """What a detector would say, were each word a token and every answer marked."""
+    return "watermarked" if len(text.split()) > 25 else "insufficient text"
+
+
 class WordModerator:
     """Flags one word, so that a test decides what is flagged; keeps every text it was shown."""
 
@@ -99,9 +109,13 @@ class Served:
 
     def reports(self) -> list[dict[str, object]]:
         """The rows of serve_reports, oldest first."""
+        return self.rows("serve_reports")
+
+    def rows(self, table: str) -> list[dict[str, object]]:
+        """A table's rows, oldest first."""
         with closing(sqlite3.connect(self.database)) as connection:
             connection.row_factory = sqlite3.Row
-            return [dict(row) for row in connection.execute("SELECT * FROM serve_reports ORDER BY id")]
+            return [dict(row) for row in connection.execute(f"SELECT * FROM {table} ORDER BY rowid")]
 
 
 @contextmanager
@@ -141,17 +155,25 @@ class Starter:
         trusted_proxies: Sequence[str] = LOOPBACK,
         review_password: str = "",
         on_end: Callable[[str], None] = lambda text: None,
+        rival: ScriptedEngine | None = None,
     ) -> Served:
         engine = engine or ScriptedEngine()
         database = self.folder / "store.sqlite"
         people = self.stack.enter_context(closing(People(database_url or database, load_terms(terms), requires_key)))
         reports = self.stack.enter_context(closing(ReportBox(database_url or database)))
+        store = self.stack.enter_context(closing(PageStore(database_url or database)))
         model = ServedModel("tiny", "nowhere", "ab" * 32, 400, 2048, has_template, takes_conversation, 1)
         if not isinstance(moderating, ModerationChain):
             moderating = ModerationChain({"words": moderating} if moderating else {})
-        checks = bool(moderating.backends)
-        answers = Answers(engine, model, moderating, checks, mini_tokens(), turns=turns or Turns(), on_end=on_end)
-        app = make_app(answers, people, reports, watermark=True, examples=examples, review_password=review_password)
+
+        def speaker(engine: ScriptedEngine, model: ServedModel) -> Speaker:
+            checks = bool(moderating.backends)
+            answers = Answers(engine, model, moderating, checks, mini_tokens(), turns=turns or Turns(), on_end=on_end)
+            return Speaker(answers, verdict_of_words)
+
+        other = replace(model, name="rival", sha256="cd" * 32)
+        options = PageOptions(store, True, examples, speaker(rival, other) if rival else None)
+        app = make_app(speaker(engine, model), people, reports, options, review_password=review_password)
         url = self.stack.enter_context(running(app, networks(trusted_proxies)))
         return Served(url, engine, model, database)
 
@@ -189,7 +211,8 @@ def tiny_url(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     with (
         closing(People(folder / "store.sqlite", load_terms(OWN_TERMS))) as people,
         closing(ReportBox(folder / "store.sqlite")) as reports,
-        running(make_app(answers, people, reports, watermark=False)) as address,
+        closing(PageStore(folder / "store.sqlite")) as store,
+        running(make_app(Speaker(answers), people, reports, PageOptions(store))) as address,
     ):
         yield address
     asyncio.run(engine.close())

@@ -6,11 +6,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.serve.browsing import ask, finished, part
 from tests.serve.conftest import Served
-from tests.serve.test_browser import ask, browser, finished, part, visit
 from tests.serve.test_review import HOSTILE, PASSWORD, report
 
-__all__ = ["browser", "visit"]
 SIZES = {"phone": (390, 844), "desk": (1280, 800)}
 
 

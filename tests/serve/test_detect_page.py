@@ -15,17 +15,18 @@ from tokenizers import Tokenizer
 from pacos.guard import open_moderation
 from pacos.serve.answering import Answers
 from pacos.serve.app import make_app
+from pacos.serve.chat_page import PageOptions
 from pacos.serve.detect_page import MAX_CHARACTERS
 from pacos.serve.marking import Canary
 from pacos.serve.model import ServedModel
+from pacos.serve.page_store import PageStore
+from pacos.serve.page_stream import Speaker
 from pacos.serve.reports import ReportBox
 from pacos.serve.run import OWN_TERMS
 from pacos.watermark import TextDetector, Watermark, WatermarkSettings
 from pacos.web.people import COOKIE, People, load_terms
+from tests.serve.browsing import part
 from tests.serve.conftest import ScriptedEngine, Served, eventually, mini_tokens, running
-from tests.serve.test_browser import browser, part
-
-__all__ = ["browser"]
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +36,14 @@ def site(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Iterator
     settings = WatermarkSettings(scheme="lefthash", delta=6.0, vocab_size=tokenizer.get_vocab_size())
     detector = TextDetector(tiny_model, settings)
     database = tmp_path_factory.mktemp("serve") / "store.sqlite"
-    with closing(People(database, load_terms(OWN_TERMS))) as people, closing(ReportBox(database)) as reports:
+    with (
+        closing(People(database, load_terms(OWN_TERMS))) as people,
+        closing(ReportBox(database)) as reports,
+        closing(PageStore(database)) as store,
+    ):
         model = ServedModel("tiny", "nowhere", "ab" * 32, 400, 2048, False, False, 1)
         answers = Answers(ScriptedEngine(), model, open_moderation("off"), False, mini_tokens())
-        with running(make_app(answers, people, reports, watermark=True, detector=detector)) as url:
+        with running(make_app(Speaker(answers), people, reports, PageOptions(store, True), detector=detector)) as url:
             marked, plain = (written(mark, tokenizer) for mark in (settings.watermark(), None))
             yield SimpleNamespace(url=url, marked=marked, plain=plain, detector=detector, settings=settings)
 

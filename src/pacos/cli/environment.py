@@ -22,7 +22,7 @@ def quiet_libraries() -> None:
 def stay_offline(recipe: Recipe) -> None:
     """Forbids the model hub, unless the recipe names a hub model."""
     evaluate, tables = recipe.evaluate, (recipe.teacher, recipe.judge, *recipe.engines.values())
-    models = {recipe.train.base, recipe.serve.model, *(table.path for table in tables)}
+    models = {recipe.train.base, recipe.serve.model, recipe.serve.compare, *(table.path for table in tables)}
     models |= {name.removeprefix("local:") for name in (evaluate.baseline, *evaluate.candidates, *evaluate.judges)}
     if not any(map(is_hub_name, models)):
         os.environ["HF_HUB_OFFLINE"] = "1"

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -195,7 +196,12 @@ def serve(
     print("serve: loading the model", flush=True)
     from pacos.serve.run import run as serve_run
 
-    serve_run(path, recipe.serve, recipe.engines)
+    table = recipe.serve
+    if table.compare == "base":
+        if model is not None:
+            raise PacosError("serve.compare: base is a run's, and --model serves without one; name a model instead.")
+        table = replace(table, compare=recipe.train.base)
+    serve_run(path, table, recipe.engines)
 
 
 @app.command()

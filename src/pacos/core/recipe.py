@@ -168,6 +168,8 @@ class ServeTable:
     """Port to listen on; 0 takes a free one."""
     model: str = _key("")
     """The model to serve, as `train.base` names one; empty means the run's student."""
+    compare: str = _key("")
+    """A second model to answer beside the first on the page, named as `train.base` is, or `base`; empty means none."""
     watermark: bool = _key(True)
     """Marks every answer so that `pacos detect` can find it."""
     moderation: tuple[str, ...] | str = _key("blocklist")

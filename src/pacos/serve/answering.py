@@ -14,7 +14,7 @@ from pacos.engines.types import FinishReason, TokenLogprob
 from pacos.guard import ModerationChain, ModerationResult, ModerationUnavailableError
 from pacos.guard.notices import UNAVAILABLE, notice, refusal
 from pacos.serve.metrics import Metrics
-from pacos.serve.model import Prompt, ServedModel
+from pacos.serve.model import Prompt, ServedModel, begun_answer
 from pacos.serve.sentences import SentenceBuffer
 from pacos.serve.tokens import Tokens
 from pacos.serve.turns import Turns
@@ -76,18 +76,22 @@ class Answers:
     ) -> AsyncGenerator[Piece | End, None]:
         """Yields an empty Piece, then checked Pieces, then one End; closing the generator frees the engine.
 
-        A question of messages is put into the model's own form here, after it was checked as its author wrote it.
+        A question of messages is put into the model's own form here, after it was checked as its author wrote it; one
+        that ends with the assistant's words is gone on with from there.
         Raises RefusalError where the question is too long, is flagged, does not fit the model or finds the server full.
         """
         asked = time.perf_counter()
         try:
-            said, prompt, ids = self._read(question)
+            said, prompt, ids, begun = self._read(question)
             request = Request(f"serve-{uuid.uuid4().hex}", prompt, sampling, ids, logprobs, echo)
             async with self.turns.turn(visitor):
                 # Within the turn, so that a slow moderation is not asked about more than it can take.
                 await self._refuse_flagged(said)
                 stream = cast(AsyncGenerator[Delta, None], self.engine.stream(request))
-                async with aclosing(stream) as deltas, aclosing(self._checked(request, deltas, said[-1])) as pieces:
+                async with (
+                    aclosing(stream) as deltas,
+                    aclosing(self._checked(request, deltas, said[-1], begun)) as pieces,
+                ):
                     async for piece in pieces:
                         if piece == Piece(""):
                             self.metrics.first_token.observe(time.perf_counter() - asked)
@@ -109,27 +113,29 @@ class Answers:
         self.metrics.cached_tokens.inc(end.usage.cached_tokens)
         self.metrics.completion_tokens.inc(end.usage.completion_tokens)
 
-    def _read(self, question: Question) -> tuple[tuple[str, ...], Prompt, tuple[int, ...]]:
-        """What its author wrote, text by text; the prompt; and the prompt's ids, by which every engine reads the same.
+    def _read(self, question: Question) -> tuple[tuple[str, ...], Prompt, tuple[int, ...], str]:
+        """What its author wrote, text by text; the prompt; its ids, by which every engine reads the same, with those of
+        an answer to go on with; and that answer.
 
         A special token's name is a special token in a raw text, whose author writes the whole prompt, and nowhere else.
         """
         if isinstance(question, str):
             self._require_short(question)
-            return (question,), question, self._ids(question, is_raw=True)
+            return (question,), question, self._ids(question, is_raw=True), ""
         if question and isinstance(question[0], int):
             text = self.tokens.decode(question)
             self._require_short(text)
-            return (text,), text, question
+            return (text,), text, question, ""
         messages = self.model.heard(cast(tuple[Message, ...], question))
-        said = tuple(message.content for message in messages)
-        self._require_short("".join(said))
+        begun = begun_answer(messages)
+        said = tuple(message.content for message in (messages[:-1] if begun else messages))
+        self._require_short("".join(said) + begun)
         prompt = self.model.prompt(messages)
-        return said, prompt, self._ids(prompt, is_raw=False)
+        return said, prompt, self._ids(prompt, is_raw=False, begun=begun), begun
 
-    def _ids(self, prompt: Prompt, is_raw: bool) -> tuple[int, ...]:
+    def _ids(self, prompt: Prompt, is_raw: bool, begun: str = "") -> tuple[int, ...]:
         try:
-            return self.tokens.of_prompt(prompt, parse_special_tokens=is_raw)
+            return self.tokens.of_prompt(prompt, parse_special_tokens=is_raw, begun=begun)
         except PacosError as error:
             raise RefusalError(400, "invalid_prompt", f"{error}"[:1].upper() + f"{error}"[1:]) from error
 
@@ -167,16 +173,16 @@ class Answers:
             raise RefusalError(503, "moderation_unavailable", UNAVAILABLE, 5) from error
 
     async def _checked(
-        self, request: Request, deltas: AsyncIterator[Delta], question: str
+        self, request: Request, deltas: AsyncIterator[Delta], question: str, begun: str
     ) -> AsyncGenerator[Piece | End, None]:
         started = time.perf_counter()
-        buffer, shown, made, begun = SentenceBuffer(), "", "", False
+        buffer, shown, made, is_first = SentenceBuffer(), begun, "", True
         # (length of the text up to its end, log-probabilities): a token's name is shown no sooner than its text.
         unshown: deque[tuple[int, tuple[TokenLogprob, ...]]] = deque()
         async for delta in deltas:
-            if not begun:
+            if is_first:
                 yield Piece("")
-            begun = True
+            is_first = False
             made += delta.text
             if delta.logprobs:
                 unshown.append((len(made), delta.logprobs))
@@ -190,7 +196,7 @@ class Answers:
                 return
             shown += ready
             logprobs: tuple[TokenLogprob, ...] = ()
-            while unshown and unshown[0][0] <= len(shown):
+            while unshown and unshown[0][0] <= len(shown) - len(begun):
                 logprobs += unshown.popleft()[1]
             if ready or logprobs:
                 yield Piece(ready, logprobs)

@@ -1,6 +1,6 @@
 """Puts page and API on one FastAPI app."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -8,15 +8,14 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.telemetry import TelemetryConfig
 from starlette.responses import Response
 
-from pacos.serve.answering import Answers
-from pacos.serve.chat_page import ChatPage
+from pacos.serve.chat_page import ChatPage, PageOptions
 from pacos.serve.deletion_page import DeletionPage
 from pacos.serve.detect_page import DetectPage
-from pacos.serve.first_questions import Example
 from pacos.serve.keys_page import KeysPage
 from pacos.serve.moderations_api import ModerationsApi
 from pacos.serve.openai_api import OpenAiApi
 from pacos.serve.operator_api import CountRequests, OperatorApi
+from pacos.serve.page_stream import Speaker
 from pacos.serve.reports import ReportBox
 from pacos.serve.review_page import ReviewPage
 from pacos.watermark import TextDetector
@@ -29,16 +28,15 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
 def make_app(
-    answers: Answers,
+    speaker: Speaker,
     people: People,
     reports: ReportBox,
-    watermark: bool,
+    options: PageOptions,
     lifespan: Lifespan | None = None,
-    examples: Sequence[Example] = (),
     review_password: str = "",
     detector: TextDetector | None = None,
 ) -> FastAPI:
-    """The whole web app; `watermark` only tells readers of the mark, which is the engine's to make.
+    """The whole web app.
 
     Without a password there is no page for reviewers; with a `detector` anyone may look for the mark on one.
     """
@@ -57,11 +55,11 @@ def make_app(
     pages = Pages(Path(__file__).parent)
     # One limit for both, since who asks by the API may ask on the page too.
     questions = Limit(session=(20, 20), address=(60, 60))
-    admitted = [Depends(people.admit)]
+    answers, admitted = speaker.answers, [Depends(people.admit)]
     app.include_router(OpenAiApi(answers, questions).router(), dependencies=admitted)
     app.include_router(ModerationsApi(answers.moderator, questions).router(), dependencies=admitted)
     app.include_router(OperatorApi(answers, admitted).router())
-    app.include_router(ChatPage(answers, people, questions, reports, pages, watermark, examples).router())
+    app.include_router(ChatPage(speaker, people, questions, reports, pages, options).router())
     app.include_router(KeysPage(people, pages, answers.model).router())
     app.include_router(DeletionPage(reports, pages, answers.model).router())
     if review_password:

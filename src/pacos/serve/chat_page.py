@@ -1,32 +1,35 @@
 """The page at `/`: terms first, then the chat, whose answers arrive as sanitised HTML, block by block."""
 
 import asyncio
-import json
-import sys
-import traceback
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, Field, ValidationInfo, field_validator
-from pydantic_core import PydanticCustomError
 from starlette.responses import RedirectResponse, Response
 
-from pacos.engines import Message, Sampling
-from pacos.serve.answering import Answers, End, Piece
+from pacos.engines import Message
+from pacos.serve.comparing import Comparing
 from pacos.serve.first_questions import Example
+from pacos.serve.model import ServedModel
+from pacos.serve.page_forms import (
+    MAX_PAGE_TOKENS,
+    MAX_QUESTION_CHARACTERS,
+    MAX_SEED,
+    ChatQuestion,
+    ReportForm,
+    Turn,
+    page_sampling,
+)
+from pacos.serve.page_store import PageStore
+from pacos.serve.page_stream import PageAnswer, Speaker, lines
 from pacos.serve.reports import ReportBox
+from pacos.serve.seals import Seals, shown_to
+from pacos.serve.sharing import Sharing
 from pacos.web.error_shape import RefusalError
-from pacos.web.markdown import render_blocks
 from pacos.web.pages import Pages
-from pacos.web.people import Limit, People
+from pacos.web.people import Limit, People, visitor_of
 from pacos.web.streams import PieceResponse, while_connected
 
-MAX_QUESTION_CHARACTERS = 4000
-MAX_TURNS = 100
-# Cooler than the API's default: a small student answers better, and there is still choice for the watermark.
-PAGE_SAMPLING = Sampling(max_tokens=512, temperature=0.3, top_p=0.9)
 REASONS = {
     "harmful": "Harmful or dangerous",
     "hateful": "Hateful or harassing",
@@ -37,54 +40,26 @@ REASONS = {
 }
 
 
-class Turn(BaseModel):
-    """One message of the page's conversation."""
+@dataclass(frozen=True)
+class PageOptions:
+    """What the page shows besides the chat; `rival` is the model that stands beside its own where a reader likes."""
 
-    role: Literal["user", "assistant"]
-    content: str = Field(max_length=20_000)
-
-    @field_validator("content")
-    @classmethod
-    def _as_the_box_allows(cls, content: str, info: ValidationInfo) -> str:
-        # Answers come back in a conversation too, and may be longer than what a person may ask.
-        if info.data.get("role") == "user" and len(content) > MAX_QUESTION_CHARACTERS:
-            most = f"{MAX_QUESTION_CHARACTERS:,}"
-            raise PydanticCustomError(
-                "question_too_long", "expected a question of at most {most} characters", {"most": most}
-            )
-        return content
-
-
-class ChatQuestion(BaseModel):
-    """What the page sends: the conversation, whose last turn is the question."""
-
-    messages: list[Turn] = Field(min_length=1, max_length=MAX_TURNS)
-
-
-class ReportForm(BaseModel):
-    """A report; `transcript` ends with the reported answer and is kept only with `consent`."""
-
-    reason: Literal["harmful", "hateful", "private", "wrong", "refusal", "other"]
-    details: str = Field("", max_length=2000)
-    consent: bool = False
-    transcript: list[Turn] = Field(default_factory=list, max_length=MAX_TURNS)
+    store: PageStore
+    watermark: bool = False
+    examples: Sequence[Example] = ()
+    rival: Speaker | None = None
 
 
 class ChatPage:
     """The routes of the page, beside the API and over the same request path."""
 
     def __init__(
-        self,
-        answers: Answers,
-        people: People,
-        questions: Limit,
-        reports: ReportBox,
-        pages: Pages,
-        watermark: bool,
-        examples: Sequence[Example] = (),
+        self, speaker: Speaker, people: People, questions: Limit, reports: ReportBox, pages: Pages, options: PageOptions
     ) -> None:
-        self.answers, self.model, self.people, self.pages = answers, answers.model, people, pages
-        self.questions, self.reports, self.watermark, self.examples = questions, reports, watermark, examples
+        self.speaker, self.model, self.people, self.pages = speaker, speaker.answers.model, people, pages
+        self.questions, self.reports, self.options = questions, reports, options
+        self.models = [each.answers.model for each in (speaker, options.rival) if each]
+        self.seals = Seals()
         self.report_limit = Limit(session=(5, 2), address=(15, 6))
 
     def router(self) -> APIRouter:
@@ -96,6 +71,11 @@ class ChatPage:
         router.add_api_route("/terms", self.accept_terms, methods=["POST"], response_model=None)
         router.add_api_route("/chat", self.ask, methods=["POST"], response_model=None)
         router.add_api_route("/reports", self.report, methods=["POST"], status_code=201)
+        store = self.options.store
+        router.include_router(Sharing(self.models, self.people, store, self.seals, self.pages).router())
+        if self.options.rival:
+            pair = self.speaker, self.options.rival
+            router.include_router(Comparing(pair, self.people, self.questions, store, self.seals).router())
         return router
 
     def show(self, request: Request) -> Response:
@@ -105,10 +85,14 @@ class ChatPage:
         return self.pages.render(
             "chat.html",
             model=self.model,
-            watermark=self.watermark,
-            examples=self.examples,
+            sampling=page_sampling(self.model),
+            rival=self.options.rival.answers.model if self.options.rival else None,
+            watermark=self.options.watermark,
+            examples=self.options.examples,
             reasons=REASONS,
             max_characters=MAX_QUESTION_CHARACTERS,
+            max_tokens=MAX_PAGE_TOKENS,
+            max_seed=MAX_SEED,
         )
 
     def show_terms(self, request: Request) -> Response:
@@ -129,53 +113,42 @@ class ChatPage:
         """Streams the answer as one JSON object a line: pieces, then the end."""
         await asyncio.to_thread(self.people.require_terms, request)
         self.questions.take(request)
-        messages = tuple(Message(turn.role, turn.content) for turn in question.messages)
-        answer = self.answers.answer(messages, PAGE_SAMPLING)
+        messages = tuple(turn.message() for turn in question.messages)
+        begun = self._begun(question.messages[-1], messages)
+        conversation = messages[:-1] if begun else messages
+        asked = shown_to(self.model, conversation)
+        shown = PageAnswer(self.speaker, conversation, self.seals, begun)
+        sampling = question.sampling_over(page_sampling(self.model))
+        said = (*asked, *messages[len(conversation) :])
+        answer = self.speaker.answers.answer(said, sampling, visitor=visitor_of(request))
         await while_connected(request.receive, anext(answer))
-        return PieceResponse(self._lines(answer), "application/x-ndjson")
+        shown.mark_first_token()
+        return PieceResponse(lines(shown.events(answer)), "application/x-ndjson")
 
-    async def _lines(self, answer: AsyncGenerator[Piece | End, None]) -> AsyncGenerator[str, None]:
-        text = ""
-        blocks: list[str] = []
-        async with aclosing(answer):
-            try:
-                async for event in answer:
-                    if isinstance(event, End):
-                        yield _line(self._end(event))
-                        continue
-                    text += event.text
-                    before, blocks = blocks, render_blocks(text)
-                    yield _line(
-                        {"type": "piece", "text": event.text, "blocks": _changed(before, blocks), "count": len(blocks)}
-                    )
-            except RefusalError as refusal:
-                yield _line({"type": "error", "message": refusal.message})
-            except Exception:
-                traceback.print_exc(file=sys.stderr)
-                yield _line({"type": "error", "message": "The server failed while answering. Please try again."})
-
-    def _end(self, end: End) -> dict[str, Any]:
-        return {
-            "type": "end",
-            "finish_reason": end.finish_reason,
-            "completion_tokens": end.usage.completion_tokens,
-            "seconds": round(end.seconds, 2),
-            "watermarked": self.watermark,
-        }
+    def _begun(self, last: Turn, messages: tuple[Message, ...]) -> str:
+        """The answer to go on with, which has to be the model's own: words put into its mouth lead it astray."""
+        if last.role == "user":
+            return ""
+        asked = messages[:-1]
+        if asked and last.content and self.seals.holds(last.seal, self.model, asked, last.content):
+            return last.content
+        raise RefusalError(
+            400,
+            "not_this_models_answer",
+            "Only an answer of this server's own can be gone on with, and it was restarted since; regenerate it.",
+        )
 
     def report(self, form: ReportForm, request: Request) -> dict[str, int | str]:
         """Stores a report; returns its number and the code that deletes it."""
         self.people.require_terms(request)
         self.report_limit.take(request)
-        transcript = [turn.model_dump() for turn in form.transcript] if form.consent else None
-        number, code = self.reports.add(self.model, form.reason, form.details, transcript)
+        transcript = [{"role": turn.role, "content": turn.content} for turn in form.transcript]
+        consented = transcript if form.consent else None
+        number, code = self.reports.add(self._reported(form), form.reason, form.details, consented)
         return {"id": number, "deletion_code": code}
 
-
-def _changed(before: list[str], after: list[str]) -> list[tuple[int, str]]:
-    """The blocks to put in place, by number; appended text only ever changes the last ones."""
-    return [(i, html) for i, html in enumerate(after) if i >= len(before) or before[i] != html]
-
-
-def _line(value: dict[str, Any]) -> str:
-    return json.dumps(value, ensure_ascii=False) + "\n"
+    def _reported(self, form: ReportForm) -> ServedModel:
+        """Whose answer is reported, which the reader of two may not know."""
+        pairing = self.options.store.pairing(form.comparison) if form.comparison else None
+        sha256 = pairing.sha256s[form.side] if pairing else self.model.sha256
+        return next((model for model in self.models if model.sha256 == sha256), self.model)

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
-from transformers import AutoConfig, AutoTokenizer, GenerationConfig
+from transformers import AutoConfig, AutoTokenizer
 
 from pacos.core.errors import PacosError
-from pacos.core.files import read_text
-from pacos.core.models import resolve_model, weights_sha256
+from pacos.core.files import read_json, read_text
+from pacos.core.models import SHORT_NAMES, resolve_model, weights_sha256
 from pacos.core.prompts import render_prompt
 from pacos.engines import Message
 from pacos.engines.local.checkpoint import LEAN, context_tokens
@@ -44,20 +44,31 @@ class ServedModel:
         return f"pacos-{self.sha256[:12]}"
 
     def heard(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
-        """The messages that reach the model: all, or the last where there is no chat template to put more into."""
-        return messages if self.takes_conversation or self.has_template else messages[-1:]
+        """The messages that reach the model: all, or where there is no chat template to put more into, the last and
+        the beginning of its answer."""
+        last = -2 if begun_answer(messages) else -1
+        return messages if self.takes_conversation or self.has_template else messages[last:]
 
     def prompt(self, messages: tuple[Message, ...]) -> Prompt:
         """A chat model gets the conversation; a student gets a single message in the form it was trained on.
 
         An empty line in that message parts the instruction from its input, as Alpaca's examples have both. More than
         one message goes through the checkpoint's chat template; where there is none, the last message stands alone.
+        The beginning of an answer, at the end, is no part of the prompt: see `begun_answer`.
         """
         heard = self.heard(messages)
+        heard = heard[:-1] if begun_answer(heard) else heard
         if self.takes_conversation or len(heard) > 1:
             return heard
         instruction, _, given = heard[0].content.strip().partition("\n\n")
         return render_prompt(instruction.strip(), given.strip())
+
+
+def begun_answer(question: Prompt) -> str:
+    """What the model has said already of the answer it is to go on with: a conversation that the assistant ends."""
+    if isinstance(question, str) or len(question) < 2 or question[-1].role != "assistant":
+        return ""
+    return question[-1].content
 
 
 def find_model(run_path: Path, model: str) -> ServedModel:
@@ -72,8 +83,9 @@ def find_model(run_path: Path, model: str) -> ServedModel:
             f"{path}: cannot be opened as a Hugging Face checkpoint ({str(error).splitlines()[0]}); "
             "expected config.json and a tokenizer there."
         ) from None
+    own_name = model if model in SHORT_NAMES else folder.name
     return ServedModel(
-        name=(folder.name if model else run_path.resolve().name) if folder.is_dir() else path,
+        name=(own_name if model else run_path.resolve().name) if folder.is_dir() else path,
         path=path,
         sha256=weights_sha256(folder) if folder.is_dir() else sha256(path.encode()).hexdigest(),
         vocab_size=config.vocab_size,
@@ -81,17 +93,25 @@ def find_model(run_path: Path, model: str) -> ServedModel:
         has_template=bool(tokenizer.chat_template),
         takes_conversation=takes_conversation(tokenizer),
         created=int(folder.stat().st_mtime) if folder.is_dir() else int(time.time()),
-        sampling=_advised_sampling(path),
+        sampling=_advised_sampling(folder / "generation_config.json"),
     )
 
 
-def _advised_sampling(path: str) -> dict[str, float]:
-    try:
-        advised = GenerationConfig.from_pretrained(path).to_dict()
-    except (OSError, ValueError):
+# What a generation_config.json may advise, and the most that each may be.
+_ADVICE = {"temperature": 2.0, "top_p": 1.0, "top_k": 2**31, "min_p": 1.0, "repetition_penalty": 10.0}
+
+
+def _advised_sampling(path: Path) -> dict[str, float]:
+    """By name; nothing where the file advises greedy decoding, and nothing of what is no sensible number."""
+    config = read_json(path, "generation config") if path.is_file() else {}
+    if not isinstance(config, dict) or config.get("do_sample") is False:
         return {}
-    names = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
-    return {name: advised[name] for name in names if advised.get("do_sample") and advised.get(name)}
+    advised = {name: config.get(name) for name in _ADVICE}
+    return {
+        name: int(value) if name == "top_k" else float(value)
+        for name, value in advised.items()
+        if isinstance(value, int | float) and 0 < value <= _ADVICE[name]
+    }
 
 
 def _student(run_path: Path) -> Path:

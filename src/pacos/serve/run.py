@@ -3,7 +3,7 @@
 import asyncio
 import fcntl
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from threading import Thread
@@ -16,9 +16,12 @@ from pacos.engines import Engine, Request, Sampling, open_engine
 from pacos.guard import ModerationChain, open_moderation
 from pacos.serve.answering import Answers
 from pacos.serve.app import Lifespan, make_app
+from pacos.serve.chat_page import PageOptions
 from pacos.serve.first_questions import evaluated_examples
 from pacos.serve.marking import Canary, watermark_settings
 from pacos.serve.model import ServedModel, find_model, tokenizer_json
+from pacos.serve.page_store import PageStore
+from pacos.serve.page_stream import Speaker
 from pacos.serve.reports import ReportBox
 from pacos.serve.tokens import Tokens
 from pacos.watermark import TextDetector
@@ -38,37 +41,61 @@ def run(run_path: Path, table: ServeTable, engines: Mapping[str, EngineTable] | 
     moderation = open_moderation(table.moderation, engines)
     folder = run_path / "serve"
     model = find_model(run_path, table.model)
+    rival_model = find_model(run_path, table.compare) if table.compare else None
     terms = load_terms(Path(table.terms) if table.terms else OWN_TERMS)
     proxies = networks(table.trusted_proxies)
     database = table.database or folder / "store.sqlite"
-    with closing(bind(table.host, table.port)) as bound, _held(folder):
-        hook = detector = None
-        if table.watermark:
-            settings = watermark_settings(folder, model.vocab_size, tokenizer_json(model.path))
-            mark = settings.watermark()
-            hook, detector = mark.apply, TextDetector(folder, settings, mark)
-            # While the model is read.
-            Thread(target=mark.prepare, daemon=True).start()
-        engine = open_engine(EngineTable(engine="local", path=model.path, api="completions"), logits_hook=hook)
-        people_open = closing(People(database, terms, table.api_keys == "required"))
-        with people_open as people, closing(ReportBox(database)) as reports:
-            asyncio.run(_warm_up(engine))
-            answers = Answers(engine, model, moderation, bool(moderation.backends), Tokens(model.path))
-            if detector:
-                canary = Canary(detector)
-                answers.on_end = canary.on_end
-                answers.metrics.count("pacos_watermark_checked", "Long answers looked at.", lambda: canary.checked)
-                answers.metrics.count("pacos_watermark_missing", "Those without a mark.", lambda: canary.missing)
-            examples = evaluated_examples(run_path / "evaluate", model.sha256)
-            password = os.environ.get(table.review_password_env, "")
-            lifespan = _lifespan(engine, moderation)
-            app = make_app(answers, people, reports, table.watermark, lifespan, examples, password, detector)
-            ready = _ready_line(address_of(bound), model, table)
-            server = make_server(app, lambda: print(ready, flush=True), proxies)
-            try:
-                server.run(sockets=[bound])
-            except KeyboardInterrupt:
-                print("pacos serve: stopped.")
+    with ExitStack() as stack:
+        bound = stack.enter_context(closing(bind(table.host, table.port)))
+        stack.enter_context(_held(folder))
+        detector = _detector(folder, model) if table.watermark else None
+        speaker = _speaker(model, detector, moderation)
+        rival = None
+        if rival_model:
+            # A vocabulary of its own has green lists of its own, and so a key and settings.
+            found_by = _detector(folder / "compare", rival_model) if table.watermark else None
+            rival = _speaker(rival_model, found_by, moderation)
+        people = stack.enter_context(closing(People(database, terms, table.api_keys == "required")))
+        reports = stack.enter_context(closing(ReportBox(database)))
+        store = stack.enter_context(closing(PageStore(database)))
+        opened = [each.answers.engine for each in (speaker, rival) if each]
+        asyncio.run(_warm_up(opened))
+        if detector:
+            _watch_the_mark(speaker.answers, detector)
+        examples = evaluated_examples(run_path / "evaluate", model.sha256)
+        options = PageOptions(store, table.watermark, examples, rival)
+        password = os.environ.get(table.review_password_env, "")
+        app = make_app(speaker, people, reports, options, _lifespan(opened, moderation), password, detector)
+        ready = _ready_line(address_of(bound), model, table)
+        server = make_server(app, lambda: print(ready, flush=True), proxies)
+        try:
+            server.run(sockets=[bound])
+        except KeyboardInterrupt:
+            print("pacos serve: stopped.")
+
+
+def _detector(folder: Path, model: ServedModel) -> TextDetector:
+    """By the settings in `folder`, which mark the model's answers too."""
+    settings = watermark_settings(folder, model.vocab_size, tokenizer_json(model.path))
+    detector = TextDetector(folder, settings)
+    # While the model is read.
+    Thread(target=detector.mark.prepare, daemon=True).start()
+    return detector
+
+
+def _speaker(model: ServedModel, detector: TextDetector | None, moderation: ModerationChain) -> Speaker:
+    """The model behind an engine, marked as the detector looks for, and checked."""
+    hook = detector.mark.apply if detector else None
+    engine = open_engine(EngineTable(engine="local", path=model.path, api="completions"), logits_hook=hook)
+    answers = Answers(engine, model, moderation, bool(moderation.backends), Tokens(model.path))
+    return Speaker(answers, (lambda text: detector.detect_unchanged(text).verdict) if detector else None)
+
+
+def _watch_the_mark(answers: Answers, detector: TextDetector) -> None:
+    canary = Canary(detector)
+    answers.on_end = canary.on_end
+    answers.metrics.count("pacos_watermark_checked", "Long answers looked at.", lambda: canary.checked)
+    answers.metrics.count("pacos_watermark_missing", "Those without a mark.", lambda: canary.missing)
 
 
 @contextmanager
@@ -89,10 +116,11 @@ def _held(folder: Path) -> Iterator[None]:
         yield
 
 
-async def _warm_up(engine: Engine) -> None:
+async def _warm_up(engines: Sequence[Engine]) -> None:
     """Loads the weights and pays for the first token's caches and threads, so that no visitor waits for them."""
-    async for _ in engine.stream(Request("warm-up", "Hello", Sampling(max_tokens=1))):
-        pass
+    for engine in engines:
+        async for _ in engine.stream(Request("warm-up", "Hello", Sampling(max_tokens=1))):
+            pass
 
 
 async def _try_out(names: tuple[str, ...] | str, engines: Mapping[str, EngineTable] | None) -> None:
@@ -104,11 +132,12 @@ async def _try_out(names: tuple[str, ...] | str, engines: Mapping[str, EngineTab
         await moderation.close()
 
 
-def _lifespan(engine: Engine, moderation: ModerationChain) -> Lifespan:
+def _lifespan(engines: Sequence[Engine], moderation: ModerationChain) -> Lifespan:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
-        await engine.close()
+        for engine in engines:
+            await engine.close()
         await moderation.close()
 
     return lifespan

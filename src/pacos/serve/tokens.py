@@ -8,7 +8,7 @@ from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from pacos.engines import Usage
 from pacos.engines.local.text import token_text
-from pacos.engines.local.tokenizer import load_tokenizer, prompt_ids
+from pacos.engines.local.tokenizer import continued, load_tokenizer, prompt_ids
 from pacos.serve.model import Prompt
 
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
@@ -21,9 +21,13 @@ class Tokens:
     def __init__(self, path: str) -> None:
         self.tokenizer: PreTrainedTokenizerBase = load_tokenizer(path)
 
-    def of_prompt(self, prompt: Prompt, *, parse_special_tokens: bool) -> tuple[int, ...]:
-        """A prompt's ids as the local engine has them; PacosError where the chat template refuses the conversation."""
-        return tuple(prompt_ids(self.tokenizer, prompt, parse_special_tokens=parse_special_tokens))
+    def of_prompt(self, prompt: Prompt, *, parse_special_tokens: bool, begun: str = "") -> tuple[int, ...]:
+        """A prompt's ids as the local engine has them, and those of an answer to go on with.
+
+        PacosError where the chat template refuses the conversation.
+        """
+        ids = prompt_ids(self.tokenizer, prompt, parse_special_tokens=parse_special_tokens)
+        return tuple(continued(self.tokenizer, ids, begun) if begun else ids)
 
     def of_text(self, text: str, *, add_special_tokens: bool) -> tuple[int, ...]:
         """A text's ids, special tokens read by their names, with or without those that open and close every text."""

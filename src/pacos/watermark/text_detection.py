@@ -11,7 +11,6 @@ from pacos.core.files import sha256_file
 from pacos.core.lookalikes import drawn_like, is_invisible
 from pacos.watermark.detection import Detection, search_passages
 from pacos.watermark.settings import WatermarkSettings
-from pacos.watermark.watermark import Watermark
 
 TOKENIZER_FILE = "tokenizer.json"
 _LINE_END = re.compile(r"\r\n?|[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
@@ -65,17 +64,16 @@ class TextDetection:
 class TextDetector:
     """Looks for the mark of `settings` in texts, tokenised as the model in `tokenizer_folder` does.
 
-    `mark` is the settings' own where there is one already, whose green lists are then shared. Raises
-    PacosError where the folder holds no tokenizer.json that can be read, or another one than the settings name.
+    Raises PacosError where the folder holds no tokenizer.json that can be read, or another one than the settings name.
     """
 
-    def __init__(self, tokenizer_folder: Path, settings: WatermarkSettings, mark: Watermark | None = None) -> None:
+    def __init__(self, tokenizer_folder: Path, settings: WatermarkSettings) -> None:
         self._tokenizer = _load_tokenizer(tokenizer_folder / TOKENIZER_FILE, settings.tokenizer_sha256)
-        self._mark = mark or settings.watermark()
+        self.mark = settings.watermark()
 
     def detect_unchanged(self, text: str) -> Detection:
         """What is found in a text that nobody had in hand: the whole of it, as it is."""
-        return self._mark.detect(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        return self.mark.detect(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
     def detect(self, text: str) -> TextDetection:
         """The verdict on a text, without special tokens, as a whole and in passages.
@@ -87,7 +85,7 @@ class TextDetector:
         plain = put_right(text)
         readings = sorted({text, plain, cased_again(plain)})
         encoded = [self._tokenizer.encode(each, add_special_tokens=False) for each in readings]
-        found = [search_passages(each) for each in self._mark.detect_all([each.ids for each in encoded])]
+        found = [search_passages(each) for each in self.mark.detect_all([each.ids for each in encoded])]
         best = min(range(len(readings)), key=lambda place: found[place].exact_p_value)
         ends = tuple(end for _, end in encoded[best].offsets)
         return TextDetection(replace(found[best], readings=len(readings)), readings[best], ends)

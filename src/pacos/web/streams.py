@@ -103,9 +103,10 @@ class PieceResponse(Response):
         async with aclosing(self.pieces) as pieces:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             async for piece in pieces:
-                sending = send({"type": "http.response.body", "body": piece.encode(), "more_body": True})
                 try:
-                    await asyncio.wait_for(sending, SEND_SECONDS)
+                    # Not wait_for, which in Python 3.11 may swallow a cancellation that comes as the sending ends.
+                    async with asyncio.timeout(SEND_SECONDS):
+                        await send({"type": "http.response.body", "body": piece.encode(), "more_body": True})
                 except TimeoutError:
                     raise ClientGoneError from None
             await send({"type": "http.response.body", "body": b"", "more_body": False})

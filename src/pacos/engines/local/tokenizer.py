@@ -16,6 +16,8 @@ from pacos.core.prompts import render_prompt
 from pacos.core.special_tokens import PRIVATE_USE, control_tokens, pattern_of
 from pacos.engines.types import Message
 
+CONTEXT_TOKENS = 6
+
 
 def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
     """A folder's or hub name's tokenizer. LLaMA's bare `tokenizer.model` becomes a fast one with sentencepiece's ids.
@@ -99,6 +101,29 @@ def prompt_ids(
             ],
         )
     ]
+
+
+def continued(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], begun: str) -> list[int]:
+    """A prompt's ids and those of an answer begun, as the model writes it after the prompt's end: some tokenizers begin
+    every text with a space."""
+    tail = list(ids[-CONTEXT_TOKENS:])
+    before = str(tokenizer.decode(tail, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+    alone, whole = _text_ids(tokenizer, before), _written_ids(tokenizer, before + begun)
+    return [*ids, *(whole[len(alone) :] if whole[: len(alone)] == alone else _written_ids(tokenizer, begun))]
+
+
+def _written_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """The tokens of a text that goes on: line ends at a text's own end become one token, before a word they do not."""
+    if not text.endswith("\n"):
+        return _text_ids(tokenizer, text)
+    followed = _text_ids(tokenizer, f"{text}x")
+    is_apart = tokenizer.decode(followed[-1:], clean_up_tokenization_spaces=False) == "x"
+    return followed[:-1] if is_apart else _text_ids(tokenizer, text)
+
+
+def _text_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """The tokens of a text in which special tokens are characters like any others."""
+    return cast(list[int], tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
 
 
 @lru_cache(maxsize=8)

@@ -1,63 +1,123 @@
-/** The chat page: one conversation, one answer at a time. */
+/** The chat page: conversations in versions, one question under way at a time. */
 
 import { Composer } from "./composer.js";
-import { Conversation } from "./conversation.js";
-import { ReportDialog } from "./report.js";
-import { answerEvents, Problem } from "./stream.js";
-import { AnswerView, questionView } from "./views.js";
+import { Conversation, newAnswer } from "./conversation.js";
+import { ReportDialog, ShareDialog } from "./dialogs.js";
+import { Settings } from "./settings.js";
+import { Speech } from "./speech.js";
+import { answerEvents, post, Problem } from "./stream.js";
+import { AnswerView, PairView, QuestionView } from "./views.js";
 
 const log = document.getElementById("log");
 const welcome = document.getElementById("welcome");
 const newButton = document.getElementById("new");
 const status = document.getElementById("status");
+const compare = document.getElementById("compare");
+const blind = document.getElementById("blind");
 const takesConversation = document.getElementById("main").dataset.conversation === "yes";
+const VIEWS = { user: QuestionView, assistant: AnswerView, pair: PairView };
 
 const conversation = new Conversation();
 const reportDialog = new ReportDialog();
-const composer = new Composer({ onSend: ask, onStop: stop });
+const shareDialog = new ShareDialog();
+const settings = new Settings();
+const speech = new Speech();
+const composer = new Composer({ onSend: (text) => ask(conversation.path().length, text), onStop: stop });
 let running = null;
 
-function ask(text) {
-  show(conversation.add({ role: "user", content: text }));
-  answer();
+/** Asks a question at this place of the path; what stands there stays as an earlier version. */
+function ask(place, text) {
+  if (running) return false;
+  conversation.branch(place, { role: "user", content: text });
+  draw(place);
+  answer(place + 1);
+  return true;
 }
 
 function stop() {
   running?.abort();
 }
 
-async function answer() {
-  const messages = conversation.messages();
-  const turn = conversation.add({ role: "assistant", content: "", blocks: [] });
-  const view = show(turn);
+function answer(place) {
+  if (running) return;
+  const isPair = Boolean(compare?.checked);
+  const turn = isPair ? { role: "pair", sides: [newAnswer(), newAnswer()], isBlind: blind.checked } : newAnswer();
+  conversation.branch(place, turn);
+  const view = draw(place);
+  receive(view, conversation.messages(place), takesConversation ? Infinity : 1);
+}
+
+/** The model goes on with the answer that was cut. */
+function goOn(place, view) {
+  if (!running) receive(view, conversation.messages(place + 1), takesConversation ? Infinity : 2);
+}
+
+async function receive(view, messages, most) {
+  const { turn } = view;
+  const answers = view.bodies.map((body) => body.answer);
+  const isPair = turn.role === "pair";
+  for (const body of view.bodies) body.begin();
+  for (const each of answers) Object.assign(each, { cut: false, isStopped: false, isWhole: false, problem: undefined });
   running = new AbortController();
   composer.setBusy(true);
-  scrollToEnd();
+  speech.clear();
+  status.textContent = "";
+  const scroll = isPair ? () => scrollToTop(view.element) : scrollToEnd;
+  scroll();
+  const question = { messages: messages.slice(-most), sampling: settings.sampling() };
+  if (isPair) question.blind = turn.isBlind;
   try {
-    for await (const event of answerEvents(takesConversation ? messages : messages.slice(-1), running.signal)) {
+    const path = isPair ? "/comparisons" : "/chat";
+    for await (const event of answerEvents(path, question, answers.length, running.signal)) {
       const follow = isAtEnd();
-      if (event.type === "piece") view.show(event);
-      else {
-        turn.note = describe(event);
-        turn.refused = event.finish_reason === "content_filter";
-        turn.cut = event.finish_reason === "length";
+      if (event.type === "start") {
+        Object.assign(turn, { vote: event.id, names: event.names, asked: question.messages });
+        view.name();
+      } else if (event.type === "piece") {
+        view.bodies[event.side ?? 0].show(event);
+        if (!isPair) speech.add(event.text);
+      } else {
+        take(answers[event.side ?? 0], event);
+        if (isPair) view.bodies[event.side].end(!turn.names);
       }
-      conversation.save();
-      if (follow) scrollToEnd();
+      conversation.saveSoon();
+      if (follow) scroll();
     }
-    if (!turn.content) turn.problem = "The model gave an empty answer. Regenerate to try once more.";
+    for (const each of answers) if (!each.content) each.problem = "The model gave an empty answer. Regenerate to try once more.";
   } catch (error) {
-    if (error.name === "AbortError") turn.note = "Stopped";
-    else turn.problem = explain(error);
-    turn.refused = error.code === "content_filter";
+    for (const each of answers.filter((open) => !open.isWhole)) fail(each, error);
   }
   running = null;
   conversation.save();
   const follow = isAtEnd();
-  view.finish();
-  if (follow) scrollToEnd();
+  view.end();
+  speech.end();
+  if (follow) scroll();
   composer.setBusy(false);
-  status.textContent = turn.problem ?? (turn.note === "Stopped" ? "Stopped" : "Answer finished");
+  const finished = isPair ? "Both answers finished. Vote below them." : "Answer finished";
+  status.textContent = answers.find((each) => each.problem)?.problem ?? (answers[0].isStopped ? "Stopped" : finished);
+}
+
+function take(answer, { finish_reason: reason, completion_tokens: tokens, seconds, first_token_seconds: first, mark }) {
+  const before = answer.figures ?? { tokens: 0, seconds: 0, writingSeconds: 0, firstSeconds: first };
+  answer.figures = {
+    tokens: before.tokens + tokens,
+    seconds: before.seconds + seconds,
+    writingSeconds: before.writingSeconds + seconds - first,
+    firstSeconds: before.firstSeconds,
+  };
+  answer.mark = mark;
+  answer.isWhole = true;
+  answer.cut = reason === "length";
+  answer.withheld = answer.refused = reason === "content_filter";
+}
+
+function fail(answer, error) {
+  if (error.name === "AbortError") {
+    answer.isStopped = true;
+    answer.cut = Boolean(answer.content);
+  } else answer.problem = explain(error);
+  answer.refused = error.code === "content_filter";
 }
 
 function explain(error) {
@@ -69,43 +129,77 @@ function explain(error) {
   return error.message;
 }
 
-function describe({ watermarked, completion_tokens: tokens, seconds, finish_reason: reason }) {
-  const parts = [`${tokens} ${tokens === 1 ? "token" : "tokens"}`, `${seconds.toFixed(1)} s`];
-  if (watermarked) parts.unshift("Watermarked");
-  if (reason === "length") parts.push("cut at the length limit");
-  if (reason === "content_filter") parts.push("withheld by the filter");
-  return parts.join(" · ");
-}
-
-function regenerate() {
+function regenerate(place) {
   if (running) return;
-  conversation.removeLast();
-  log.lastElementChild.remove();
-  answer();
+  answer(place);
   document.getElementById("stop").focus();
 }
 
-function report(turn) {
-  const end = conversation.turns.indexOf(turn) + 1;
+function report(place, told) {
+  const turn = conversation.path()[place];
   // A refusal is no answer of the model's, yet the question and what was said to it are what the report is about.
-  const transcript = turn.content
-    ? conversation.messages(end)
-    : [...conversation.messages(end - 1), { role: "assistant", content: turn.problem }];
-  reportDialog.open(transcript, Boolean(turn.refused), (id, code) => {
-    const told = `Reported, number ${id}. To delete the report, give the code ${code} at /reports/delete.`;
-    turn.note = [turn.note, told].filter(Boolean).join(" · ");
+  const last = { role: "assistant", content: told.content || told.problem };
+  const transcript = [...conversation.messages(place), last].map(({ role, content }) => ({ role, content }));
+  const about = turn.role === "pair" ? { comparison: turn.vote, side: turn.sides.indexOf(told) } : {};
+  const onSent = (id, code) => {
+    Object.assign(told, { report: id, reportCode: code });
     conversation.save();
-    log.children[end - 1].querySelector(".note").textContent = turn.note;
+    draw(place, true);
     status.textContent = `Thank you. Your report has the number ${id}.`;
-  });
+  };
+  reportDialog.open({ transcript, isRefusal: Boolean(told.refused), about, onSent });
 }
 
-function show(turn) {
-  welcome.hidden = true;
-  newButton.hidden = false;
-  const view = turn.role === "user" ? questionView(turn) : new AnswerView(turn, { regenerate, report });
-  log.append(view.element ?? view);
-  return view;
+async function vote(view, choice, consent) {
+  const { turn, problem } = view;
+  const answers = turn.sides.map(({ content, seal }) => ({ role: "assistant", content, seal }));
+  const texts = consent ? { messages: turn.asked, answers } : {};
+  problem.hidden = true;
+  try {
+    const { names } = await (await post(`/comparisons/${turn.vote}/vote`, { choice, consent, ...texts })).json();
+    Object.assign(turn, { names, choice });
+    conversation.save();
+    view.end();
+    status.textContent = view.outcome.textContent;
+    composer.box.focus();
+  } catch (error) {
+    problem.textContent = error.message;
+    problem.hidden = false;
+  }
+}
+
+function turnTo(place, at, direction) {
+  if (running) return;
+  conversation.turnTo(place, at);
+  const buttons = draw(place).element.querySelector(".versions");
+  const same = buttons.querySelector(`.${direction}`);
+  // At the last version the button that was pressed is off, and the focus would fall to the page's top.
+  (same.disabled ? buttons.querySelector("button:enabled") : same).focus();
+}
+
+/** Draws the path anew from this place on; returns the view of the turn there. */
+function draw(place, keepsFocus = false) {
+  const turns = conversation.path();
+  while (log.children.length > place) log.lastElementChild.remove();
+  const views = turns.slice(place).map((turn, i) => makeView(turn, place + i));
+  log.append(...views.map((view) => view.element));
+  for (const view of views) view.end();
+  if (keepsFocus) views[0].element.querySelector(".report-this").focus();
+  welcome.hidden = turns.length > 0;
+  newButton.hidden = turns.length === 0;
+  return views[0];
+}
+
+function makeView(turn, place) {
+  return new VIEWS[turn.role](turn, conversation.versions(place), {
+    edit: (text) => ask(place, text),
+    regenerate: () => regenerate(place),
+    goOn: (view) => goOn(place, view),
+    share: () => shareDialog.open(conversation.messages(place + 1)),
+    report: (told) => report(place, told),
+    turnTo: (at, direction) => turnTo(place, at, direction),
+    vote,
+  });
 }
 
 function isAtEnd() {
@@ -117,17 +211,26 @@ function scrollToEnd() {
   window.scrollTo(0, document.documentElement.scrollHeight);
 }
 
+/** As far down as the beginning of two answers stays in sight, with their question where it is short. */
+function scrollToTop(pair) {
+  const question = pair.previousElementSibling;
+  const first = question.offsetHeight < window.innerHeight / 3 ? question : pair;
+  const below = first.getBoundingClientRect().top - document.querySelector(".bar").offsetHeight - 16;
+  if (below > 0) window.scrollBy(0, below);
+}
+
 function restore() {
   log.setAttribute("aria-live", "off");
-  for (const turn of conversation.turns) {
-    const view = show(turn);
-    if (turn.role === "assistant") {
-      // The page was left in the middle of this answer.
-      if (!turn.note && !turn.problem) turn.note = "Stopped";
-      view.restore();
+  for (const turn of conversation.path()) {
+    // The page was left in the middle of this answer.
+    for (const told of turn.sides ?? (turn.role === "assistant" ? [turn] : [])) {
+      if (!told.isWhole && !told.problem) fail(told, { name: "AbortError" });
     }
   }
-  if (conversation.turns.length) scrollToEnd();
+  if (conversation.path().length) {
+    draw(0);
+    scrollToEnd();
+  }
   // What was read before the reload is not read again; what comes now is.
   requestAnimationFrame(() => log.setAttribute("aria-live", "polite"));
 }
@@ -141,8 +244,9 @@ newButton.addEventListener("click", () => {
   composer.box.focus();
 });
 for (const button of document.querySelectorAll(".example")) {
-  button.addEventListener("click", () => {
-    if (!running) ask(button.querySelector(".example-text").textContent);
-  });
+  button.addEventListener("click", () => ask(conversation.path().length, button.querySelector(".example-text").textContent));
 }
+compare?.addEventListener("change", () => {
+  document.getElementById("blind-toggle").hidden = !compare.checked;
+});
 restore();

@@ -26,12 +26,12 @@ export async function post(path, value, signal) {
   throw new Problem(body?.error?.message ?? `The server answered with an error (${response.status}).`, body?.error?.code);
 }
 
-/** Yields {type: "piece" | "end", …}; aborting `signal` closes the connection, which frees the model. */
-export async function* answerEvents(messages, signal) {
-  const response = await post("/chat", { messages }, signal);
+/** Yields {type: "start" | "piece" | "end", …} until `ends` answers have ended; aborting `signal` closes the
+ * connection, which frees the model. */
+export async function* answerEvents(path, question, ends, signal) {
+  const response = await post(path, question, signal);
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let open = "";
-  let ended = false;
   try {
     for (;;) {
       const { value, done } = await reader.read();
@@ -41,7 +41,7 @@ export async function* answerEvents(messages, signal) {
       for (const line of lines) {
         const event = JSON.parse(line);
         if (event.type === "error") throw new Problem(event.message, "server_error");
-        ended = event.type === "end";
+        if (event.type === "end") ends -= 1;
         yield event;
       }
     }
@@ -49,5 +49,5 @@ export async function* answerEvents(messages, signal) {
     if (error.name === "AbortError" || error instanceof Problem) throw error;
     throw new Problem("The connection broke before the answer ended. Try again.", "broken");
   }
-  if (!ended) throw new Problem("The connection broke before the answer ended. Try again.", "broken");
+  if (ends > 0) throw new Problem("The connection broke before the answer ended. Try again.", "broken");
 }

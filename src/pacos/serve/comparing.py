@@ -1,0 +1,134 @@
+"""Two models side by side: both answer one question, and the reader's choice between them is kept."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import suppress
+from secrets import randbelow
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from pacos.serve.page_forms import ComparedQuestion, VoteForm, page_sampling
+from pacos.serve.page_store import PageStore, Pairing, Transcript, prompt_sha256
+from pacos.serve.page_stream import Event, PageAnswer, Speaker, lines
+from pacos.serve.seals import Seals, shown_to
+from pacos.web.error_shape import RefusalError
+from pacos.web.people import Limit, People, visitor_of
+from pacos.web.streams import PieceResponse, while_connected
+
+
+class Comparing:
+    """The routes of side by side."""
+
+    def __init__(
+        self, speakers: tuple[Speaker, Speaker], people: People, questions: Limit, store: PageStore, seals: Seals
+    ) -> None:
+        self._speakers, self._people, self._questions = speakers, people, questions
+        self._store, self._seals = store, seals
+
+    def router(self) -> APIRouter:
+        """The routes."""
+        router = APIRouter(prefix="/comparisons")
+        router.add_api_route("", self.ask, methods=["POST"], response_model=None)
+        router.add_api_route("/{name}/vote", self.vote, methods=["POST"])
+        return router
+
+    async def ask(self, question: ComparedQuestion, request: Request) -> Response:
+        """Streams both answers, each event with its side, 0 or 1; the first names the vote, and unless blind the
+        models."""
+        await asyncio.to_thread(self._people.require_terms, request)
+        self._questions.take(request)
+        conversation = tuple(turn.message() for turn in question.messages)
+        if conversation[-1].role != "user":
+            raise RefusalError(400, "invalid_messages", "Expected the last message to be a question.")
+        # Drawn here and anew for each question, so that no page can tell which side is whose.
+        is_swapped = question.blind and randbelow(2) == 1
+        speakers = self._speakers[::-1] if is_swapped else self._speakers
+        shown = [PageAnswer(speaker, conversation, self._seals) for speaker in speakers]
+        models = speakers[0].answers.model, speakers[1].answers.model
+        sides = [
+            speaker.answers.answer(
+                shown_to(model, conversation), question.sampling_over(page_sampling(model)), visitor=visitor_of(request)
+            )
+            for speaker, model in zip(speakers, models, strict=True)
+        ]
+        try:
+            await while_connected(request.receive, _begin(sides, shown))
+            name = await asyncio.to_thread(self._store.begin_vote, models, conversation, is_swapped, question.blind)
+        except BaseException:
+            await _close(sides)
+            raise
+        names = None if question.blind else [model.name for model in models]
+        start: Event = {"type": "start", "id": name, "names": names}
+        events = [answer.events(side) for answer, side in zip(shown, sides, strict=True)]
+        return PieceResponse(lines(_together(start, events)), "application/x-ndjson")
+
+    def vote(self, name: str, form: VoteForm, request: Request) -> dict[str, Any]:
+        """Keeps the choice, with consent the texts too, and tells which model was which."""
+        self._people.require_terms(request)
+        pairing = self._store.pairing(name)
+        if pairing is None:
+            raise RefusalError(404, "not_found", "There is no such question to vote on.")
+        transcript = self._authentic(form, pairing) if form.consent else None
+        if not self._store.vote(name, form.choice, transcript) and pairing.choice != form.choice:
+            raise RefusalError(409, "already_voted", "You have voted on these two answers already.")
+        return {"names": list(pairing.names)}
+
+    def _authentic(self, form: VoteForm, pairing: Pairing) -> Transcript:
+        """The question and both answers; RefusalError where they are not what was asked and answered."""
+        conversation = [turn.message() for turn in form.messages]
+        models = {speaker.answers.model.sha256: speaker.answers.model for speaker in self._speakers}
+        is_whole = conversation and prompt_sha256(conversation) == pairing.prompt_sha256 and len(form.answers) == 2
+        if not is_whole or not all(
+            sha256 in models and self._seals.holds(turn.seal, models[sha256], conversation, turn.content)
+            for turn, sha256 in zip(form.answers, pairing.sha256s, strict=True)
+        ):
+            line = "The texts are not those of this question; vote without them, or ask again."
+            raise RefusalError(400, "not_this_models_answer", line)
+        return [{"role": turn.role, "content": turn.content} for turn in (*form.messages, *form.answers)]
+
+
+async def _begin(sides: Sequence[AsyncGenerator[Any, None]], shown: Sequence[PageAnswer]) -> None:
+    """Waits until both engines have begun; a refusal by one is one of the question."""
+
+    async def begin(side: AsyncGenerator[Any, None], answer: PageAnswer) -> None:
+        await anext(side)
+        answer.mark_first_token()
+
+    tasks = [asyncio.ensure_future(begin(*each)) for each in zip(sides, shown, strict=True)]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        await _give_up(tasks)
+
+
+async def _together(start: Event, sides: Sequence[AsyncGenerator[Event, None]]) -> AsyncGenerator[Event, None]:
+    """`start`, then the events of both sides as they come; closing it closes both."""
+    waiting: dict[asyncio.Future[Event], int] = {}
+    try:
+        yield start
+        waiting = {asyncio.ensure_future(anext(side)): number for number, side in enumerate(sides)}
+        while waiting:
+            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for future in done:
+                number = waiting.pop(future)
+                with suppress(StopAsyncIteration):
+                    event = future.result()
+                    waiting[asyncio.ensure_future(anext(sides[number]))] = number
+                    yield {**event, "side": number}
+    finally:
+        await _give_up(waiting)
+        await _close(sides)
+
+
+async def _give_up(tasks: Iterable[asyncio.Future[Any]]) -> None:
+    pending = list(tasks)
+    for task in pending:
+        task.cancel()
+    await asyncio.gather(*pending, return_exceptions=True)
+
+
+async def _close(sides: Sequence[AsyncGenerator[Any, None]]) -> None:
+    for side in sides:
+        await side.aclose()

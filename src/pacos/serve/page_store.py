@@ -1,0 +1,128 @@
+"""What visitors leave on the page besides reports: conversations they made public, and votes between two models."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from secrets import token_urlsafe
+from typing import Any
+
+from sqlalchemy import JSON, Boolean, Column, DateTime, MetaData, String, Table
+
+from pacos.engines import Message
+from pacos.serve.model import ServedModel
+from pacos.store.database import Database, Schema
+from pacos.web.people import PATIENCE_SECONDS
+
+_TABLES = MetaData()
+_SHARED = Table(
+    "serve_shared",
+    _TABLES,
+    Column("id", String(32), primary_key=True),
+    Column("shared_at", DateTime(timezone=True), nullable=False),
+    Column("author_sha256", String(64), nullable=False),
+    Column("transcript", JSON, nullable=False),
+)
+# A row is there from the question on, so that each vote is of a question that was asked, and is cast once.
+_VOTES = Table(
+    "serve_votes",
+    _TABLES,
+    Column("id", String(32), primary_key=True),
+    Column("asked_at", DateTime(timezone=True), nullable=False),
+    Column("prompt_sha256", String(64), nullable=False),
+    Column("model_a", String(255), nullable=False),
+    Column("model_a_sha256", String(64), nullable=False),
+    Column("model_b", String(255), nullable=False),
+    Column("model_b_sha256", String(64), nullable=False),
+    Column("is_swapped", Boolean, nullable=False),
+    Column("is_blind", Boolean, nullable=False),
+    Column("choice", String(4)),
+    Column("voted_at", DateTime(timezone=True)),
+    Column("transcript", JSON(none_as_null=True)),
+)
+SCHEMA = Schema("serve_page", _TABLES)
+Transcript = list[dict[str, str]]
+
+
+@dataclass(frozen=True)
+class SharedConversation:
+    """Turns with role and content, an answer's with its model's name too."""
+
+    turns: Transcript
+    shared_at: datetime
+    author_sha256: str
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """Two models as they stood side by side, and whether a vote has been cast."""
+
+    names: tuple[str, str]
+    sha256s: tuple[str, str]
+    prompt_sha256: str
+    choice: str | None
+
+
+def prompt_sha256(conversation: Sequence[Message]) -> str:
+    """The hash by which a vote knows its question."""
+    return hashlib.sha256(json.dumps([[m.role, m.content] for m in conversation]).encode()).hexdigest()
+
+
+class PageStore:
+    """Both tables in the database at `where`; PacosError where it cannot be opened."""
+
+    def __init__(self, where: Path | str) -> None:
+        self._database = Database(where, SCHEMA, PATIENCE_SECONDS)
+
+    def share(self, turns: Transcript, author_sha256: str) -> str:
+        """Makes a conversation public; returns the name under which nobody finds it by guessing."""
+        name = token_urlsafe(16)
+        row = {"id": name, "shared_at": datetime.now(UTC), "author_sha256": author_sha256, "transcript": turns}
+        with self._database.transaction() as connection:
+            connection.execute(_SHARED.insert().values(row))
+        return name
+
+    def shared(self, name: str) -> SharedConversation | None:
+        """A public conversation, or None."""
+        with self._database.reading() as connection:
+            row = connection.execute(_SHARED.select().where(_SHARED.c.id == name)).first()
+        return SharedConversation(row.transcript, row.shared_at, row.author_sha256) if row else None
+
+    def unshare(self, name: str, author_sha256: str) -> bool:
+        """Deletes a conversation of this author's for good; whether there was one."""
+        own = (_SHARED.c.id == name) & (_SHARED.c.author_sha256 == author_sha256)
+        with self._database.transaction() as connection:
+            return connection.execute(_SHARED.delete().where(own)).rowcount > 0
+
+    def begin_vote(
+        self, models: tuple[ServedModel, ServedModel], conversation: Sequence[Message], is_swapped: bool, is_blind: bool
+    ) -> str:
+        """Notes that these models were asked, in the order in which they are shown; returns the vote's name."""
+        (a, b), name = models, token_urlsafe(16)
+        row: dict[str, Any] = {"id": name, "asked_at": datetime.now(UTC), "prompt_sha256": prompt_sha256(conversation)}
+        row |= {"model_a": a.name, "model_a_sha256": a.sha256, "model_b": b.name, "model_b_sha256": b.sha256}
+        with self._database.transaction(is_costly=False) as connection:
+            connection.execute(_VOTES.insert().values(is_swapped=is_swapped, is_blind=is_blind, **row))
+        return name
+
+    def pairing(self, name: str) -> Pairing | None:
+        """The models that were asked, or None."""
+        with self._database.reading() as connection:
+            row = connection.execute(_VOTES.select().where(_VOTES.c.id == name)).first()
+        if row is None:
+            return None
+        sha256s = row.model_a_sha256, row.model_b_sha256
+        return Pairing((row.model_a, row.model_b), sha256s, row.prompt_sha256, row.choice)
+
+    def vote(self, name: str, choice: str, transcript: Transcript | None) -> bool:
+        """Casts the vote, whole or not at all; False where it has been cast before."""
+        is_open = (_VOTES.c.id == name) & _VOTES.c.choice.is_(None)
+        cast = {"choice": choice, "voted_at": datetime.now(UTC), "transcript": transcript}
+        with self._database.transaction() as connection:
+            return connection.execute(_VOTES.update().where(is_open).values(cast)).rowcount > 0
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._database.close()

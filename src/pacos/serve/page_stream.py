@@ -1,0 +1,96 @@
+"""An answer as the page gets it: pieces of sanitised HTML, then figures, one JSON object a line."""
+
+import asyncio
+import json
+import sys
+import time
+import traceback
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+from pacos.engines import Message
+from pacos.serve.answering import Answers, End, Piece
+from pacos.serve.seals import Seals
+from pacos.watermark.detection import Verdict
+from pacos.web.error_shape import RefusalError
+from pacos.web.markdown import render_blocks
+
+Event = dict[str, Any]
+# No eye sees more, and a paragraph that is sent anew for each of its words grows with their square.
+REDRAW_SECONDS = 0.04
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """A model that answers on the page; `verdict_of` is what the detector says of a text, absent without a mark."""
+
+    answers: Answers
+    verdict_of: Callable[[str], Verdict] | None = None
+
+
+class PageAnswer:
+    """One answer to a conversation that ends with a question, gone on with where it has been `begun`."""
+
+    def __init__(self, speaker: Speaker, conversation: tuple[Message, ...], seals: Seals, begun: str = "") -> None:
+        self._speaker, self._conversation, self._seals = speaker, conversation, seals
+        self._text, self._fresh = begun, ""
+        self._blocks = render_blocks(begun) if begun else []
+        self._asked, self._drawn = time.perf_counter(), 0.0
+        self._first_seconds: float | None = None
+
+    def mark_first_token(self) -> None:
+        """To be called when the engine has begun."""
+        self._first_seconds = time.perf_counter() - self._asked
+
+    async def events(self, answer: AsyncGenerator[Piece | End, None]) -> AsyncGenerator[Event, None]:
+        """`piece` events, then `end`."""
+        async with aclosing(answer):
+            async for event in answer:
+                if isinstance(event, Piece):
+                    self._fresh += event.text
+                if self._fresh and (isinstance(event, End) or time.perf_counter() - self._drawn > REDRAW_SECONDS):
+                    yield self._piece()
+                if isinstance(event, End):
+                    yield await self._end(event)
+
+    def _piece(self) -> Event:
+        self._text, fresh, self._fresh = self._text + self._fresh, self._fresh, ""
+        before, self._blocks = self._blocks, render_blocks(self._text)
+        # Appended text only ever changes the last blocks.
+        changed = [(i, html) for i, html in enumerate(self._blocks) if i >= len(before) or before[i] != html]
+        self._drawn = time.perf_counter()
+        seal = self._seals.seal(self._speaker.answers.model, self._conversation, self._text)
+        return {"type": "piece", "text": fresh, "blocks": changed, "count": len(self._blocks), "seal": seal}
+
+    async def _end(self, end: End) -> Event:
+        seconds = time.perf_counter() - self._asked
+        verdict_of = self._speaker.verdict_of
+        return {
+            "type": "end",
+            "finish_reason": end.finish_reason,
+            "completion_tokens": end.usage.completion_tokens,
+            "seconds": round(seconds, 3),
+            "first_token_seconds": round(self._first_seconds or seconds, 3),
+            # In a thread, since a long answer takes some milliseconds.
+            "mark": await asyncio.to_thread(verdict_of, self._text) if verdict_of else None,
+        }
+
+
+async def lines(events: AsyncGenerator[Event, None]) -> AsyncGenerator[str, None]:
+    """The events as lines; a failure inside the stream can only be told there."""
+    async with aclosing(events):
+        try:
+            async for event in events:
+                yield line(event)
+        except RefusalError as refusal:
+            yield line({"type": "error", "message": refusal.message})
+        except Exception:
+            traceback.print_exc(file=sys.stderr)
+            yield line({"type": "error", "message": "The server failed while answering. Please try again."})
+
+
+def line(event: Event) -> str:
+    """One event."""
+    return json.dumps(event, ensure_ascii=False) + "\n"
