@@ -8,10 +8,12 @@ from math import isfinite
 import torch
 from torch import Tensor
 
+from pacos.engines.local.refusal import told
 from pacos.engines.types import LogitsHook, Sampling
 
 # A nucleus is looked for among this many likeliest tokens first: sorting all of 50,000 takes forty times as long.
 LIKELY = 512
+COLDEST = 1e-6
 
 
 @dataclass
@@ -30,7 +32,9 @@ class Draw:
         self.uniforms = iter(())
         if self.sampling.temperature:
             generator = torch.Generator()
-            _ = generator.seed() if self.sampling.seed is None else generator.manual_seed(self.sampling.seed)
+            # torch takes 64 bits, and of a negative seed the two's complement.
+            seed = self.sampling.seed
+            _ = generator.seed() if seed is None else generator.manual_seed(seed % 2**64)
             # Kept clear of 1, where rounding could reach past the last token of any probability. One at least: where
             # only the prompt is echoed a token is drawn all the same, and left.
             self.uniforms = iter(torch.rand(max(self.limit, 1), generator=generator).clamp(max=1 - 1e-6).tolist())
@@ -54,7 +58,8 @@ def choose(logits_BV: Tensor, draws: Sequence[Draw]) -> tuple[list[int], dict[in
         logits_BV = logits_BV.float()
         _penalise(logits_BV, draws)
         if sampled:
-            temperatures = [draw.sampling.temperature or 1.0 for draw in draws]
+            # So cold is greedy already; colder, a logit over it would not be finite.
+            temperatures = [max(draw.sampling.temperature or 1.0, COLDEST) for draw in draws]
             logits_BV = logits_BV / torch.tensor(temperatures, device=logits_BV.device)[:, None]
         logits_BV, failed = _hooked(logits_BV, draws)
     best_B = logits_BV.max(dim=-1)
@@ -97,18 +102,26 @@ def _hooked(logits_BV: Tensor, draws: Sequence[Draw]) -> tuple[Tensor, dict[int,
     for rows in rows_of.values():
         hook = draws[rows[0]].hook
         assert hook is not None
-        given_BV = logits_BV[rows]
+        wanted = [len(rows), logits_BV.shape[1]]
         try:
-            shaped_BV = hook(_padded_left([draws[row] for row in rows], logits_BV.device), given_BV)
-        except Exception as error:  # whatever a caller's own code may raise
-            failed |= dict.fromkeys(rows, f"its logits hook raised {type(error).__name__}: {error}")
-            continue
-        if not isinstance(shaped_BV, Tensor) or shaped_BV.shape != given_BV.shape:
-            got = list(shaped_BV.shape) if isinstance(shaped_BV, Tensor) else type(shaped_BV).__name__
-            failed |= dict.fromkeys(rows, f"its logits hook returned {got}, not logits {list(given_BV.shape)}")
-            continue
-        logits_BV = logits_BV.index_copy(0, torch.tensor(rows, device=logits_BV.device), shaped_BV.to(logits_BV))
+            shaped_BV = hook(_padded_left([draws[row] for row in rows], logits_BV.device), logits_BV[rows])
+            if wrong := _no_logits(shaped_BV, wanted):
+                failed |= dict.fromkeys(rows, f"its logits hook returned {wrong}, not logits {wanted}")
+                continue
+            # A tensor without data, or of a layout of its own, is found out here.
+            logits_BV = logits_BV.index_copy(0, torch.tensor(rows, device=logits_BV.device), shaped_BV.to(logits_BV))
+        except BaseException as error:  # whatever a caller's own code may raise: an exit would end this thread alone
+            failed |= dict.fromkeys(rows, f"its logits hook raised {told(error)}")
     return logits_BV, failed
+
+
+def _no_logits(value: object, wanted: list[int]) -> str | None:
+    """What a hook returned where it cannot be logits of the wanted shape."""
+    if not isinstance(value, Tensor):
+        return type(value).__name__
+    if list(value.shape) != wanted:
+        return str(list(value.shape))
+    return str(value.dtype) if value.is_complex() else None
 
 
 def _padded_left(draws: Sequence[Draw], device: torch.device) -> Tensor:
@@ -146,7 +159,7 @@ def _from_likeliest(probabilities_BV: Tensor, uniform_B1: Tensor, samplings: Seq
     """Samples [B] among the tokens that top-k, top-p and min-p leave."""
     vocabulary = probabilities_BV.shape[-1]
     device = probabilities_BV.device
-    top_k_B1 = torch.tensor([[s.top_k or vocabulary] for s in samplings], device=device)
+    top_k_B1 = torch.tensor([[min(s.top_k or vocabulary, vocabulary)] for s in samplings], device=device)
     top_p_B1 = torch.tensor([[s.top_p] for s in samplings], device=device)
     min_p_B1 = torch.tensor([[s.min_p] for s in samplings], device=device)
     likely = min(LIKELY, vocabulary)

@@ -51,6 +51,8 @@ def takes_conversation(tokenizer: PreTrainedTokenizerBase) -> bool:
 
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str | tuple[Message, ...]) -> list[int]:
     """The tokens of a raw text, or of a chat as the tokenizer's own template renders it; PacosError without one."""
+    for text in [prompt] if isinstance(prompt, str) else [message.content for message in prompt]:
+        _check_text(text)
     if isinstance(prompt, str):
         ids = cast(list[int], tokenizer(prompt)["input_ids"])
         # A tokenizer that closes every text would end the reply before it began.
@@ -60,6 +62,17 @@ def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str | tuple[Message, 
     turns = [{"role": message.role, "content": message.content} for message in prompt]
     rendered = str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
     return cast(list[int], tokenizer(rendered, add_special_tokens=False)["input_ids"])
+
+
+def _check_text(text: str) -> None:
+    """PacosError for half a surrogate pair, which JSON can spell and no tokenizer reads."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise PacosError(
+            f"character {error.start:,} of the prompt, {text[error.start]!a}, is half a surrogate pair and no "
+            "text; leave it out."
+        ) from None
 
 
 def merges_of(pieces: Sequence[str], ranks: Sequence[float], merged: Sequence[bool]) -> list[tuple[str, str]]:
