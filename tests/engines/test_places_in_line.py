@@ -1,6 +1,8 @@
 """Who keeps what was read, who leaves, and who comes next: all of it seen in what is answered, and when."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from pacos.engines import Reply, Request, Sampling
 from pacos.engines.local.engine import LocalEngine
 from pacos.engines.local.prefix import TILE
-from pacos.engines.local.scheduler import SLOTS
+from pacos.engines.local.scheduler import SLOTS, STEP_TOKENS
 from tests.engines.door import complete_all
 from tests.engines.test_batching import FAMILIES, fixed, generated, made, prompts, request, written
 
@@ -136,6 +138,46 @@ def test_who_leaves_before_a_first_token_costs_no_more_steps(left_while: str, ll
     assert len(seen) <= 62
 
 
+def test_many_long_prompts_share_what_a_step_may_read(engine: LocalEngine) -> None:
+    steps = 0
+
+    def count(ids_BT: torch.Tensor, logits_BV: torch.Tensor) -> torch.Tensor:
+        nonlocal steps
+        steps += 1
+        # Never the end.
+        return torch.zeros_like(logits_BV).index_fill(1, torch.tensor([7]), 9.0)
+
+    writer = Request("w", "", Sampling(400, temperature=0.0), (5, 6), logits_hook=count)
+    long = [request(n, ids, max_tokens=1) for n, ids in enumerate(prompts(8, (1000,), seed=13))]
+
+    async def beside_a_writer() -> int:
+        writing = engine.stream(writer)
+        await anext(writing)
+        before = steps
+        async for _ in engine.complete(long):
+            pass
+        took = steps - before
+        await writing.aclose()  # type: ignore[attr-defined]
+        return took
+
+    # Else who writes would wait for thousands of tokens at a time.
+    took = asyncio.run(beside_a_writer())
+    assert took >= 8 * 1000 // STEP_TOKENS - 2
+
+
+def test_a_process_that_ends_in_the_middle_of_a_reply_ends_well(endless_model: Path) -> None:
+    code = f"""
+import asyncio, sys
+from pacos.engines import Request, Sampling, open_engine
+
+stream = open_engine("local:{endless_model}").stream(Request("x", "the", Sampling(100_000, temperature=0.0)))
+asyncio.new_event_loop().run_until_complete(anext(stream))
+sys.exit(7)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 7, done.stderr
+
+
 def test_a_hooks_ids_end_with_what_was_written_last(llama: Path) -> None:
     ends: list[list[int]] = []
 
@@ -204,3 +246,35 @@ def test_a_presence_penalty_is_subtracted_once_and_a_frequency_penalty_each_time
         taken_off = plain - seen[3][0]
         assert float(taken_off[10]) == pytest.approx(2.0 * times, abs=1e-3)
         assert float(taken_off[[6, 11]].abs().max()) == pytest.approx(0.0, abs=1e-3)
+
+
+def test_rows_are_taken_in_only_as_memory_lasts(llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pacos.engines.local.worker.cache_budget", lambda device: 384 * 1000)
+    rows: list[int] = []
+
+    def watch(ids_BT: torch.Tensor, logits_BV: torch.Tensor) -> torch.Tensor:
+        rows.append(len(logits_BV))
+        return torch.zeros_like(logits_BV).index_fill(1, torch.tensor([7]), 9.0)
+
+    engine = LocalEngine(str(llama), precision="fp32", logits_hook=watch)
+    # 200 tokens each at their end, of 1,000.
+    answers = complete_all(engine, [request(n, (5,) * 100, max_tokens=100) for n in range(12)])
+    assert all(len(written(answer)) == 100 for answer in answers.values())
+    assert max(rows) == 5
+
+
+def test_log_probabilities_are_the_models_whatever_the_sampling(engine: LocalEngine, model: PreTrainedModel) -> None:
+    asked = request("x", (5, 6), max_tokens=6, temperature=0.5, seed=1, top_k=20, presence_penalty=1.0)
+    reply = complete_all(engine, [asked])["x"]
+    assert isinstance(reply, Reply)
+    with torch.inference_mode():
+        expected = torch.log_softmax(model(torch.tensor([[5, 6, *written(reply)]])).logits[0], -1)
+    for place, token in enumerate(reply.logprobs, 1):
+        assert token.logprob == pytest.approx(float(expected[place, token.id]), abs=1e-4)
+
+
+def test_top_p_holds_of_what_top_k_left(llama: Path) -> None:
+    engine = LocalEngine(str(llama), precision="fp32", logits_hook=fixed([0.5, 0.3, 0.15, 0.05]))  # type: ignore[arg-type]
+    # Of two the first has 0.625, which is enough; of all it would have half.
+    answers = complete_all(engine, [request("x", (5,), max_tokens=100, temperature=1.0, seed=1, top_k=2, top_p=0.6)])
+    assert set(written(answers["x"])) == {10}

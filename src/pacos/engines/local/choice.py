@@ -56,7 +56,10 @@ def choose(logits_BV: Tensor, draws: Sequence[Draw]) -> tuple[list[int], dict[in
     failed: dict[int, str] = {}
     if sampled or any(draw.hook or draw.penalised for draw in draws):
         logits_BV = logits_BV.float()
-        _penalise(logits_BV, draws)
+        if any(draw.penalised for draw in draws):
+            # The caller tells log-probabilities of what it gave.
+            logits_BV = logits_BV.clone()
+            _penalise(logits_BV, draws)
         if sampled:
             # So cold is greedy already; colder, a logit over it would not be finite.
             temperatures = [max(draw.sampling.temperature or 1.0, COLDEST) for draw in draws]
