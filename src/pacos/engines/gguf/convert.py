@@ -47,8 +47,8 @@ def convert(path: Path, folder: Path) -> Converted:
         config = AutoConfig.for_model(architecture.model_type, **values, **ends)
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
-    except (ValueError, TypeError, ZeroDivisionError, RuntimeError) as error:
-        raise file.wrong(f"its values make no model ({' '.join(str(error).split())[:120]}).") from None
+    except Exception as error:  # the library's checks of a config raise kinds of their own
+        raise file.wrong(f"its values make no model ({' '.join(str(error).split())[:200]}).") from None
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     if config.tie_word_embeddings:
         wanted.pop("lm_head.weight", None)
@@ -62,7 +62,7 @@ def convert(path: Path, folder: Path) -> Converted:
     heads = {"attn_q": values["num_attention_heads"], "attn_k": values["num_key_value_heads"]}
     _write_weights(file, architecture, names, heads, folder)
     parameters = sum(tensor.numel() for tensor in model.parameters())
-    return Converted(parameters, file.values.get("general.license"))
+    return Converted(parameters, " ".join(file.value("general.license", str, "").split()) or None)
 
 
 def _names(file: GgufFile, architecture: Architecture) -> dict[str, str]:

@@ -1,8 +1,9 @@
 """One GGUF file: its values and tensors, or one line that says what is wrong with it."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -29,7 +30,8 @@ class GgufFile:
         return PacosError(f"{self.path}: {what}")
 
     def value(self, name: str, kind: type, default: Any = None) -> Any:
-        """The value of that name; PacosError where it is missing, without a default, or of another kind."""
+        """The value of that name; PacosError where it is missing, without a default, of another kind, or a number that
+        counts or measures nothing."""
         found = self.values.get(name, default)
         if found is None:
             raise self.wrong(f"no value {name} in it, which a model of its kind has; take another copy of the model.")
@@ -39,6 +41,8 @@ class GgufFile:
             raise self.wrong(
                 f"{name} is {str(found)[:40]!r}, expected {kind.__name__}; take another copy of the model."
             )
+        if kind in (int, float) and not 0 < cast(float, found) < math.inf:
+            raise self.wrong(f"{name} is {found}, expected a number above 0; take another copy of the model.")
         return found
 
     @property
@@ -79,7 +83,9 @@ def open_gguf(path: Path) -> GgufFile:
     if magic != MAGIC:
         raise PacosError(f"{path}: no GGUF file, it begins with {magic!r}; expected {MAGIC!r}. Check the path.")
     try:
-        reader = GGUFReader(path)
+        # A place beyond 64 bits is found out below, and not by a warning.
+        with np.errstate(over="ignore"):
+            reader = GGUFReader(path)
         values = {name: field.contents() for name, field in reader.fields.items()}
     except (ValueError, IndexError, KeyError, TypeError, OverflowError, MemoryError) as error:
         reason = " ".join(str(error).split())[:100]
@@ -90,4 +96,17 @@ def open_gguf(path: Path) -> GgufFile:
         raise PacosError(
             f"{path}: cut off or damaged, {size:,} bytes are not all of it ({reason}); download it again."
         ) from None
+    _check_places(path, reader)
     return GgufFile(path, values, {tensor.name: tensor for tensor in reader.tensors})
+
+
+def _check_places(path: Path, reader: GGUFReader) -> None:
+    """PacosError where a tensor begins before the one before it has ended: its numbers would be another's."""
+    end = reader.data_offset
+    for tensor in sorted(reader.tensors, key=lambda tensor: tensor.data_offset):
+        if tensor.data_offset < end or tensor.data_offset % reader.alignment:
+            raise PacosError(
+                f"{path}: {tensor.name} lies at byte {tensor.data_offset:,}, where the numbers of another are or none "
+                "can begin; it is damaged, download it again."
+            )
+        end = tensor.data_offset + tensor.n_bytes

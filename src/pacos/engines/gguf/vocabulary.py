@@ -10,6 +10,8 @@ from pacos.engines.local.tokenizer import merges_of
 
 SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
 CONTROL, USER_DEFINED = 3, 4
+# -1 as the file spells numbers: a conversion wrote that there is no such token.
+NO_TOKEN = 2**32 - 1
 # Kinds of pieces that sentencepiece does not put together from others: unknown, control, byte.
 NOT_MERGED = (2, CONTROL, 6)
 LETTERS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|%s| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -46,7 +48,7 @@ def tokenizer_of(file: GgufFile) -> PreTrainedTokenizerFast:
     fast = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer, clean_up_tokenization_spaces=False, **names
     )
-    fast.chat_template = file.values.get("tokenizer.chat_template")
+    fast.chat_template = file.value("tokenizer.chat_template", str, "") or None
     return fast
 
 
@@ -54,12 +56,16 @@ def special_ids(file: GgufFile) -> dict[str, int]:
     """bos, eos, unk and pad by their numbers, those that the file has."""
     size = len(file.value("tokenizer.ggml.tokens", list))
     found = {name: file.values.get(f"tokenizer.ggml.{key}_token_id") for name, key in NAMES.items()}
-    return {name: number for name, number in found.items() if isinstance(number, int) and 0 <= number < size}
+    for name, number in found.items():
+        if not (number is None or number == NO_TOKEN or (isinstance(number, int) and 0 <= number < size)):
+            what = f"its {name} token is {str(number)[:40]!r}, and its pieces are 0 to {size - 1:,}"
+            raise file.wrong(f"{what}; take another copy of the model.")
+    return {name: number for name, number in found.items() if number not in (None, NO_TOKEN)}
 
 
 def _byte_level(file: GgufFile, pieces: list[str]) -> Tokenizer:
     split = file.value("tokenizer.ggml.pre", str, "default")
-    merges = [tuple(merge.split(" ")) for merge in file.value("tokenizer.ggml.merges", list)]
+    merges = [_pair(file, str(merge)) for merge in file.value("tokenizer.ggml.merges", list)]
     vocabulary = {piece: number for number, piece in enumerate(pieces)}
     try:
         # LLaMA 3 takes a word that is a piece whole, whatever its merges would make of it.
@@ -72,6 +78,13 @@ def _byte_level(file: GgufFile, pieces: list[str]) -> Tokenizer:
     if split == "qwen2":
         tokenizer.normalizer = normalizers.NFC()
     return tokenizer
+
+
+def _pair(file: GgufFile, merge: str) -> tuple[str, str]:
+    left, space, right = merge.partition(" ")
+    if not space or " " in right:
+        raise file.wrong(f"its merges are pairs, and one is {merge[:40]!r}; take another copy of the model.")
+    return left, right
 
 
 def _pre_tokenizer(file: GgufFile, name: str) -> Any:

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import index
 from pathlib import Path
-from typing import Any
+from threading import Lock
+from typing import Any, cast
 
 import torch
-from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
@@ -28,6 +29,11 @@ LEAN = frozenset({"llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemm
 STEADY_ROPES = frozenset({"default", "linear", "llama3", "yarn"})
 
 
+# transformers replaces methods of its classes while it loads, and puts back what it found: two loads at once leave the
+# replacements there for good, and no head is ever tied to its embedding again.
+_LOADING = Lock()
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """A model ready to decode; `context_tokens` is the most that prompt and reply may have together."""
@@ -44,12 +50,13 @@ class Checkpoint:
         PacosError for a chat where there is no template, for an empty prompt, and for ids outside the vocabulary, also
         in a logit bias.
         """
-        if request.prompt_ids:
-            ids = self._known(request.prompt_ids)
-        else:
-            ids = prompt_ids(self.tokenizer, request.prompt, as_chat)
+        ids = list(map(index, request.prompt_ids)) or prompt_ids(self.tokenizer, request.prompt, as_chat)
         if not ids:
             raise PacosError("the prompt is empty; expected at least one token to go on from.")
+        # A tokenizer may know more tokens than its model, too.
+        for place, token in enumerate(ids):
+            if not 0 <= token < self.vocabulary:
+                raise PacosError(f"token id {token} at place {place} of the prompt; {self._known_range}.")
         if unknown := [token for token, _ in request.sampling.logit_bias if not 0 <= token < self.vocabulary]:
             raise PacosError(f"logit_bias has token id {unknown[0]}; {self._known_range}.")
         return ids
@@ -57,12 +64,6 @@ class Checkpoint:
     @property
     def _known_range(self) -> str:
         return f"this checkpoint has ids 0 to {self.vocabulary - 1:,}"
-
-    def _known(self, ids: tuple[int, ...]) -> list[int]:
-        for place, token in enumerate(ids):
-            if not 0 <= token < self.vocabulary:
-                raise PacosError(f"token id {token} at place {place} of the prompt; {self._known_range}.")
-        return list(ids)
 
 
 def load_checkpoint(path: str, precision: str) -> Checkpoint:
@@ -76,14 +77,21 @@ def load_checkpoint(path: str, precision: str) -> Checkpoint:
     dtype = torch.bfloat16 if choose_precision("auto" if in_int8 else precision, device) == "bf16" else torch.float32
     try:
         tokenizer = load_tokenizer(resolve_model(path))
-        model = AutoModelForCausalLM.from_pretrained(resolve_model(path), dtype=dtype)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        with _LOADING:
+            model, info = cast(
+                Any, AutoModelForCausalLM.from_pretrained(resolve_model(path), dtype=dtype, output_loading_info=True)
+            )
+        if info["missing_keys"]:
+            raise ValueError(f"its files lack {min(info['missing_keys'])}, which would be random numbers")
+    except PacosError:
+        raise
+    except Exception as error:  # a damaged file is met by whichever library reads it, in its own words
         reason = " ".join(str(error).split())[:160]
         raise PacosError(f"{path}: not a checkpoint that can be loaded ({reason}). Check the path or name.") from error
     if (Path(path) / ADAPTERS).exists() and (Path(path) / "generation_config.json").exists():
         # The library reads the base's, which may not know what ends a student's answer.
         model.generation_config = GenerationConfig.from_pretrained(path)
-    model.to(device).requires_grad_(False)  # type: ignore[arg-type]
+    model.to(device).requires_grad_(False)
     model.train(False)
     config = model.config.get_text_config()
     try:

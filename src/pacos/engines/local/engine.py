@@ -11,6 +11,12 @@ from pacos.engines.local.worker import CLOSING_SECONDS, Channel, Order, Worker
 from pacos.engines.types import Delta, Failure, LogitsHook, Reply, Request, RequestFailedError
 
 
+def _let_go(worker: Worker) -> None:
+    thread = worker.end()
+    if thread and thread is not threading.current_thread():
+        thread.join(CLOSING_SECONDS)
+
+
 class LocalEngine:
     """Runs the checkpoint at `path`, a folder or a hub name; it is loaded when first asked.
 
@@ -25,8 +31,9 @@ class LocalEngine:
         self.name = f"local:{path}"
         self.path = path
         self._worker = Worker(self.name, path, precision, chat, logits_hook)
-        # An engine that nobody closed and nobody holds any more lets its weights go all the same.
-        weakref.finalize(self, self._worker.end)
+        # An engine that nobody closed lets its weights go all the same, when nobody holds it any more or the process
+        # ends: a thread that computes while the interpreter is taken down aborts it.
+        weakref.finalize(self, _let_go, self._worker)
 
     @property
     def tokens_written(self) -> int:

@@ -19,7 +19,7 @@ class ModuleNetwork:
         self.device, self.dtype = model.device, model.dtype
         # One token read tells which shapes its layers keep; an architecture without keys and values says so here.
         read = model(input_ids=torch.zeros(1, 1, dtype=torch.long, device=self.device), use_cache=True)
-        layers = getattr(read.past_key_values, "layers", None) or []
+        layers = getattr(getattr(read, "past_key_values", None), "layers", None) or []
         kept = [(layer.keys, layer.values) for layer in layers if getattr(layer, "keys", None) is not None]
         if len(kept) != model.config.get_text_config().num_hidden_layers:
             raise ValueError(f"architecture {model.config.model_type} keeps no keys and values that can be shared")

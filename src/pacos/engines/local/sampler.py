@@ -10,10 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pacos.engines.local.refusal import told
 from pacos.engines.types import LogitsHook, Sampling
 
 # A nucleus is looked for among this many likeliest tokens first: sorting all of 50,000 takes forty times as long.
 LIKELY = 512
+COLDEST = 1e-6
 
 
 # What a hook sees of a greedy row is over this temperature. Over 1, a watermark's delta of 2 overruled SmolLM2's best
@@ -41,7 +43,9 @@ class Sampler:
         self.uniforms = iter(())
         if self.sampling.temperature:
             generator = torch.Generator()
-            _ = generator.seed() if self.sampling.seed is None else generator.manual_seed(self.sampling.seed)
+            # torch takes 64 bits, and of a negative seed the two's complement.
+            seed = self.sampling.seed
+            _ = generator.seed() if seed is None else generator.manual_seed(seed % 2**64)
             # Kept clear of 1, where rounding could reach past the last token of any probability. One at least: where
             # only the prompt is echoed a token is drawn all the same, and left.
             self.uniforms = iter(torch.rand(max(self.limit, 1), generator=generator).clamp(max=1 - 1e-6).tolist())
@@ -75,7 +79,8 @@ def sample(logits_BV: Tensor, samplers: Sequence[Sampler]) -> tuple[list[int], d
         logits_BV = logits_BV.to(torch.float32, copy=True)
         _penalise(logits_BV, samplers)
         if sampled or any(sampler.hook for sampler in samplers):
-            temperatures = [sampler.sampling.temperature or GREEDY_TEMPERATURE for sampler in samplers]
+            # So cold is greedy already; colder, a logit over it would not be finite.
+            temperatures = [max(sampler.sampling.temperature or GREEDY_TEMPERATURE, COLDEST) for sampler in samplers]
             logits_BV /= torch.tensor(temperatures, device=logits_BV.device)[:, None]
         logits_BV, failed = _hooked(logits_BV, samplers)
     best_B = logits_BV.max(dim=-1)
@@ -124,19 +129,28 @@ def _hooked(logits_BV: Tensor, samplers: Sequence[Sampler]) -> tuple[Tensor, dic
         # The logits are a copy already, so that rows that are all of one hook need no other.
         is_all = len(rows) == len(samplers)
         given_BV = logits_BV if is_all else logits_BV[rows]
+        wanted = list(given_BV.shape)
         try:
             shaped_BV = hook(_padded_left([samplers[row] for row in rows], logits_BV.device), given_BV)
-        except Exception as error:  # whatever a caller's own code may raise
-            failed |= dict.fromkeys(rows, f"its logits hook raised {type(error).__name__}: {error}")
-            continue
-        if not isinstance(shaped_BV, Tensor) or shaped_BV.shape != given_BV.shape:
-            got = list(shaped_BV.shape) if isinstance(shaped_BV, Tensor) else type(shaped_BV).__name__
-            failed |= dict.fromkeys(rows, f"its logits hook returned {got}, not logits {list(given_BV.shape)}")
-            continue
-        shaped_BV = shaped_BV.to(logits_BV)
-        places = torch.tensor(rows, device=logits_BV.device)
-        logits_BV = shaped_BV if is_all else logits_BV.index_copy(0, places, shaped_BV)
+            if wrong := _no_logits(shaped_BV, wanted):
+                failed |= dict.fromkeys(rows, f"its logits hook returned {wrong}, not logits {wanted}")
+                continue
+            # A tensor without data, or of a layout of its own, is found out here: a copy, which a hook cannot resize.
+            shaped_BV = shaped_BV.to(logits_BV, copy=is_all and shaped_BV is not given_BV)
+            places = torch.tensor(rows, device=logits_BV.device)
+            logits_BV = shaped_BV if is_all else logits_BV.index_copy(0, places, shaped_BV)
+        except BaseException as error:  # whatever a caller's own code may raise: an exit would end this thread alone
+            failed |= dict.fromkeys(rows, f"its logits hook raised {told(error)}")
     return logits_BV, failed
+
+
+def _no_logits(value: object, wanted: list[int]) -> str | None:
+    """What a hook returned where it cannot be logits of the wanted shape."""
+    if not isinstance(value, Tensor):
+        return type(value).__name__
+    if list(value.shape) != wanted:
+        return str(list(value.shape))
+    return str(value.dtype) if value.is_complex() else None
 
 
 def _padded_left(samplers: Sequence[Sampler], device: torch.device) -> Tensor:
@@ -178,7 +192,7 @@ def _from_likeliest(probabilities_BV: Tensor, uniform_B1: Tensor, samplings: Seq
     """Samples [B] among the tokens that top-k, top-p and min-p leave."""
     vocabulary = probabilities_BV.shape[-1]
     device = probabilities_BV.device
-    top_k_B1 = torch.tensor([[s.top_k or vocabulary] for s in samplings], device=device)
+    top_k_B1 = torch.tensor([[min(s.top_k or vocabulary, vocabulary)] for s in samplings], device=device)
     top_p_B1 = torch.tensor([[s.top_p] for s in samplings], device=device)
     min_p_B1 = torch.tensor([[s.min_p] for s in samplings], device=device)
     likely = min(LIKELY, vocabulary)

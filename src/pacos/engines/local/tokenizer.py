@@ -69,6 +69,8 @@ def prompt_ids(
     """
     if as_chat and isinstance(prompt, str):
         prompt = (Message("user", prompt),)
+    for text in [prompt] if isinstance(prompt, str) else [message.content for message in prompt]:
+        _check_text(text)
     if isinstance(prompt, str):
         options = {} if parse_special_tokens else {"split_special_tokens": True}
         ids = cast(list[int], tokenizer(prompt, **options)["input_ids"])
@@ -129,6 +131,17 @@ def _text_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
 @lru_cache(maxsize=8)
 def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str]:
     return pattern_of(control_tokens(tokenizer))
+
+
+def _check_text(text: str) -> None:
+    """PacosError for half a surrogate pair, which JSON can spell and no tokenizer reads."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise PacosError(
+            f"character {error.start:,} of the prompt, {text[error.start]!a}, is half a surrogate pair and no "
+            "text; leave it out."
+        ) from None
 
 
 def merges_of(pieces: Sequence[str], ranks: Sequence[float], merged: Sequence[bool]) -> list[tuple[str, str]]:

@@ -9,6 +9,7 @@ import torch
 
 from pacos.core.errors import PacosError
 from pacos.engines.local.checkpoint import Checkpoint, cache_budget, load_checkpoint
+from pacos.engines.local.refusal import refusal, told
 from pacos.engines.local.sampler import Sampler
 from pacos.engines.local.scheduler import Job, Scheduler
 from pacos.engines.local.text import ReplyText
@@ -55,9 +56,10 @@ class Worker:
         self._chat, self._logits_hook = chat, logits_hook
         self._orders: SimpleQueue[Order | None] = SimpleQueue()
         self._outgoing: dict[asyncio.AbstractEventLoop, list[tuple[Channel, Item]]] = {}
-        # A thread that was told to end may be in its last step when the next one begins.
-        self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        # Callers are threads of their own; a thread that was told to end may still be at its last step.
+        self._lock = threading.RLock()
+        self._ending: threading.Thread | None = None
         self._scheduler: Scheduler | None = None
         self._tokens_before = 0
 
@@ -68,23 +70,29 @@ class Worker:
 
     def submit(self, order: Order) -> None:
         """Takes an order from any thread."""
-        if self._thread is None:
-            self._orders = SimpleQueue()
-            self._thread = threading.Thread(target=self._work, name="local-engine", daemon=True)
-            self._thread.start()
-        self._orders.put(order)
+        with self._lock:
+            if self._thread is None:
+                self._orders = SimpleQueue()
+                begin = (self._orders, self._ending)
+                self._thread = threading.Thread(target=self._work, args=begin, name="local-engine", daemon=True)
+                self._thread.start()
+            self._orders.put(order)
 
     def end(self) -> threading.Thread | None:
         """Tells the thread to end after the step it is at, and returns it."""
-        thread, self._thread = self._thread, None
-        if thread:
-            self._orders.put(None)
+        with self._lock:
+            thread, self._thread = self._thread, None
+            if thread:
+                self._ending = thread
+                self._orders.put(None)
         return thread
 
     # From here on everything happens in the thread.
 
-    def _work(self) -> None:
-        orders = self._orders
+    def _work(self, orders: SimpleQueue[Order | None], before: threading.Thread | None) -> None:
+        """Answers orders until it is told to end; it begins when the thread before it has let its weights go."""
+        if before:
+            before.join()
         checkpoint: Checkpoint | None = None
         scheduler: Scheduler | None = None
         with torch.inference_mode():
@@ -98,38 +106,38 @@ class Worker:
                 if order is None:
                     self._give_up(scheduler, orders)
                     return
-                try:
-                    if checkpoint is None or scheduler is None:
+                if checkpoint is None or scheduler is None:
+                    try:
                         checkpoint = load_checkpoint(self._path, self._precision)
                         self._scheduler = scheduler = Scheduler(checkpoint, cache_budget(checkpoint.network.device))
-                    self._take(order, checkpoint, scheduler)
-                except Exception as error:
-                    self._post(order.channel, error)
-                    # A checkpoint that cannot be loaded is not tried again for each of those in line.
-                    is_over = scheduler is None and self._refuse_line(orders, error)
-                    self._send()
-                    if is_over:
-                        return
-
-    def _refuse_line(self, orders: SimpleQueue[Order | None], error: Exception) -> bool:
-        """Tells those whose orders were not taken yet; whether the thread is to end after them."""
-        in_line = [orders.get() for _ in range(orders.qsize())]
-        for order in in_line:
-            if order:
-                self._post(order.channel, error)
-        return None in in_line
+                    except Exception as error:
+                        # Whoever is in line asks for the same checkpoint: it is not tried again for each.
+                        self._post(order.channel, error)
+                        if self._refuse_all(orders, error):
+                            return
+                        continue
+                self._take(order, checkpoint, scheduler)
 
     def _give_up(self, scheduler: Scheduler | None, orders: SimpleQueue[Order | None]) -> None:
-        """Tells whoever has a row or waits for one that there will be no answer."""
+        """Tells whoever still waits, in a row or in line, that there will be no answer."""
         closed = PacosError(f"{self._name}: was closed while it had requests under way.")
         for job in scheduler.clear() if scheduler else ():
             job.on_end(closed)
-        self._refuse_line(orders, closed)
+        self._refuse_all(orders, closed)
+        self._tokens_before += scheduler.tokens_written if scheduler else 0
+        self._scheduler = None
+
+    def _refuse_all(self, orders: SimpleQueue[Order | None], error: Exception) -> bool:
+        """Tells everyone in line; returns whether the thread was told to end meanwhile."""
+        told_to_end = False
+        while not orders.empty():
+            order = orders.get()
+            if order is None:
+                told_to_end = True
+            else:
+                self._post(order.channel, error)
         self._send()
-        if scheduler:
-            self._tokens_before += scheduler.tokens_written
-            if self._scheduler is scheduler:
-                self._scheduler = None
+        return told_to_end
 
     def _step(self, scheduler: Scheduler) -> None:
         try:
@@ -141,48 +149,50 @@ class Worker:
         self._send()
 
     def _take(self, order: Order, checkpoint: Checkpoint, scheduler: Scheduler) -> None:
-        request, channel, sampling = order.request, order.channel, order.request.sampling
-        failure = None
         try:
-            prompt_ids = checkpoint.prompt_ids(request, as_chat=self._chat)
+            taken = self._job(order, checkpoint, scheduler)
         except PacosError as error:
-            failure = Failure(request.id, "bad_request", str(error))
+            taken = Failure(order.request.id, "bad_request", str(error))
+        except Exception as error:  # what a chat template or a tokenizer raises is this request's alone
+            taken = Failure(order.request.id, "bad_request", f"the request cannot be read ({told(error)}).")
+        if isinstance(taken, Job):
+            scheduler.add(taken)
         else:
-            limit = min(sampling.max_tokens, checkpoint.context_tokens - len(prompt_ids))
-            if limit < min(sampling.max_tokens, 1):
-                message = (
-                    f"the prompt has {len(prompt_ids):,} tokens and the checkpoint holds "
-                    f"{checkpoint.context_tokens:,}, prompt and reply together; shorten the prompt."
-                )
-                failure = Failure(request.id, "context_length", message)
-            elif refusal := scheduler.refusal(len(prompt_ids) + limit):
-                failure = Failure(request.id, "context_length", refusal)
-        if failure:
-            self._post(channel, failure)
+            self._post(order.channel, taken)
             self._send()
-            return
-        stop = order.stop
-        scheduler.add(
-            Job(
-                request,
-                prompt_ids,
-                limit,
-                ReplyText(checkpoint.tokenizer, prompt_ids, sampling.stop),
-                Sampler(sampling, limit, prompt_ids, request.logits_hook or self._logits_hook),
-                on_end=lambda end: self._post(channel, end),
-                is_cancelled=lambda: channel.is_closed or (stop is not None and stop.is_set()),
-                on_piece=(lambda delta: self._post(channel, delta)) if order.is_streamed else None,
+
+    def _job(self, order: Order, checkpoint: Checkpoint, scheduler: Scheduler) -> Job | Failure:
+        request, channel, sampling = order.request, order.channel, order.request.sampling
+        if wrong := refusal(request):
+            return Failure(request.id, "bad_request", wrong)
+        prompt_ids = checkpoint.prompt_ids(request, as_chat=self._chat)
+        limit = min(sampling.max_tokens, checkpoint.context_tokens - len(prompt_ids))
+        if limit < min(sampling.max_tokens, 1):
+            message = (
+                f"the prompt has {len(prompt_ids):,} tokens and the checkpoint holds "
+                f"{checkpoint.context_tokens:,}, prompt and reply together; shorten the prompt."
             )
+            return Failure(request.id, "context_length", message)
+        if too_long := scheduler.refusal(len(prompt_ids) + limit):
+            return Failure(request.id, "context_length", too_long)
+        stop = order.stop
+        return Job(
+            request,
+            prompt_ids,
+            limit,
+            ReplyText(checkpoint.tokenizer, prompt_ids, sampling.stop),
+            Sampler(sampling, limit, prompt_ids, request.logits_hook or self._logits_hook),
+            on_end=lambda end: self._post(channel, end),
+            is_cancelled=lambda: channel.is_closed or (stop is not None and stop.is_set()),
+            on_piece=(lambda delta: self._post(channel, delta)) if order.is_streamed else None,
         )
 
     def _post(self, channel: Channel, item: Item) -> None:
-        with self._lock:
-            self._outgoing.setdefault(channel.loop, []).append((channel, item))
+        self._outgoing.setdefault(channel.loop, []).append((channel, item))
 
     def _send(self) -> None:
         """Wakes each loop once a step, however many rows it waits for."""
-        with self._lock:
-            outgoing, self._outgoing = self._outgoing, {}
+        outgoing, self._outgoing = self._outgoing, {}
         for loop, items in outgoing.items():
             try:
                 loop.call_soon_threadsafe(_deliver, items)
