@@ -104,8 +104,10 @@ async def streamed(engine: LocalEngine, requests: list[Request]) -> list[tuple[s
     return await asyncio.gather(*(one(request) for request in requests))
 
 
-async def over_http(port: int, model: str, requests: list[Request]) -> list[tuple[str, str, int]]:
-    """All at once, each on a connection of its own, as server-sent events."""
+async def over_http(
+    port: int, model: str, requests: list[Request], watch: Callable[[str], None] = lambda text: None
+) -> list[tuple[str, str, int]]:
+    """All at once, each on a connection of its own, as server-sent events; `watch` gets each piece of text."""
 
     async def one(request: Request) -> tuple[str, str, int]:
         asked = request.sampling
@@ -123,7 +125,9 @@ async def over_http(port: int, model: str, requests: list[Request]) -> list[tupl
             answer += line
             if line.startswith(b"data: {"):
                 event = json.loads(line[6:])
-                text += "".join(choice["text"] for choice in event["choices"])
+                piece = "".join(choice["text"] for choice in event["choices"])
+                text += piece
+                watch(piece)
                 tokens = event.get("usage", {}).get("completion_tokens", tokens)
         writer.close()
         assert tokens >= 0, answer[-500:]
@@ -134,13 +138,13 @@ async def over_http(port: int, model: str, requests: list[Request]) -> list[tupl
 
 @contextmanager
 def pacos_serve(model: str, *settings: str):
-    """The port of a `pacos serve` with a folder of its own."""
+    """The port of a `pacos serve` with a folder of its own, and its process id."""
     command = [sys.executable, "-m", "pacos", "serve", "--model", model, "serve.port=0", *settings]
     with tempfile.TemporaryDirectory() as folder:
         server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder)
         try:
             ports = (found for line in server.stdout or () if (found := re.search(r"http://\S+?:(\d+)", line)))
-            yield int(next(ports)[1])
+            yield int(next(ports)[1]), server.pid
         finally:
             server.terminate()
             server.wait(30)
@@ -184,7 +188,7 @@ def http(model: str, requests: int, rounds: int, rng: random.Random) -> None:
 
     off = ("serve.watermark=false", "serve.moderation=off")
     with ExitStack() as stack:
-        ports = [stack.enter_context(pacos_serve(model, *settings)) for settings in (off, ())]
+        ports = [stack.enter_context(pacos_serve(model, *settings))[0] for settings in (off, ())]
         asyncio.run(measure(*ports))
 
 
