@@ -34,3 +34,17 @@ def reproduce(folder: FolderPath, json_file: JsonPath = None) -> None:
     if json_file:
         write_json(json_file, list(map(asdict, rows)))
     print_rows(rows, opened.unread, time.perf_counter() - start)
+
+
+@leaderboard.command()
+def audit(folder: FolderPath, json_file: JsonPath = None) -> None:
+    """Find what is wrong: texts, joins, copies, dropped rows, display order, scales."""
+    from pacos.evaluate.leaderboard.folder import open_folder
+    from pacos.evaluate.leaderboard.inspection import inspect_folder
+    from pacos.evaluate.leaderboard.printing import print_findings
+
+    start = time.perf_counter()
+    findings = inspect_folder(open_folder(folder))
+    if json_file:
+        write_json(json_file, list(map(asdict, findings)))
+    print_findings(findings, time.perf_counter() - start)

@@ -37,8 +37,8 @@ class OutputSet:
 class AnnotationSet:
     """One judge's preferences for one model over the baseline: 1 = the baseline wins, 2 = the model, NaN = no verdict.
 
-    Outputs are None where only their lengths are known, as in a preference matrix. `shown_first` is 1 where the judge
-    saw the model's output first, 0 where second, and NaN where that is not told.
+    Outputs are None where they are not there, as in a preference matrix, which has only lengths. `shown_first` is 1
+    where the judge saw the model's output first, 0 where second, and NaN where that is not told.
     """
 
     model: str
@@ -85,7 +85,7 @@ def read_outputs(path: Path, model: str | None) -> list[OutputSet]:
 
 def read_annotations(path: Path, model: str | None) -> list[AnnotationSet]:
     """The annotations in a file, by model as in `read_outputs` and by judge."""
-    records = _records(path, "annotations", ("instruction", "output_1", "output_2", "preference"))
+    records = _records(path, "annotations", ("instruction", "preference"))
     sets = []
     for name, rows in _by_model(records, model, "generator_2", path).items():
         by_judge: dict[str, list[dict[str, Any]]] = {}
@@ -100,6 +100,10 @@ def _records(path: Path, what: str, columns: Sequence[str]) -> list[dict[str, An
     if data.broken:
         number, reason = data.broken[0]
         raise PacosError(f"{path}:{number}: {reason}; {len(data.broken)} such in the {what}. Mend or remove them.")
+    if not data.values:
+        raise PacosError(
+            f"{path}: the {what} have no record; expected one an item. Fetch the file again, or remove it."
+        )
     for number, value in data.values:
         missing = [name for name in columns if name not in value] if isinstance(value, dict) else ["objects"]
         if missing:
@@ -125,7 +129,7 @@ def _by_model(records: list[dict[str, Any]], model: str | None, column: str, pat
 
 
 def _annotation_set(model: str, judge: str, path: Path, rows: list[dict[str, Any]]) -> AnnotationSet:
-    models, baselines = ([_text(row[f"output_{number}"]) for row in rows] for number in (2, 1))
+    models, baselines = (_column(rows, f"output_{number}") for number in (2, 1))
     preferences = np.array([_number(row["preference"], path, n) for n, row in enumerate(rows, start=1)])
     return AnnotationSet(
         model,
@@ -133,14 +137,22 @@ def _annotation_set(model: str, judge: str, path: Path, rows: list[dict[str, Any
         path,
         tuple(map(_key, rows)),
         preferences,
-        np.array(list(map(len, models)), dtype=float),
-        np.array(list(map(len, baselines)), dtype=float),
+        _lengths(models, len(rows)),
+        _lengths(baselines, len(rows)),
         np.array([_shown_first(row, preference) for row, preference in zip(rows, preferences, strict=True)]),
         _most_frequent(_text(row.get("generator_1")) for row in rows),
         _most_frequent(_text(row.get("generator_2")) for row in rows),
-        tuple(models),
-        tuple(baselines),
+        models,
+        baselines,
     )
+
+
+def _column(rows: list[dict[str, Any]], name: str) -> tuple[str, ...] | None:
+    return tuple(_text(row[name]) for row in rows) if all(name in row for row in rows) else None
+
+
+def _lengths(texts: tuple[str, ...] | None, count: int) -> Floats:
+    return np.full(count, math.nan) if texts is None else np.array(list(map(len, texts)), dtype=float)
 
 
 def _key(record: dict[str, Any]) -> str:

@@ -40,7 +40,7 @@ BENCHMARKS = (
 
 @dataclass
 class LeaderboardFolder:
-    """What could be read of a folder, and a line for each file that could not."""
+    """What could be read of a folder, and a line for each file that could not be, or is not there."""
 
     path: Path
     outputs: list[OutputSet] = field(default_factory=list)
@@ -135,5 +135,30 @@ def _read_results(folder: LeaderboardFolder, results: Path) -> None:
                     )
         elif "outputs" in path.stem:
             folder.outputs.extend(_attempt(folder, read_outputs, path, model) or ())
+    _note_missing(folder, list(found.values()))
     columns = {(each.model, each.judge): each for each in folder.annotations}
     folder.annotations[:] = (columns | found).values()
+
+
+def _note_missing(folder: LeaderboardFolder, annotations: list[AnnotationSet]) -> None:
+    """A line for outputs without annotations, unless they are a baseline's, and for annotations without outputs."""
+    answered = {each.model: each.path for each in folder.outputs}
+    judged = {each.model: each.path for each in annotations}
+    baselines = {each.baseline for each in annotations}
+    for model in sorted(answered.keys() - judged.keys() - baselines if judged else ()):
+        folder.unread.append(
+            f"{answered[model]}: no annotations of {model} can be read beside it; add them, or remove it."
+        )
+    for model in sorted(judged.keys() - answered.keys() if answered else ()):
+        folder.unread.append(
+            f"{judged[model]}: no outputs of {model} can be read, so what was judged cannot be compared with them; add "
+            "them as model_outputs.json."
+        )
+    for annotated in annotations:
+        if missing := [
+            f"output_{n}" for n, own in ((1, annotated.baseline_outputs), (2, annotated.model_outputs)) if own is None
+        ]:
+            folder.unread.append(
+                f"{annotated.path}: not every record has {' and '.join(missing)}, so only win rates can be told; "
+                "expected the baseline's output as output_1 and the model's as output_2."
+            )

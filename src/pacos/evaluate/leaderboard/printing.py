@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from pacos.evaluate.leaderboard.findings import LeaderboardFinding
+from pacos.evaluate.leaderboard.folder import BENCHMARKS
 from pacos.evaluate.leaderboard.reproduction import LENGTH_CONTROLLED_TOLERANCE, RATE_TOLERANCE, ReproducedRow
 
 # Of a pipe, which has no width, lines are as long as they are.
 UNBOUNDED = 1000
-MOST_NAMED = 12
 
 
 def console() -> Console:
@@ -21,7 +22,7 @@ def console() -> Console:
 def print_rows(rows: Sequence[ReproducedRow], unread: Sequence[str], seconds: float) -> None:
     """Prints the rows with annotations as a table, and what all rows come to."""
     screen = console()
-    table = Table("", "model", "judge", box=None, pad_edge=False)
+    table = Table("", "model", box=None, pad_edge=False)
     for column in ("win rate", "error", "won", "lost", "drawn", "judged", "length-controlled", "refitted", "published"):
         table.add_column(column, justify="right")
     judged = [row for row in rows if row.source != "weights"]
@@ -29,9 +30,8 @@ def print_rows(rows: Sequence[ReproducedRow], unread: Sequence[str], seconds: fl
         counts = (row.n_wins, row.n_wins_base, row.n_draws, row.n_total)
         rates = (row.length_controlled_winrate, row.refitted_length_controlled_winrate)
         table.add_row(
-            f"AE{row.benchmark}" if row.benchmark else "-",
+            _judge(row.judge),
             row.model,
-            row.judge,
             _rate(row.win_rate),
             _rate(row.standard_error),
             *("-" if count is None else str(count) for count in counts),
@@ -43,6 +43,10 @@ def print_rows(rows: Sequence[ReproducedRow], unread: Sequence[str], seconds: fl
     for line in (*_sums(rows), *_exceptions(rows), *unread):
         print(line)
     print(f"leaderboard: {len(rows)} rows in {seconds:.1f} s")
+
+
+def _judge(name: str) -> str:
+    return next((f"AE{each.number}" for each in BENCHMARKS if each.judge == name), name)
 
 
 def _rate(value: float | None) -> str:
@@ -59,8 +63,8 @@ def _sums(rows: Sequence[ReproducedRow]) -> list[str]:
             title = f"AlpacaEval {benchmark}, {judge}" if benchmark else judge
             largest = max(map(deviation, compared))
             lines.append(
-                f"{title}: {equal} of {len(compared)} published rows are what their annotations give: all counts, and win "
-                f"rates and standard errors to {RATE_TOLERANCE:.0e} (largest deviation {largest:.1e})"
+                f"{title}: {equal} of {len(compared)} published rows are what their annotations give: all counts, and "
+                f"win rates and standard errors to {RATE_TOLERANCE:.0e} (largest deviation {largest:.1e})"
             )
     weighed = [
         row for row in rows if row.length_controlled_by == "published weights" and _published_lc(row) is not None
@@ -109,13 +113,23 @@ def _exceptions(rows: Sequence[ReproducedRow]) -> list[str]:
         differs = f"is {row.win_rate or 0:.6f}, published {(row.published or {}).get('win_rate', 0):.6f}"
         reason = "; ".join(filter(None, (differs if row.is_equal is False else "", row.reason)))
         if reason:
-            by_reason.setdefault(reason, []).append(
-                f"{row.model} by {row.judge}" if row.source != "weights" else row.model
-            )
-    return [f"{named(models)}: {reason}" for reason, models in by_reason.items()]
+            by_reason.setdefault(reason, []).append(f"{row.model}, {_judge(row.judge)}")
+    return [f"{'; '.join(models)}: {reason}" for reason, models in by_reason.items()]
 
 
-def named(names: Sequence[str]) -> str:
-    """Names in a row, and how many more there are."""
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return ", ".join(names[:MOST_NAMED]) + more
+def print_findings(findings: Sequence[LeaderboardFinding], seconds: float) -> None:
+    """Prints the findings as a table."""
+    table = Table("finding", "judge", "models", box=None, pad_edge=False)
+    table.add_column("items", justify="right")
+    table.add_column("what", overflow="fold")
+    for finding in findings:
+        table.add_row(
+            finding.kind,
+            _judge(finding.judge) or "-",
+            ", ".join(finding.models) if len(finding.models) < 3 else f"{len(finding.models)} models",
+            "-" if finding.items is None else str(finding.items),
+            finding.detail,
+        )
+    if findings:
+        console().print(table)
+    print(f"leaderboard: {len(findings) or 'no'} finding{'s' * (len(findings) != 1)} in {seconds:.1f} s")

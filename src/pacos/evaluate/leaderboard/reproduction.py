@@ -96,7 +96,7 @@ def _published(values: Mapping[str, float]) -> dict[str, float]:
 
 def _row(folder: LeaderboardFolder, annotated: AnnotationSet) -> ReproducedRow:
     benchmark = folder.benchmark_of(annotated.judge, annotated.baseline)
-    source: Literal["annotations", "matrix"] = "matrix" if annotated.model_outputs is None else "annotations"
+    source: Literal["annotations", "matrix"] = "matrix" if annotated.path.suffix == ".gz" else "annotations"
     values = folder.published(annotated.judge).get(annotated.model)
     if not annotated.is_to_scale:
         given = annotated.preferences[~np.isnan(annotated.preferences)]
