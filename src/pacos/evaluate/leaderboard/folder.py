@@ -20,7 +20,7 @@ from pacos.evaluate.leaderboard.published import (
 )
 
 T = TypeVar("T")
-RECORD_FILES = (".json", ".jsonl", ".csv", ".parquet")
+RECORD_FILES = {".json", ".jsonl", ".csv", ".parquet"}
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,11 @@ class LeaderboardFolder:
         return by_judge.get(judge) or by_table.get(judge) or by_baseline.get(baseline)
 
     def published(self, judge: str) -> Mapping[str, Mapping[str, float]]:
-        """The rows of the judge's published table; none where there is no table."""
-        return next((table.rows for table in self.tables if table.judge == judge), {})
+        """The rows of the judge's published tables; none where there is no table."""
+        # AlpacaEval leaves a table beside each model's annotations, too; what is in leaderboards/ counts.
+        own = [table for table in self.tables if table.judge == judge]
+        own.sort(key=lambda table: table.benchmark is not None)
+        return {model: row for table in own for model, row in table.rows.items()}
 
     def by_judge(self) -> dict[str, list[AnnotationSet]]:
         """The annotations of each judge, by model."""
@@ -82,12 +85,17 @@ def open_folder(path: Path) -> LeaderboardFolder:
     _read_published(folder)
     _read_results(folder, path / "results" if (path / "results").is_dir() else path)
     if not (folder.annotations or folder.outputs or folder.tables):
-        told = f" The first of {len(folder.unread)} files that cannot be read: {folder.unread[0]}" * bool(folder.unread)
-        raise PacosError(
-            f"{path}: has no annotations, outputs or leaderboards; expected such files as "
-            f"results/MODEL/JUDGE/annotations.json.{told}"
-        )
+        raise nothing_there(folder, "annotations, outputs or leaderboards")
     return folder
+
+
+def nothing_there(folder: LeaderboardFolder, what: str) -> PacosError:
+    """The error for a folder that has none of what is asked for, with the first line of what could not be read."""
+    told = f" The first that cannot be read: {folder.unread[0]}" if folder.unread else ""
+    return PacosError(
+        f"{folder.path}: has no {what} that can be read; expected such files as results/MODEL/JUDGE/annotations.json."
+        f"{told}"
+    )
 
 
 def _attempt(folder: LeaderboardFolder, read: Callable[..., T], *arguments: object) -> T | None:
@@ -120,11 +128,13 @@ def _read_published(folder: LeaderboardFolder) -> None:
 
 def _read_results(folder: LeaderboardFolder, results: Path) -> None:
     found: dict[tuple[str, str], AnnotationSet] = {}
+    broken = set()
     for path in sorted(results.rglob("*")):
-        if path.suffix not in RECORD_FILES or not path.is_file():
+        if not RECORD_FILES.intersection(path.suffixes) or not path.is_file():
             continue
         inside = path.relative_to(results).parts
         model = inside[0] if len(inside) > 1 else None
+        lines_before = len(folder.unread)
         if "annotations" in path.stem:
             for annotated in _attempt(folder, read_annotations, path, model) or ():
                 first = found.setdefault((annotated.model, annotated.judge), annotated)
@@ -135,21 +145,26 @@ def _read_results(folder: LeaderboardFolder, results: Path) -> None:
                     )
         elif "outputs" in path.stem:
             folder.outputs.extend(_attempt(folder, read_outputs, path, model) or ())
-    _note_missing(folder, list(found.values()))
+        if len(folder.unread) > lines_before:
+            broken.add(model)
+    _note_missing(folder, list(found.values()), broken)
     columns = {(each.model, each.judge): each for each in folder.annotations}
     folder.annotations[:] = (columns | found).values()
 
 
-def _note_missing(folder: LeaderboardFolder, annotations: list[AnnotationSet]) -> None:
-    """A line for outputs without annotations, unless they are a baseline's, and for annotations without outputs."""
+def _note_missing(folder: LeaderboardFolder, annotations: list[AnnotationSet], told: set[str | None]) -> None:
+    """A line for outputs without annotations, unless they are a baseline's, and for annotations without outputs.
+
+    Not for models of which a line is `told` already.
+    """
     answered = {each.model: each.path for each in folder.outputs}
     judged = {each.model: each.path for each in annotations}
     baselines = {each.baseline for each in annotations}
-    for model in sorted(answered.keys() - judged.keys() - baselines if judged else ()):
+    for model in sorted(answered.keys() - judged.keys() - baselines - told if judged else ()):
         folder.unread.append(
             f"{answered[model]}: no annotations of {model} can be read beside it; add them, or remove it."
         )
-    for model in sorted(judged.keys() - answered.keys() if answered else ()):
+    for model in sorted(judged.keys() - answered.keys() - told if answered else ()):
         folder.unread.append(
             f"{judged[model]}: no outputs of {model} can be read, so what was judged cannot be compared with them; add "
             "them as model_outputs.json."

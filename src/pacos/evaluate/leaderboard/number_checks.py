@@ -19,7 +19,7 @@ LEAST_GAP = 10
 
 def check_numbers(folder: LeaderboardFolder) -> Iterator[LeaderboardFinding]:
     """Scale errors in tables and preferences, rows that their annotations do not give, and joins by position."""
-    rows = reproduce(folder)
+    rows = reproduce(folder) if folder.annotations or folder.weights else []
     yield from _misjoined(rows)
     for annotated in folder.annotations:
         yield from _preference_scale(folder, annotated)

@@ -12,6 +12,7 @@ from pacos.evaluate.leaderboard.reproduction import LENGTH_CONTROLLED_TOLERANCE,
 
 # Of a pipe, which has no width, lines are as long as they are.
 UNBOUNDED = 1000
+NAME_WIDTH = 20
 
 
 def console() -> Console:
@@ -119,9 +120,12 @@ def _exceptions(rows: Sequence[ReproducedRow]) -> list[str]:
 
 def print_findings(findings: Sequence[LeaderboardFinding], seconds: float) -> None:
     """Prints the findings as a table."""
-    table = Table("finding", "judge", "models", box=None, pad_edge=False)
+    table = Table("finding", box=None, pad_edge=False)
+    # Room on a narrow screen goes to what was found.
+    table.add_column("judge", overflow="fold", max_width=NAME_WIDTH)
+    table.add_column("models", overflow="fold", max_width=NAME_WIDTH)
     table.add_column("items", justify="right")
-    table.add_column("what", overflow="fold")
+    table.add_column("what", min_width=2 * NAME_WIDTH)
     for finding in findings:
         table.add_row(
             finding.kind,

@@ -89,7 +89,7 @@ def number(cell: str) -> float:
 
 
 def read_table(path: Path) -> PublishedTable:
-    """A leaderboard, its models in the first column; its judge is the file's name before _leaderboard."""
+    """A leaderboard, models in the first column; its judge is in the name before _leaderboard, or the folder of one."""
     header, rows = read_columns(path, "leaderboard")
     table = {
         row[0]: {
@@ -100,7 +100,8 @@ def read_table(path: Path) -> PublishedTable:
     }
     ending = path.parent.name.rpartition("_")[2]
     benchmark = 2 if ending == "2" else 1 if path.parent.name.startswith("data_") else None
-    return PublishedTable(path, path.stem.removesuffix("_leaderboard"), benchmark, table)
+    judge = path.parent.name if path.stem == "leaderboard" else path.stem.removesuffix("_leaderboard")
+    return PublishedTable(path, judge, benchmark, table)
 
 
 def read_weights(path: Path) -> dict[str, LengthControlWeights]:

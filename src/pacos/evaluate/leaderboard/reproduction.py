@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from pacos.evaluate.leaderboard.annotations import AnnotationSet, Floats
-from pacos.evaluate.leaderboard.folder import BENCHMARKS, LeaderboardFolder
+from pacos.evaluate.leaderboard.folder import BENCHMARKS, LeaderboardFolder, nothing_there
 from pacos.evaluate.leaderboard.length_control import fit_weights, length_controlled_rate
 from pacos.evaluate.leaderboard.published import BenchmarkItems, LengthControlWeights
 from pacos.statistics import preference_win_rate
@@ -60,7 +60,10 @@ NOT_CONTROLLED = _LengthControlled(None, None, False, None, "")
 
 
 def reproduce(folder: LeaderboardFolder) -> list[ReproducedRow]:
-    """A row for each model and judge with annotations, and for each model of which only weights were published."""
+    """A row for each model and judge with annotations, and for each model of which only weights were published.
+
+    Raises PacosError where there is no row.
+    """
     rows = [_row(folder, annotated) for annotated in folder.annotations]
     judge = LENGTH_CONTROLLED_BENCHMARK.judge
     annotated_models = {annotated.model for annotated in folder.annotations if annotated.judge == judge}
@@ -82,6 +85,8 @@ def reproduce(folder: LeaderboardFolder) -> list[ReproducedRow]:
                     reason=controlled.reason,
                 )
             )
+    if not rows:
+        raise nothing_there(folder, "annotations")
     return sorted(rows, key=_order)
 
 
