@@ -19,6 +19,7 @@ from pacos.evaluate.leaderboard.length_control import fit_weights
 from pacos.evaluate.leaderboard.published import GamedBaselines
 from tests.evaluate.leaderboard_folders import (
     ITEMS,
+    JUDGE,
     MODELS,
     Folder,
     Records,
@@ -186,6 +187,11 @@ def test_one_file_of_many_models_in_json_lines(tmp_path: Path) -> None:
     assert {row["model"]: row["win_rate"] for row in rows} == pytest.approx(
         {model: own_rate(made.file(model, "annotations"))[0] for model in MODELS}
     )
+
+
+def test_a_models_own_folder(folder: Folder, tmp_path: Path) -> None:
+    rows, _ = reproduced(folder.path / "results" / "maple", tmp_path)
+    assert [(row["model"], row["judge"]) for row in rows] == [("maple", JUDGE)]
 
 
 @pytest.mark.parametrize("make", [False, True])

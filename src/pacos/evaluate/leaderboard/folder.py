@@ -136,7 +136,11 @@ def _read_results(folder: LeaderboardFolder, results: Path) -> None:
         model = inside[0] if len(inside) > 1 else None
         lines_before = len(folder.unread)
         if "annotations" in path.stem:
-            for annotated in _attempt(folder, read_annotations, path, model) or ():
+            annotations = _attempt(folder, read_annotations, path, model) or []
+            if any(each.judge == model for each in annotations):
+                # The folder given is a model's own, and what lies in it is the judge's.
+                annotations = _attempt(folder, read_annotations, path, None) or []
+            for annotated in annotations:
                 first = found.setdefault((annotated.model, annotated.judge), annotated)
                 if first is not annotated:
                     folder.unread.append(

@@ -43,7 +43,7 @@ def print_rows(rows: Sequence[ReproducedRow], unread: Sequence[str], seconds: fl
         screen.print(table)
     for line in (*_sums(rows), *_exceptions(rows), *unread):
         print(line)
-    print(f"leaderboard: {len(rows)} rows in {seconds:.1f} s")
+    print(f"leaderboard: {len(rows)} row{'s' * (len(rows) != 1)} in {seconds:.1f} s")
 
 
 def _judge(name: str) -> str:

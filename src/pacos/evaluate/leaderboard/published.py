@@ -109,7 +109,11 @@ def read_weights(path: Path) -> dict[str, LengthControlWeights]:
     header, rows = read_columns(path, "length-control weights")
     if len(header) != 4:
         raise PacosError(f"{path}: has {len(header)} columns; expected a model and its three length-control weights.")
-    return {row[0]: LengthControlWeights(*map(number, row[1:])) for row in rows}
+    weights = {row[0]: LengthControlWeights(*map(number, row[1:])) for row in rows}
+    for model, own in weights.items():
+        if any(map(math.isnan, own)):
+            raise PacosError(f"{path}: a weight of {model} is no number; expected three. Mend or remove the row.")
+    return weights
 
 
 def read_items(path: Path) -> BenchmarkItems:
@@ -117,7 +121,11 @@ def read_items(path: Path) -> BenchmarkItems:
     columns = ("instruction_sha1", "instruction_difficulty", "model_shown_first", "baseline_len")
     header, rows = read_columns(path, "table of instructions", columns)
     keys, *numbers = ([row[header.index(name)] for row in rows] for name in columns)
-    return BenchmarkItems(tuple(keys), *(np.array(list(map(number, column))) for column in numbers))
+    items = BenchmarkItems(tuple(keys), *(np.array(list(map(number, column))) for column in numbers))
+    if np.isnan(items.difficulty).any():
+        place = int(np.isnan(items.difficulty).argmax()) + 2
+        raise PacosError(f"{path}:{place}: instruction_difficulty is no number; expected one for each instruction.")
+    return items
 
 
 def read_gamed_baselines(lengths: Path, sums: Path) -> GamedBaselines:
