@@ -15,6 +15,7 @@ from typer.exceptions import TyperException
 from pacos import __version__
 from pacos.cli.environment import quiet_libraries, stay_offline
 from pacos.cli.failure import one_line
+from pacos.cli.leaderboard import leaderboard
 from pacos.core.errors import PacosError
 from pacos.core.explain import explain as explain_keys
 from pacos.core.known_models import KNOWN_MODELS
@@ -30,6 +31,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(leaderboard, name="leaderboard")
 
 RecipePath = Annotated[
     Path, typer.Argument(metavar="RECIPE", help="A recipe: a path, or a name that `pacos recipes` lists.")
