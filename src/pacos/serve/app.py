@@ -52,7 +52,7 @@ def make_app(
         # OpenAI's clients say that they send JSON; curl and others forget to.
         strict_content_type=False,
     )
-    pages = Pages(Path(__file__).parent)
+    pages = Pages(Path(__file__).parent, model=speaker.answers.model, pages=_linked(detector is not None))
     # One limit for both, since who asks by the API may ask on the page too.
     questions = Limit(session=(20, 20), address=(60, 60))
     answers, admitted = speaker.answers, [Depends(people.admit)]
@@ -60,12 +60,12 @@ def make_app(
     app.include_router(ModerationsApi(answers.moderator, questions).router(), dependencies=admitted)
     app.include_router(OperatorApi(answers, admitted).router())
     app.include_router(ChatPage(speaker, people, questions, reports, pages, options).router())
-    app.include_router(KeysPage(people, pages, answers.model).router())
-    app.include_router(DeletionPage(reports, pages, answers.model).router())
+    app.include_router(KeysPage(people, pages).router())
+    app.include_router(DeletionPage(reports, pages).router())
     if review_password:
-        app.include_router(ReviewPage(reports, pages, answers.model, review_password).router())
+        app.include_router(ReviewPage(reports, pages, review_password).router())
     if detector:
-        app.include_router(DetectPage(answers.model, detector, pages).router())
+        app.include_router(DetectPage(detector, pages).router())
     pages.mount(app)
     answers.metrics.watch("pacos_answers_under_way", "Answers that have their turn.", lambda: answers.turns.under_way)
     about = "Texts withheld, by backend, category, and input or output."
@@ -74,9 +74,15 @@ def make_app(
 
     def problem_page(request: Request, status: int, message: str) -> Response | None:
         is_api = request.url.path.startswith("/v1")
-        return None if is_api else pages.render("problem.html", status, model=answers.model, message=message)
+        return None if is_api else pages.render("problem.html", status, message=message)
 
     add_error_handlers(app, problem_page)
     app.add_middleware(RequestGuards)
     app.add_middleware(CountRequests, metrics=answers.metrics)
     return app
+
+
+def _linked(has_detector: bool) -> list[tuple[str, str]]:
+    """What every page's header links to."""
+    detect = [("/detect", "Detect")] if has_detector else []
+    return [("/", "Chat"), *detect, ("/keys", "API keys"), ("/terms", "Terms")]

@@ -66,10 +66,10 @@ class ChatPage:
         """The routes."""
         router = APIRouter()
         # Plain functions run in threads, since they ask the database.
-        router.add_api_route("/", self.show, methods=["GET"], response_model=None)
-        router.add_api_route("/terms", self.show_terms, methods=["GET"], response_model=None)
-        router.add_api_route("/terms", self.accept_terms, methods=["POST"], response_model=None)
-        router.add_api_route("/chat", self.ask, methods=["POST"], response_model=None)
+        router.add_api_route("/", self.show, methods=["GET"])
+        router.add_api_route("/terms", self.show_terms, methods=["GET"])
+        router.add_api_route("/terms", self.accept_terms, methods=["POST"])
+        router.add_api_route("/chat", self.ask, methods=["POST"])
         router.add_api_route("/reports", self.report, methods=["POST"], status_code=201)
         store = self.options.store
         router.include_router(Sharing(self.models, self.people, store, self.seals, self.pages).router())
@@ -84,7 +84,6 @@ class ChatPage:
             return self._terms_page(accepted=False)
         return self.pages.render(
             "chat.html",
-            model=self.model,
             sampling=page_sampling(self.model),
             rival=self.options.rival.answers.model if self.options.rival else None,
             watermark=self.options.watermark,
@@ -100,7 +99,7 @@ class ChatPage:
         return self._terms_page(accepted=self.people.has_accepted(request))
 
     def _terms_page(self, accepted: bool) -> Response:
-        return self.pages.render("terms.html", model=self.model, terms=self.people.terms, accepted=accepted)
+        return self.pages.render("terms.html", terms=self.people.terms, accepted=accepted)
 
     def accept_terms(self, request: Request) -> Response:
         """Takes the acceptance and goes on to the chat."""

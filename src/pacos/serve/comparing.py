@@ -30,7 +30,7 @@ class Comparing:
     def router(self) -> APIRouter:
         """The routes."""
         router = APIRouter(prefix="/comparisons")
-        router.add_api_route("", self.ask, methods=["POST"], response_model=None)
+        router.add_api_route("", self.ask, methods=["POST"])
         router.add_api_route("/{name}/vote", self.vote, methods=["POST"])
         return router
 

@@ -3,7 +3,6 @@
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from pacos.serve.model import ServedModel
 from pacos.serve.reports import ReportBox
 from pacos.web.error_shape import RefusalError
 from pacos.web.forms import FormFields
@@ -14,20 +13,20 @@ from pacos.web.people import Limit
 class DeletionPage:
     """The routes of the page. It needs no session: the code is enough, on any device."""
 
-    def __init__(self, reports: ReportBox, pages: Pages, model: ServedModel) -> None:
-        self.reports, self.pages, self.model = reports, pages, model
+    def __init__(self, reports: ReportBox, pages: Pages) -> None:
+        self.reports, self.pages = reports, pages
         self.limit = Limit(session=(10, 10), address=(10, 10))
 
     def router(self) -> APIRouter:
         """The routes."""
         router = APIRouter()
-        router.add_api_route("/reports/delete", self.show, methods=["GET"], response_model=None)
-        router.add_api_route("/reports/delete", self.delete, methods=["POST"], response_model=None)
+        router.add_api_route("/reports/delete", self.show, methods=["GET"])
+        router.add_api_route("/reports/delete", self.delete, methods=["POST"])
         return router
 
     def show(self) -> Response:
         """The form for the code."""
-        return self.pages.render("deletion.html", model=self.model, is_deleted=False)
+        return self.pages.render("deletion.html", is_deleted=False)
 
     def delete(self, request: Request, form: FormFields) -> Response:
         """Wipes the report that has the form's `code`; RefusalError where none has it."""
@@ -37,4 +36,4 @@ class DeletionPage:
             raise RefusalError(404, "report_not_found", line)
         if "text/html" not in request.headers.get("accept", ""):
             return JSONResponse({"deleted": True})
-        return self.pages.render("deletion.html", model=self.model, is_deleted=True)
+        return self.pages.render("deletion.html", is_deleted=True)

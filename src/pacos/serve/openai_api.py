@@ -62,8 +62,8 @@ class OpenAiApi:
         router = APIRouter(prefix="/v1")
         router.add_api_route("/models", self.models, methods=["GET"])
         router.add_api_route("/models/{name:path}", self.model_by_name, methods=["GET"])
-        router.add_api_route("/chat/completions", self.chat, methods=["POST"], response_model=None)
-        router.add_api_route("/completions", self.complete, methods=["POST"], response_model=None)
+        router.add_api_route("/chat/completions", self.chat, methods=["POST"])
+        router.add_api_route("/completions", self.complete, methods=["POST"])
         return router
 
     async def models(self) -> dict[str, Any]:

@@ -48,7 +48,7 @@ class OperatorApi:
         router.add_api_route("/detokenize", self.detokenize, methods=["POST"], dependencies=self.admitted)
         router.add_api_route("/tokenizer_info", self.tokenizer_info, methods=["GET"], dependencies=self.admitted)
         router.add_api_route("/healthz", self.healthz, methods=["GET"])
-        router.add_api_route("/metrics", self.metrics, methods=["GET"], response_model=None)
+        router.add_api_route("/metrics", self.metrics, methods=["GET"])
         return router
 
     def tokenize(self, body: TokenizeBody) -> dict[str, Any]:

@@ -30,8 +30,8 @@ class Sharing:
         """The routes; plain functions run in threads, since they ask the database."""
         router = APIRouter(prefix="/shared")
         router.add_api_route("", self.share, methods=["POST"], status_code=201)
-        router.add_api_route("/{name}", self.show, methods=["GET"], response_model=None)
-        router.add_api_route("/{name}/delete", self.delete, methods=["POST"], response_model=None)
+        router.add_api_route("/{name}", self.show, methods=["GET"])
+        router.add_api_route("/{name}/delete", self.delete, methods=["POST"])
         return router
 
     def share(self, form: ShareForm, request: Request) -> dict[str, str]:
@@ -73,9 +73,7 @@ class Sharing:
             for turn in found.turns
         ]
         is_author = found.author_sha256 == _author(request)
-        page = self._pages.render(
-            "shared.html", model=self._models[0], turns=turns, date=found.shared_at, is_author=is_author, name=name
-        )
+        page = self._pages.render("shared.html", turns=turns, date=found.shared_at, is_author=is_author, name=name)
         page.headers["X-Robots-Tag"] = "noindex, nofollow"
         return page
 
@@ -84,7 +82,7 @@ class Sharing:
         if not self._store.unshare(name, _author(request)):
             raise HTTPException(404, "Not Found")
         heading = "The shared conversation is deleted"
-        return self._pages.render("problem.html", model=self._models[0], heading=heading, message="")
+        return self._pages.render("problem.html", heading=heading, message="")
 
 
 def _author(request: Request) -> str:
