@@ -21,8 +21,9 @@ from pacos.serve.review_page import ReviewPage
 from pacos.watermark import TextDetector
 from pacos.web.error_shape import add_error_handlers
 from pacos.web.guards import RequestGuards
+from pacos.web.limits import Limit
 from pacos.web.pages import Pages
-from pacos.web.people import Limit, People
+from pacos.web.people import People
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 

@@ -26,8 +26,9 @@ from pacos.serve.reports import ReportBox
 from pacos.serve.seals import Seals, shown_to
 from pacos.serve.sharing import Sharing
 from pacos.web.error_shape import RefusalError
+from pacos.web.limits import Limit, visitor_of
 from pacos.web.pages import Pages
-from pacos.web.people import Limit, People, visitor_of
+from pacos.web.people import People
 from pacos.web.streams import PieceResponse, while_connected
 
 REASONS = {

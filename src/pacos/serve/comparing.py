@@ -14,7 +14,8 @@ from pacos.serve.page_store import PageStore, Pairing, Transcript, prompt_sha256
 from pacos.serve.page_stream import Event, PageAnswer, Speaker, lines
 from pacos.serve.seals import Seals, shown_to
 from pacos.web.error_shape import RefusalError
-from pacos.web.people import Limit, People, visitor_of
+from pacos.web.limits import Limit, visitor_of
+from pacos.web.people import People
 from pacos.web.streams import PieceResponse, while_connected
 
 

@@ -6,8 +6,8 @@ from starlette.responses import JSONResponse, Response
 from pacos.serve.reports import ReportBox
 from pacos.web.error_shape import RefusalError
 from pacos.web.forms import FormFields
+from pacos.web.limits import Limit
 from pacos.web.pages import Pages
-from pacos.web.people import Limit
 
 
 class DeletionPage:

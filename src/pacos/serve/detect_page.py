@@ -6,8 +6,8 @@ from starlette.responses import Response
 
 from pacos.watermark import TextDetector
 from pacos.watermark.detection import MAX_FALSE_ALARM_RATE, MIN_TOKENS_FOR_A_VERDICT, Verdict
+from pacos.web.limits import Limit
 from pacos.web.pages import Pages
-from pacos.web.people import Limit
 
 MAX_CHARACTERS = 20_000
 

@@ -4,8 +4,9 @@ from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
 from pacos.web.forms import FormFields
+from pacos.web.limits import Limit
 from pacos.web.pages import Pages
-from pacos.web.people import Limit, People
+from pacos.web.people import People
 
 
 class KeysPage:

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from pacos.guard import ModerationChain, ModerationUnavailableError
 from pacos.guard.notices import UNAVAILABLE
 from pacos.web.error_shape import RefusalError
-from pacos.web.people import Limit
+from pacos.web.limits import Limit
 from pacos.web.streams import while_connected
 
 MAX_TEXTS = 32

@@ -17,7 +17,7 @@ from pacos.serve.answering import Answers, End, Piece, Question
 from pacos.serve.bodies import LEGACY_DEFAULT_MAX_TOKENS, MAX_TOKENS, ChatBody, CompletionBody, SamplingBody
 from pacos.serve.shapes import Choice, Shape
 from pacos.web.error_shape import RefusalError
-from pacos.web.people import Limit, visitor_of
+from pacos.web.limits import Limit, visitor_of
 from pacos.web.streams import PieceResponse, merged, while_connected
 
 Events = AsyncGenerator[tuple[int, Piece | End], None]

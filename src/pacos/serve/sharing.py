@@ -12,9 +12,10 @@ from pacos.serve.page_forms import ShareForm
 from pacos.serve.page_store import PageStore, Transcript
 from pacos.serve.seals import Seals
 from pacos.web.error_shape import RefusalError
+from pacos.web.limits import Limit
 from pacos.web.markdown import render_markdown
 from pacos.web.pages import Pages
-from pacos.web.people import COOKIE, Limit, People
+from pacos.web.people import COOKIE, People
 
 
 class Sharing:
