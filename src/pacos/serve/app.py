@@ -9,19 +9,22 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.responses import Response
 
 from pacos.serve.chat_page import ChatPage, PageOptions
-from pacos.serve.deletion_page import DeletionPage
+from pacos.serve.comparing import Comparing
 from pacos.serve.detect_page import DetectPage
 from pacos.serve.keys_page import KeysPage
+from pacos.serve.limits import Limits
 from pacos.serve.moderations_api import ModerationsApi
 from pacos.serve.openai_api import OpenAiApi
 from pacos.serve.operator_api import CountRequests, OperatorApi
 from pacos.serve.page_stream import Speaker
 from pacos.serve.reports import ReportBox
+from pacos.serve.reports_page import ReportsPage
 from pacos.serve.review_page import ReviewPage
+from pacos.serve.seals import Seals
+from pacos.serve.sharing import Sharing
 from pacos.watermark import TextDetector
 from pacos.web.error_shape import add_error_handlers
 from pacos.web.guards import RequestGuards
-from pacos.web.limits import Limit
 from pacos.web.pages import Pages
 from pacos.web.people import People
 
@@ -53,20 +56,23 @@ def make_app(
         # OpenAI's clients say that they send JSON; curl and others forget to.
         strict_content_type=False,
     )
-    pages = Pages(Path(__file__).parent, model=speaker.answers.model, pages=_linked(detector is not None))
-    # One limit for both, since who asks by the API may ask on the page too.
-    questions = Limit(session=(20, 20), address=(60, 60))
-    answers, admitted = speaker.answers, [Depends(people.admit)]
-    app.include_router(OpenAiApi(answers, questions).router(), dependencies=admitted)
-    app.include_router(ModerationsApi(answers.moderator, questions).router(), dependencies=admitted)
+    answers, limits, seals, store = speaker.answers, Limits(), Seals(), options.store
+    models = [each.answers.model for each in (speaker, options.rival) if each]
+    pages = Pages(Path(__file__).parent, model=answers.model, pages=_linked(detector is not None))
+    admitted = [Depends(people.admit)]
+    app.include_router(OpenAiApi(answers, limits).router(), dependencies=admitted)
+    app.include_router(ModerationsApi(answers.moderator, limits).router(), dependencies=admitted)
     app.include_router(OperatorApi(answers, admitted).router())
-    app.include_router(ChatPage(speaker, people, questions, reports, pages, options).router())
-    app.include_router(KeysPage(people, pages).router())
-    app.include_router(DeletionPage(reports, pages).router())
+    app.include_router(ChatPage(speaker, people, limits, seals, pages, options).router())
+    if options.rival:
+        app.include_router(Comparing((speaker, options.rival), people, limits, store, seals).router())
+    app.include_router(Sharing(models, people, limits, store, seals, pages).router())
+    app.include_router(ReportsPage(models, people, limits, reports, store, pages).router())
+    app.include_router(KeysPage(people, limits, pages).router())
     if review_password:
         app.include_router(ReviewPage(reports, pages, review_password).router())
     if detector:
-        app.include_router(DetectPage(detector, pages).router())
+        app.include_router(DetectPage(detector, limits, pages).router())
     pages.mount(app)
     answers.metrics.watch("pacos_answers_under_way", "Answers that have their turn.", lambda: answers.turns.under_way)
     about = "Texts withheld, by backend, category, and input or output."

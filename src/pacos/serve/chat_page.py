@@ -8,37 +8,25 @@ from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
 from pacos.engines import Message
-from pacos.serve.comparing import Comparing
 from pacos.serve.first_questions import Example
-from pacos.serve.model import ServedModel
+from pacos.serve.limits import Limits
 from pacos.serve.page_forms import (
     MAX_PAGE_TOKENS,
     MAX_QUESTION_CHARACTERS,
     MAX_SEED,
     ChatQuestion,
-    ReportForm,
     Turn,
     page_sampling,
 )
 from pacos.serve.page_store import PageStore
 from pacos.serve.page_stream import PageAnswer, Speaker, lines
-from pacos.serve.reports import ReportBox
+from pacos.serve.reports import REASONS
 from pacos.serve.seals import Seals, shown_to
-from pacos.serve.sharing import Sharing
 from pacos.web.error_shape import RefusalError
-from pacos.web.limits import Limit, visitor_of
+from pacos.web.limits import visitor_of
 from pacos.web.pages import Pages
 from pacos.web.people import People
 from pacos.web.streams import PieceResponse, while_connected
-
-REASONS = {
-    "harmful": "Harmful or dangerous",
-    "hateful": "Hateful or harassing",
-    "private": "Private information about a person",
-    "wrong": "Wrong or misleading",
-    "refusal": "It should not have been refused or withheld",
-    "other": "Something else",
-}
 
 
 @dataclass(frozen=True)
@@ -55,13 +43,10 @@ class ChatPage:
     """The routes of the page, beside the API and over the same request path."""
 
     def __init__(
-        self, speaker: Speaker, people: People, questions: Limit, reports: ReportBox, pages: Pages, options: PageOptions
+        self, speaker: Speaker, people: People, limits: Limits, seals: Seals, pages: Pages, options: PageOptions
     ) -> None:
         self.speaker, self.model, self.people, self.pages = speaker, speaker.answers.model, people, pages
-        self.questions, self.reports, self.options = questions, reports, options
-        self.models = [each.answers.model for each in (speaker, options.rival) if each]
-        self.seals = Seals()
-        self.report_limit = Limit(session=(5, 2), address=(15, 6))
+        self.limits, self.seals, self.options = limits, seals, options
 
     def router(self) -> APIRouter:
         """The routes."""
@@ -71,12 +56,6 @@ class ChatPage:
         router.add_api_route("/terms", self.show_terms, methods=["GET"])
         router.add_api_route("/terms", self.accept_terms, methods=["POST"])
         router.add_api_route("/chat", self.ask, methods=["POST"])
-        router.add_api_route("/reports", self.report, methods=["POST"], status_code=201)
-        store = self.options.store
-        router.include_router(Sharing(self.models, self.people, store, self.seals, self.pages).router())
-        if self.options.rival:
-            pair = self.speaker, self.options.rival
-            router.include_router(Comparing(pair, self.people, self.questions, store, self.seals).router())
         return router
 
     def show(self, request: Request) -> Response:
@@ -105,14 +84,14 @@ class ChatPage:
     def accept_terms(self, request: Request) -> Response:
         """Takes the acceptance and goes on to the chat."""
         response = RedirectResponse("/", 303)
-        self.questions.take_from_address(request)
+        self.limits.questions.take_from_address(request)
         self.people.record_acceptance(request, response)
         return response
 
     async def ask(self, question: ChatQuestion, request: Request) -> Response:
         """Streams the answer as one JSON object a line: pieces, then the end."""
         await asyncio.to_thread(self.people.require_terms, request)
-        self.questions.take(request)
+        self.limits.questions.take(request)
         messages = tuple(turn.message() for turn in question.messages)
         begun = self._begun(question.messages[-1], messages)
         conversation = messages[:-1] if begun else messages
@@ -137,18 +116,3 @@ class ChatPage:
             "not_this_models_answer",
             "Only an answer of this server's own can be gone on with, and it was restarted since; regenerate it.",
         )
-
-    def report(self, form: ReportForm, request: Request) -> dict[str, int | str]:
-        """Stores a report; returns its number and the code that deletes it."""
-        self.people.require_terms(request)
-        self.report_limit.take(request)
-        transcript = [{"role": turn.role, "content": turn.content} for turn in form.transcript]
-        consented = transcript if form.consent else None
-        number, code = self.reports.add(self._reported(form), form.reason, form.details, consented)
-        return {"id": number, "deletion_code": code}
-
-    def _reported(self, form: ReportForm) -> ServedModel:
-        """Whose answer is reported, which the reader of two may not know."""
-        pairing = self.options.store.pairing(form.comparison) if form.comparison else None
-        sha256 = pairing.sha256s[form.side] if pairing else self.model.sha256
-        return next((model for model in self.models if model.sha256 == sha256), self.model)

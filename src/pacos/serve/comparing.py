@@ -9,12 +9,13 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from pacos.serve.limits import Limits
 from pacos.serve.page_forms import ComparedQuestion, VoteForm, page_sampling
 from pacos.serve.page_store import PageStore, Pairing, Transcript, prompt_sha256
 from pacos.serve.page_stream import Event, PageAnswer, Speaker, lines
 from pacos.serve.seals import Seals, shown_to
 from pacos.web.error_shape import RefusalError
-from pacos.web.limits import Limit, visitor_of
+from pacos.web.limits import visitor_of
 from pacos.web.people import People
 from pacos.web.streams import PieceResponse, while_connected
 
@@ -23,9 +24,9 @@ class Comparing:
     """The routes of side by side."""
 
     def __init__(
-        self, speakers: tuple[Speaker, Speaker], people: People, questions: Limit, store: PageStore, seals: Seals
+        self, speakers: tuple[Speaker, Speaker], people: People, limits: Limits, store: PageStore, seals: Seals
     ) -> None:
-        self._speakers, self._people, self._questions = speakers, people, questions
+        self._speakers, self._people, self._limits = speakers, people, limits
         self._store, self._seals = store, seals
 
     def router(self) -> APIRouter:
@@ -39,7 +40,7 @@ class Comparing:
         """Streams both answers, each event with its side, 0 or 1; the first names the vote, and unless blind the
         models."""
         await asyncio.to_thread(self._people.require_terms, request)
-        self._questions.take(request)
+        self._limits.questions.take(request)
         conversation = tuple(turn.message() for turn in question.messages)
         if conversation[-1].role != "user":
             raise RefusalError(400, "invalid_messages", "Expected the last message to be a question.")

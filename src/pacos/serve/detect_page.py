@@ -4,9 +4,9 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
+from pacos.serve.limits import Limits
 from pacos.watermark import TextDetector
 from pacos.watermark.detection import MAX_FALSE_ALARM_RATE, MIN_TOKENS_FOR_A_VERDICT, Verdict
-from pacos.web.limits import Limit
 from pacos.web.pages import Pages
 
 MAX_CHARACTERS = 20_000
@@ -54,11 +54,10 @@ class DetectReply(BaseModel):
 
 
 class DetectPage:
-    """The routes; who knows green from not green can forge the mark with patience, so the limit is low."""
+    """The routes; they need no session."""
 
-    def __init__(self, detector: TextDetector, pages: Pages) -> None:
-        self.detector, self.pages = detector, pages
-        self.limit = Limit(session=(10, 6), address=(20, 12))
+    def __init__(self, detector: TextDetector, limits: Limits, pages: Pages) -> None:
+        self.detector, self.limits, self.pages = detector, limits, pages
 
     def router(self) -> APIRouter:
         """The routes."""
@@ -74,7 +73,7 @@ class DetectPage:
     # A plain function, which runs in a thread: it computes.
     def detect(self, given: Text, request: Request) -> DetectReply:
         """Looks for the mark in a text."""
-        self.limit.take(request)
+        self.limits.detections.take(request)
         detection = self.detector.detect(given.text)
         found, passage, span = detection.found, detection.found.passage, detection.passage()
         return DetectReply(

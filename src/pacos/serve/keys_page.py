@@ -3,8 +3,8 @@
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
+from pacos.serve.limits import Limits
 from pacos.web.forms import FormFields
-from pacos.web.limits import Limit
 from pacos.web.pages import Pages
 from pacos.web.people import People
 
@@ -12,9 +12,8 @@ from pacos.web.people import People
 class KeysPage:
     """The routes of the page."""
 
-    def __init__(self, people: People, pages: Pages) -> None:
-        self.people, self.pages = people, pages
-        self.limit = Limit(session=(10, 2), address=(20, 4))
+    def __init__(self, people: People, limits: Limits, pages: Pages) -> None:
+        self.people, self.limits, self.pages = people, limits, pages
 
     def router(self) -> APIRouter:
         """The routes."""
@@ -36,14 +35,14 @@ class KeysPage:
     def accept_terms(self, request: Request) -> Response:
         """Takes the acceptance and goes on to the keys."""
         response = RedirectResponse("/keys", 303)
-        self.limit.take_from_address(request)
+        self.limits.keys.take_from_address(request)
         self.people.record_acceptance(request, response)
         return response
 
     def issue(self, request: Request) -> Response:
         """Shows a new key, this once."""
         self.people.require_terms(request)
-        self.limit.take(request)
+        self.limits.keys.take(request)
         return self._page(request, self.people.issue_key(request))
 
     def revoke(self, request: Request, form: FormFields) -> Response:

@@ -10,8 +10,8 @@ from pydantic_core import PydanticCustomError
 
 from pacos.guard import ModerationChain, ModerationUnavailableError
 from pacos.guard.notices import UNAVAILABLE
+from pacos.serve.limits import Limits
 from pacos.web.error_shape import RefusalError
-from pacos.web.limits import Limit
 from pacos.web.streams import while_connected
 
 MAX_TEXTS = 32
@@ -44,8 +44,8 @@ class ModerationBody(BaseModel):
 class ModerationsApi:
     """What is asked here is not counted as withheld."""
 
-    def __init__(self, moderation: ModerationChain, questions: Limit) -> None:
-        self._moderation, self._questions = moderation, questions
+    def __init__(self, moderation: ModerationChain, limits: Limits) -> None:
+        self._moderation, self._limits = moderation, limits
 
     def router(self) -> APIRouter:
         """The route."""
@@ -55,7 +55,7 @@ class ModerationsApi:
 
     async def moderate(self, body: ModerationBody, request: Request) -> dict[str, Any]:
         """A result for each text."""
-        self._questions.take(request)
+        self._limits.questions.take(request)
         if not self._moderation.backends:
             raise RefusalError(404, "moderation_off", "This server checks no texts: its moderation is off.")
         results = await while_connected(request.receive, self._results(texts_of(body.input)))

@@ -15,9 +15,10 @@ from pacos.engines import Sampling, Usage
 from pacos.engines.types import TokenLogprob
 from pacos.serve.answering import Answers, End, Piece, Question
 from pacos.serve.bodies import LEGACY_DEFAULT_MAX_TOKENS, MAX_TOKENS, ChatBody, CompletionBody, SamplingBody
+from pacos.serve.limits import Limits
 from pacos.serve.shapes import Choice, Shape
 from pacos.web.error_shape import RefusalError
-from pacos.web.limits import Limit, visitor_of
+from pacos.web.limits import visitor_of
 from pacos.web.streams import PieceResponse, merged, while_connected
 
 Events = AsyncGenerator[tuple[int, Piece | End], None]
@@ -54,8 +55,8 @@ class _Answer:
 class OpenAiApi:
     """Translates between OpenAI's shapes and the one request path."""
 
-    def __init__(self, answers: Answers, questions: Limit) -> None:
-        self.answers, self.model, self.questions = answers, answers.model, questions
+    def __init__(self, answers: Answers, limits: Limits) -> None:
+        self.answers, self.model, self.limits = answers, answers.model, limits
 
     def router(self) -> APIRouter:
         """The routes."""
@@ -96,7 +97,7 @@ class OpenAiApi:
 
     async def _respond(self, request: Request, body: SamplingBody, asked: _Asked, shape: Shape) -> Response:
         self._require_model(body.model)
-        self.questions.take(request)
+        self.limits.questions.take(request)
         events = merged(self._answers(asked, visitor_of(request)))
         if body.stream:
             # A refusal of the first to come still has a status of its own.

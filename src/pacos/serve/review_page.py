@@ -9,8 +9,7 @@ from urllib.parse import parse_qsl, urlencode
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
-from pacos.serve.chat_page import REASONS
-from pacos.serve.reports import MAX_LABEL, MAX_NOTE, STATUSES, ReportBox, Wanted
+from pacos.serve.reports import MAX_LABEL, MAX_NOTE, REASONS, STATUSES, ReportBox, Wanted
 from pacos.web.error_shape import RefusalError
 from pacos.web.forms import FormFields
 from pacos.web.pages import Pages

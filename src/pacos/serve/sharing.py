@@ -7,12 +7,12 @@ from fastapi import APIRouter, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from pacos.serve.limits import Limits
 from pacos.serve.model import ServedModel
 from pacos.serve.page_forms import ShareForm
 from pacos.serve.page_store import PageStore, Transcript
 from pacos.serve.seals import Seals
 from pacos.web.error_shape import RefusalError
-from pacos.web.limits import Limit
 from pacos.web.markdown import render_markdown
 from pacos.web.pages import Pages
 from pacos.web.people import COOKIE, People
@@ -22,10 +22,16 @@ class Sharing:
     """Takes conversations whose answers are these models' own, shows them, and lets their author delete them."""
 
     def __init__(
-        self, models: Sequence[ServedModel], people: People, store: PageStore, seals: Seals, pages: Pages
+        self,
+        models: Sequence[ServedModel],
+        people: People,
+        limits: Limits,
+        store: PageStore,
+        seals: Seals,
+        pages: Pages,
     ) -> None:
-        self._models, self._people, self._store, self._seals, self._pages = models, people, store, seals, pages
-        self._limit = Limit(session=(5, 2), address=(15, 6))
+        self._models, self._people, self._limits = models, people, limits
+        self._store, self._seals, self._pages = store, seals, pages
 
     def router(self) -> APIRouter:
         """The routes; plain functions run in threads, since they ask the database."""
@@ -39,7 +45,7 @@ class Sharing:
         """Stores the conversation and returns its path."""
         self._people.require_terms(request)
         turns = self._authentic(form)
-        self._limit.take(request)
+        self._limits.shares.take(request)
         return {"path": f"/shared/{self._store.share(turns, _author(request))}"}
 
     def _authentic(self, form: ShareForm) -> Transcript:
