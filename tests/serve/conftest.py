@@ -167,8 +167,7 @@ class Starter:
             moderating = ModerationChain({"words": moderating} if moderating else {})
 
         def speaker(engine: ScriptedEngine, model: ServedModel) -> Speaker:
-            checks = bool(moderating.backends)
-            answers = Answers(engine, model, moderating, checks, mini_tokens(), turns=turns or Turns(), on_end=on_end)
+            answers = Answers(engine, model, moderating, mini_tokens(), turns=turns or Turns(), on_end=on_end)
             return Speaker(answers, verdict_of_words)
 
         other = replace(model, name="rival", sha256="cd" * 32)
@@ -207,7 +206,7 @@ def tiny_url(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     folder = tmp_path_factory.mktemp("tiny-server")
     model = replace(find_model(folder, str(tiny_model)), name="model")
     engine = open_engine(EngineTable(engine="local", path=str(tiny_model), api="completions"))
-    answers = Answers(engine, model, open_moderation("blocklist"), True, Tokens(str(tiny_model)))
+    answers = Answers(engine, model, open_moderation("blocklist"), Tokens(str(tiny_model)))
     with (
         closing(People(folder / "store.sqlite", load_terms(OWN_TERMS))) as people,
         closing(ReportBox(folder / "store.sqlite")) as reports,

@@ -42,7 +42,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Iterator
         closing(PageStore(database)) as store,
     ):
         model = ServedModel("tiny", "nowhere", "ab" * 32, 400, 2048, False, False, 1)
-        answers = Answers(ScriptedEngine(), model, open_moderation("off"), False, mini_tokens())
+        answers = Answers(ScriptedEngine(), model, open_moderation("off"), mini_tokens())
         with running(make_app(Speaker(answers), people, reports, PageOptions(store, True), detector=detector)) as url:
             marked, plain = (written(mark, tokenizer) for mark in (settings.watermark(), None))
             yield SimpleNamespace(url=url, marked=marked, plain=plain, detector=detector, settings=settings)
@@ -181,7 +181,7 @@ def test_axe_finds_nothing_and_nothing_lies_beyond_the_edge(
 
 def test_the_canary_counts_long_answers_and_those_without_the_mark(site: SimpleNamespace) -> None:
     canary = Canary(site.detector)
-    answers = Answers(ScriptedEngine(), None, open_moderation("off"), False, mini_tokens(), on_end=canary.on_end)
+    answers = Answers(ScriptedEngine(), None, open_moderation("off"), mini_tokens(), on_end=canary.on_end)
     for text in (site.marked, site.plain, site.marked[:60], "", site.marked):
         answers.on_end(text)
     assert eventually(lambda: canary.checked == 3)

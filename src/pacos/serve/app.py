@@ -74,10 +74,6 @@ def make_app(
     if detector:
         app.include_router(DetectPage(detector, limits, pages).router())
     pages.mount(app)
-    answers.metrics.watch("pacos_answers_under_way", "Answers that have their turn.", lambda: answers.turns.under_way)
-    about = "Texts withheld, by backend, category, and input or output."
-    answers.metrics.count("pacos_withheld", about, lambda: answers.moderator.withheld, "backend", "category", "side")
-    answers.metrics.watch("pacos_answers_waiting", "Answers that wait for a turn.", lambda: answers.turns.waiting)
 
     def problem_page(request: Request, status: int, message: str) -> Response | None:
         is_api = request.url.path.startswith("/v1")

@@ -21,7 +21,7 @@ from pacos.serve.page_forms import (
 from pacos.serve.page_store import PageStore
 from pacos.serve.page_stream import PageAnswer, Speaker, lines
 from pacos.serve.reports import REASONS
-from pacos.serve.seals import Seals, shown_to
+from pacos.serve.seals import Seals
 from pacos.web.error_shape import RefusalError
 from pacos.web.limits import visitor_of
 from pacos.web.pages import Pages
@@ -95,14 +95,9 @@ class ChatPage:
         messages = tuple(turn.message() for turn in question.messages)
         begun = self._begun(question.messages[-1], messages)
         conversation = messages[:-1] if begun else messages
-        asked = shown_to(self.model, conversation)
-        shown = PageAnswer(self.speaker, conversation, self.seals, begun)
-        sampling = question.sampling_over(page_sampling(self.model))
-        said = (*asked, *messages[len(conversation) :])
-        answer = self.speaker.answers.answer(said, sampling, visitor=visitor_of(request))
-        await while_connected(request.receive, anext(answer))
-        shown.mark_first_token()
-        return PieceResponse(lines(shown.events(answer)), "application/x-ndjson")
+        answer = PageAnswer(self.speaker, self.seals, conversation, question, visitor_of(request), begun)
+        await while_connected(request.receive, answer.begin())
+        return PieceResponse(lines(answer.events()), "application/x-ndjson")
 
     def _begun(self, last: Turn, messages: tuple[Message, ...]) -> str:
         """The answer to go on with, which has to be the model's own: words put into its mouth lead it astray."""

@@ -100,9 +100,9 @@ class OpenAiApi:
         self.limits.questions.take(request)
         events = merged(self._answers(asked, visitor_of(request)))
         if body.stream:
-            # A refusal of the first to come still has a status of its own.
-            first = await while_connected(request.receive, anext(events))
-            return PieceResponse(_chunks(events, first, asked, shape, body.wants_usage_chunk), "text/event-stream")
+            # The first event says only that an engine has begun; a refusal in its place has a status of its own.
+            await while_connected(request.receive, anext(events))
+            return PieceResponse(_chunks(events, asked, shape, body.wants_usage_chunk), "text/event-stream")
         return JSONResponse(await while_connected(request.receive, _whole(events, asked, shape)))
 
     def _answers(self, asked: _Asked, visitor: str) -> list[AsyncGenerator[Piece | End, None]]:
@@ -162,9 +162,7 @@ async def _whole(events: Events, asked: _Asked, shape: Shape) -> dict[str, Any]:
     return shape.whole(choices, _usage([each.end for each in made if each.end], asked.num_drawn))
 
 
-async def _chunks(
-    events: Events, first: tuple[int, Piece | End], asked: _Asked, shape: Shape, wants_usage: bool
-) -> AsyncGenerator[str, None]:
+async def _chunks(events: Events, asked: _Asked, shape: Shape, wants_usage: bool) -> AsyncGenerator[str, None]:
     number = len(asked.questions) * asked.num_drawn
     lengths, ends = [0] * number, dict[int, End]()
     wants = asked.logprobs is not None
@@ -177,7 +175,7 @@ async def _chunks(
             yield _event(shape.chunk(Choice(place, prompt, None), 0))
             lengths[place] = len(prompt)
         try:
-            async for place, event in _with_first(first, events):
+            async for place, event in events:
                 if isinstance(event, Piece):
                     if not event.text and not event.logprobs:
                         continue
@@ -198,12 +196,6 @@ async def _chunks(
             yield _event({"error": {"message": "The server failed while answering.", "type": "server_error"}})
             return
     yield "data: [DONE]\n\n"
-
-
-async def _with_first(first: tuple[int, Piece | End], events: Events) -> Events:
-    yield first
-    async for event in events:
-        yield event
 
 
 def _usage(ends: Sequence[End], num_drawn: int) -> Usage:
