@@ -1,4 +1,4 @@
-"""The one path of every question, from page or API: check, wait for a turn, generate, hold back, check, show."""
+"""The one path of every question, from page or API: wait for a slot, check, generate, hold back, check, show."""
 
 import time
 import uuid
@@ -13,11 +13,11 @@ from pacos.engines import Delta, Engine, Message, Request, RequestFailedError, S
 from pacos.engines.types import FinishReason, TokenLogprob
 from pacos.guard import ModerationChain, ModerationResult, ModerationUnavailableError
 from pacos.guard.notices import UNAVAILABLE, notice, refusal
+from pacos.serve.fair_queue import FairQueue
 from pacos.serve.metrics import Metrics
 from pacos.serve.model import Prompt, ServedModel, begun_answer
 from pacos.serve.sentences import SentenceBuffer
 from pacos.serve.tokens import Tokens
-from pacos.serve.turns import Turns
 from pacos.web.error_shape import RefusalError
 
 MAX_PROMPT_CHARACTERS = 32_000
@@ -60,13 +60,13 @@ class Answers:
     moderator: ModerationChain
     tokens: Tokens
     metrics: Metrics = field(default_factory=Metrics)
-    turns: Turns = field(default_factory=Turns)
+    queue: FairQueue = field(default_factory=FairQueue)
     on_end: Callable[[str], None] = lambda text: None
 
     def __post_init__(self) -> None:
-        watch, count, turns = self.metrics.watch, self.metrics.count, self.turns
-        watch("pacos_answers_under_way", "Answers that have their turn.", lambda: turns.under_way)
-        watch("pacos_answers_waiting", "Answers that wait for a turn.", lambda: turns.waiting)
+        watch, count, queue = self.metrics.watch, self.metrics.count, self.queue
+        watch("pacos_answers_under_way", "Answers that have a slot.", lambda: queue.under_way)
+        watch("pacos_answers_waiting", "Answers that wait for one.", lambda: queue.waiting)
         about = "Texts withheld, by backend, category, and input or output."
         count("pacos_withheld", about, lambda: self.moderator.withheld, "backend", "category", "side")
 
@@ -89,8 +89,8 @@ class Answers:
         try:
             said, prompt, ids, begun = self._read(question)
             request = Request(f"serve-{uuid.uuid4().hex}", prompt, sampling, ids, logprobs, echo)
-            async with self.turns.turn(visitor):
-                # Within the turn, so that a slow moderation is not asked about more than it can take.
+            async with self.queue.slot(visitor):
+                # Within the slot, so that a slow moderation is not asked about more than it can take.
                 await self._refuse_flagged(said)
                 stream = cast(AsyncGenerator[Delta, None], self.engine.stream(request))
                 async with (

@@ -13,15 +13,16 @@ from pacos.serve.comparing import Comparing
 from pacos.serve.detect_page import DetectPage
 from pacos.serve.keys_page import KeysPage
 from pacos.serve.limits import Limits
+from pacos.serve.metrics import CountRequests
 from pacos.serve.moderations_api import ModerationsApi
 from pacos.serve.openai_api import OpenAiApi
-from pacos.serve.operator_api import CountRequests, OperatorApi
 from pacos.serve.page_stream import Speaker
 from pacos.serve.reports import ReportBox
 from pacos.serve.reports_page import ReportsPage
 from pacos.serve.review_page import ReviewPage
 from pacos.serve.seals import Seals
 from pacos.serve.sharing import Sharing
+from pacos.serve.tokenizer_api import TokenizerApi
 from pacos.watermark import TextDetector
 from pacos.web.error_shape import add_error_handlers
 from pacos.web.guards import RequestGuards
@@ -62,7 +63,8 @@ def make_app(
     admitted = [Depends(people.admit)]
     app.include_router(OpenAiApi(answers, limits).router(), dependencies=admitted)
     app.include_router(ModerationsApi(answers.moderator, limits).router(), dependencies=admitted)
-    app.include_router(OperatorApi(answers, admitted).router())
+    app.include_router(TokenizerApi(answers).router(), dependencies=admitted)
+    app.include_router(answers.metrics.router(answers.model.name))
     app.include_router(ChatPage(speaker, people, limits, seals, pages, options).router())
     if options.rival:
         app.include_router(Comparing((speaker, options.rival), people, limits, store, seals).router())

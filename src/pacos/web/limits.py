@@ -97,11 +97,11 @@ def _take(buckets: TokenBuckets, key: str, whose: str) -> None:
 
 
 def visitor_of(request: Request) -> str:
-    """Whose turn a question takes: a key's; else an address's, and on this machine or behind an own proxy that names no
-    address a session's."""
+    """Whose place a question takes in the queue: a key's; else an address's, and on this machine or behind an own
+    proxy that names no address a session's."""
     if key := getattr(request.state, "key_sha256", ""):
         return str(key)
-    # A cookie is anyone's to invent, so that elsewhere it would be a way to many turns.
+    # A cookie is anyone's to invent, so that elsewhere it would be a way to many places.
     address = client_address(request)
     return request.cookies.get(COOKIE, address) if _is_on_this_machine(request) else address
 
