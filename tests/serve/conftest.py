@@ -19,6 +19,7 @@ from pacos.guard import ModerationChain, ModerationResult, Moderator, open_moder
 from pacos.serve.answering import Answers
 from pacos.serve.app import make_app
 from pacos.serve.chat_page import PageOptions
+from pacos.serve.fair_queue import FairQueue
 from pacos.serve.first_questions import Example
 from pacos.serve.model import ServedModel, find_model
 from pacos.serve.page_store import PageStore
@@ -26,7 +27,6 @@ from pacos.serve.page_stream import Speaker
 from pacos.serve.reports import ReportBox
 from pacos.serve.run import OWN_TERMS
 from pacos.serve.tokens import Tokens
-from pacos.serve.turns import Turns
 from pacos.watermark.detection import Verdict
 from pacos.web.people import People, load_terms
 from pacos.web.server import LOOPBACK, address_of, bind, make_server, networks
@@ -150,7 +150,7 @@ class Starter:
         has_template: bool = False,
         takes_conversation: bool = False,
         examples: Sequence[Example] = (),
-        turns: Turns | None = None,
+        queue: FairQueue | None = None,
         requires_key: bool = False,
         trusted_proxies: Sequence[str] = LOOPBACK,
         review_password: str = "",
@@ -167,8 +167,7 @@ class Starter:
             moderating = ModerationChain({"words": moderating} if moderating else {})
 
         def speaker(engine: ScriptedEngine, model: ServedModel) -> Speaker:
-            checks = bool(moderating.backends)
-            answers = Answers(engine, model, moderating, checks, mini_tokens(), turns=turns or Turns(), on_end=on_end)
+            answers = Answers(engine, model, moderating, mini_tokens(), queue=queue or FairQueue(), on_end=on_end)
             return Speaker(answers, verdict_of_words)
 
         other = replace(model, name="rival", sha256="cd" * 32)
@@ -207,7 +206,7 @@ def tiny_url(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     folder = tmp_path_factory.mktemp("tiny-server")
     model = replace(find_model(folder, str(tiny_model)), name="model")
     engine = open_engine(EngineTable(engine="local", path=str(tiny_model), api="completions"))
-    answers = Answers(engine, model, open_moderation("blocklist"), True, Tokens(str(tiny_model)))
+    answers = Answers(engine, model, open_moderation("blocklist"), Tokens(str(tiny_model)))
     with (
         closing(People(folder / "store.sqlite", load_terms(OWN_TERMS))) as people,
         closing(ReportBox(folder / "store.sqlite")) as reports,

@@ -35,7 +35,7 @@ def checkpoint(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 def answering(folder: Path) -> Iterator[Answers]:
     engine = open_engine(f"local:{folder}")
     model = find_model(folder, str(folder))
-    yield Answers(engine, model, open_moderation("off"), False, Tokens(model.path))
+    yield Answers(engine, model, open_moderation("off"), Tokens(model.path))
     asyncio.run(engine.close())
 
 

@@ -42,7 +42,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Iterator
         closing(PageStore(database)) as store,
     ):
         model = ServedModel("tiny", "nowhere", "ab" * 32, 400, 2048, False, False, 1)
-        answers = Answers(ScriptedEngine(), model, open_moderation("off"), False, mini_tokens())
+        answers = Answers(ScriptedEngine(), model, open_moderation("off"), mini_tokens())
         with running(make_app(Speaker(answers), people, reports, PageOptions(store, True), detector=detector)) as url:
             marked, plain = (written(mark, tokenizer) for mark in (settings.watermark(), None))
             yield SimpleNamespace(url=url, marked=marked, plain=plain, detector=detector, settings=settings)
@@ -146,6 +146,24 @@ def test_the_page_tells_the_three_verdicts_and_marks_the_words(page: object, sit
     assert page.evaluate("window.hit") is None
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+def test_every_page_leads_to_detect_and_to_the_keys(
+    page: object, site: SimpleNamespace, visit: Callable[..., object], width: int
+) -> None:
+    page.set_viewport_size({"width": width, "height": 844})
+    for start, name, heading in (("/terms", "Detect", "Was it written here?"), ("/detect", "API keys", "Terms of use")):
+        page.goto(site.url + start)
+        if width == 390:
+            assert not page.get_by_role("link", name=name).is_visible()
+            page.get_by_role("button", name="Menu").press("Enter")
+        page.get_by_role("link", name=name).press("Enter")
+        page.get_by_role("heading", name=heading).wait_for()
+    chat = visit()
+    chat.get_by_role("button", name="Menu").press("Enter")
+    assert chat.get_by_role("link", name="API keys").is_visible()
+    assert chat.get_by_role("link", name="Detect").count() == 0, "this server has no detector"
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
 def test_axe_finds_nothing_and_nothing_lies_beyond_the_edge(
@@ -163,7 +181,7 @@ def test_axe_finds_nothing_and_nothing_lies_beyond_the_edge(
 
 def test_the_canary_counts_long_answers_and_those_without_the_mark(site: SimpleNamespace) -> None:
     canary = Canary(site.detector)
-    answers = Answers(ScriptedEngine(), None, open_moderation("off"), False, mini_tokens(), on_end=canary.on_end)
+    answers = Answers(ScriptedEngine(), None, open_moderation("off"), mini_tokens(), on_end=canary.on_end)
     for text in (site.marked, site.plain, site.marked[:60], "", site.marked):
         answers.on_end(text)
     assert eventually(lambda: canary.checked == 3)

@@ -13,7 +13,7 @@ import pytest
 
 from pacos.engines import Failure, RequestFailedError
 from pacos.guard import open_moderation
-from pacos.serve.turns import Turns
+from pacos.serve.fair_queue import FairQueue
 from tests.serve.conftest import ScriptedEngine, Served, WordModerator, eventually, mini_tokens
 
 QUESTION = [{"role": "user", "content": "Say hello"}]
@@ -229,7 +229,7 @@ def test_question_too_many_is_told_so_while_the_others_are_still_read(
     start: Callable[..., Served],
 ) -> None:
     engine = ScriptedEngine(["Hello ", "there."], pause_seconds=0.5)
-    served = start(engine, turns=Turns(at_once=1, most=1))
+    served = start(engine, queue=FairQueue(at_once=1, most=1))
     with ThreadPoolExecutor(2) as pool:
         accepted = [pool.submit(client_of(served).completions.create, model="tiny", prompt="x") for _ in range(2)]
         assert eventually(lambda: metric(served, "pacos_answers_waiting") == 1)
@@ -243,7 +243,7 @@ def test_question_too_many_is_told_so_while_the_others_are_still_read(
 
 def test_whoever_has_fewest_answers_under_way_is_next(start: Callable[..., Served]) -> None:
     engine = ScriptedEngine(["word"], pause_seconds=0.2)
-    served = start(engine, turns=Turns(at_once=1))
+    served = start(engine, queue=FairQueue(at_once=1))
 
     def ask(address: str, prompt: str) -> None:
         body = json.dumps({"model": "tiny", "prompt": prompt}).encode()

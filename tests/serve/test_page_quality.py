@@ -35,6 +35,10 @@ def test_axe_finds_nothing_on_any_page_or_state(visit: Callable[..., object], sc
     press("I accept, begin")
     page.locator("#question:not([readonly])").wait_for()
     check("empty")
+    if width == 390:
+        press("Menu")
+        check("menu")
+        page.keyboard.press("Escape")
     ask(page)
     finished(page)
     press("Regenerate")

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pacos.web.buckets import MAX_BUCKETS, AddressKeys, TokenBuckets
+from pacos.web.limits import MAX_BUCKETS, AddressKeys, TokenBuckets
 
 
 @settings(max_examples=100)

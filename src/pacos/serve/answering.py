@@ -1,4 +1,4 @@
-"""The one path of every question, from page or API: check, wait for a turn, generate, hold back, check, show."""
+"""The one path of every question, from page or API: wait for a slot, check, generate, hold back, check, show."""
 
 import time
 import uuid
@@ -13,11 +13,11 @@ from pacos.engines import Delta, Engine, Message, Request, RequestFailedError, S
 from pacos.engines.types import FinishReason, TokenLogprob
 from pacos.guard import ModerationChain, ModerationResult, ModerationUnavailableError
 from pacos.guard.notices import UNAVAILABLE, notice, refusal
+from pacos.serve.fair_queue import FairQueue
 from pacos.serve.metrics import Metrics
 from pacos.serve.model import Prompt, ServedModel, begun_answer
 from pacos.serve.sentences import SentenceBuffer
 from pacos.serve.tokens import Tokens
-from pacos.serve.turns import Turns
 from pacos.web.error_shape import RefusalError
 
 MAX_PROMPT_CHARACTERS = 32_000
@@ -45,13 +45,12 @@ class End:
 
     finish_reason: FinishReason
     usage: Usage
-    seconds: float
     prompt_logprobs: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass
 class Answers:
-    """Questions in, checked text out; `holds_back` is off where nothing is checked, and then text flows at once.
+    """Questions in, checked text out; where `moderator` has no backend nothing is checked, and text flows at once.
 
     `on_end(text)` is told of every answer that the engine did finish, at once: it must not wait.
     """
@@ -59,11 +58,17 @@ class Answers:
     engine: Engine
     model: ServedModel
     moderator: ModerationChain
-    holds_back: bool
     tokens: Tokens
     metrics: Metrics = field(default_factory=Metrics)
-    turns: Turns = field(default_factory=Turns)
+    queue: FairQueue = field(default_factory=FairQueue)
     on_end: Callable[[str], None] = lambda text: None
+
+    def __post_init__(self) -> None:
+        watch, count, queue = self.metrics.watch, self.metrics.count, self.queue
+        watch("pacos_answers_under_way", "Answers that have a slot.", lambda: queue.under_way)
+        watch("pacos_answers_waiting", "Answers that wait for one.", lambda: queue.waiting)
+        about = "Texts withheld, by backend, category, and input or output."
+        count("pacos_withheld", about, lambda: self.moderator.withheld, "backend", "category", "side")
 
     async def answer(
         self,
@@ -84,8 +89,8 @@ class Answers:
         try:
             said, prompt, ids, begun = self._read(question)
             request = Request(f"serve-{uuid.uuid4().hex}", prompt, sampling, ids, logprobs, echo)
-            async with self.turns.turn(visitor):
-                # Within the turn, so that a slow moderation is not asked about more than it can take.
+            async with self.queue.slot(visitor):
+                # Within the slot, so that a slow moderation is not asked about more than it can take.
                 await self._refuse_flagged(said)
                 stream = cast(AsyncGenerator[Delta, None], self.engine.stream(request))
                 async with (
@@ -168,14 +173,14 @@ class Answers:
 
     async def _flagged(self, text: str, question: str = "") -> ModerationResult | None:
         try:
-            return await self.moderator.withhold(text, question) if self.holds_back else None
+            return await self.moderator.withhold(text, question)
         except ModerationUnavailableError as error:
             raise RefusalError(503, "moderation_unavailable", UNAVAILABLE, 5) from error
 
     async def _checked(
         self, request: Request, deltas: AsyncIterator[Delta], question: str, begun: str
     ) -> AsyncGenerator[Piece | End, None]:
-        started = time.perf_counter()
+        holds_back = bool(self.moderator.backends)
         buffer, shown, made, is_first = SentenceBuffer(), begun, "", True
         # (length of the text up to its end, log-probabilities): a token's name is shown no sooner than its text.
         unshown: deque[tuple[int, tuple[TokenLogprob, ...]]] = deque()
@@ -186,13 +191,13 @@ class Answers:
             made += delta.text
             if delta.logprobs:
                 unshown.append((len(made), delta.logprobs))
-            ready = buffer.add(delta.text) if self.holds_back else delta.text
+            ready = buffer.add(delta.text) if holds_back else delta.text
             if delta.reply:
                 ready += buffer.rest()
             if ready and (flagged := await self._flagged(shown[-CONTEXT_CHARACTERS:] + ready, question)):
                 yield Piece(f"\n\n{notice(flagged)}" if shown else notice(flagged))
                 usage = delta.reply.usage if delta.reply else self.tokens.usage(len(request.prompt_ids), made)
-                yield End("content_filter", usage, time.perf_counter() - started)
+                yield End("content_filter", usage)
                 return
             shown += ready
             logprobs: tuple[TokenLogprob, ...] = ()
@@ -202,7 +207,6 @@ class Answers:
                 yield Piece(ready, logprobs)
             if reply := delta.reply:
                 self.on_end(made)
-                seconds = time.perf_counter() - started
-                yield End(reply.finish_reason, reply.usage, seconds, reply.prompt_logprobs)
+                yield End(reply.finish_reason, reply.usage, reply.prompt_logprobs)
                 return
         raise RuntimeError(f"engine {self.engine.name} ended a stream without its reply")

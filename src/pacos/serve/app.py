@@ -9,20 +9,25 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.responses import Response
 
 from pacos.serve.chat_page import ChatPage, PageOptions
-from pacos.serve.deletion_page import DeletionPage
+from pacos.serve.comparing import Comparing
 from pacos.serve.detect_page import DetectPage
 from pacos.serve.keys_page import KeysPage
+from pacos.serve.limits import Limits
+from pacos.serve.metrics import CountRequests
 from pacos.serve.moderations_api import ModerationsApi
 from pacos.serve.openai_api import OpenAiApi
-from pacos.serve.operator_api import CountRequests, OperatorApi
 from pacos.serve.page_stream import Speaker
 from pacos.serve.reports import ReportBox
+from pacos.serve.reports_page import ReportsPage
 from pacos.serve.review_page import ReviewPage
+from pacos.serve.seals import Seals
+from pacos.serve.sharing import Sharing
+from pacos.serve.tokenizer_api import TokenizerApi
 from pacos.watermark import TextDetector
 from pacos.web.error_shape import add_error_handlers
 from pacos.web.guards import RequestGuards
 from pacos.web.pages import Pages
-from pacos.web.people import Limit, People
+from pacos.web.people import People
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -52,31 +57,37 @@ def make_app(
         # OpenAI's clients say that they send JSON; curl and others forget to.
         strict_content_type=False,
     )
-    pages = Pages(Path(__file__).parent)
-    # One limit for both, since who asks by the API may ask on the page too.
-    questions = Limit(session=(20, 20), address=(60, 60))
-    answers, admitted = speaker.answers, [Depends(people.admit)]
-    app.include_router(OpenAiApi(answers, questions).router(), dependencies=admitted)
-    app.include_router(ModerationsApi(answers.moderator, questions).router(), dependencies=admitted)
-    app.include_router(OperatorApi(answers, admitted).router())
-    app.include_router(ChatPage(speaker, people, questions, reports, pages, options).router())
-    app.include_router(KeysPage(people, pages, answers.model).router())
-    app.include_router(DeletionPage(reports, pages, answers.model).router())
+    answers, limits, seals, store = speaker.answers, Limits(), Seals(), options.store
+    models = [each.answers.model for each in (speaker, options.rival) if each]
+    pages = Pages(Path(__file__).parent, model=answers.model, pages=_linked(detector is not None))
+    admitted = [Depends(people.admit)]
+    app.include_router(OpenAiApi(answers, limits).router(), dependencies=admitted)
+    app.include_router(ModerationsApi(answers.moderator, limits).router(), dependencies=admitted)
+    app.include_router(TokenizerApi(answers).router(), dependencies=admitted)
+    app.include_router(answers.metrics.router(answers.model.name))
+    app.include_router(ChatPage(speaker, people, limits, seals, pages, options).router())
+    if options.rival:
+        app.include_router(Comparing((speaker, options.rival), people, limits, store, seals).router())
+    app.include_router(Sharing(models, people, limits, store, seals, pages).router())
+    app.include_router(ReportsPage(models, people, limits, reports, store, pages).router())
+    app.include_router(KeysPage(people, limits, pages).router())
     if review_password:
-        app.include_router(ReviewPage(reports, pages, answers.model, review_password).router())
+        app.include_router(ReviewPage(reports, pages, review_password).router())
     if detector:
-        app.include_router(DetectPage(answers.model, detector, pages).router())
+        app.include_router(DetectPage(detector, limits, pages).router())
     pages.mount(app)
-    answers.metrics.watch("pacos_answers_under_way", "Answers that have their turn.", lambda: answers.turns.under_way)
-    about = "Texts withheld, by backend, category, and input or output."
-    answers.metrics.count("pacos_withheld", about, lambda: answers.moderator.withheld, "backend", "category", "side")
-    answers.metrics.watch("pacos_answers_waiting", "Answers that wait for a turn.", lambda: answers.turns.waiting)
 
     def problem_page(request: Request, status: int, message: str) -> Response | None:
         is_api = request.url.path.startswith("/v1")
-        return None if is_api else pages.render("problem.html", status, model=answers.model, message=message)
+        return None if is_api else pages.render("problem.html", status, message=message)
 
     add_error_handlers(app, problem_page)
     app.add_middleware(RequestGuards)
     app.add_middleware(CountRequests, metrics=answers.metrics)
     return app
+
+
+def _linked(has_detector: bool) -> list[tuple[str, str]]:
+    """What every page's header links to."""
+    detect = [("/detect", "Detect")] if has_detector else []
+    return [("/", "Chat"), *detect, ("/keys", "API keys"), ("/terms", "Terms")]

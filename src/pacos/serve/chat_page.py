@@ -8,36 +8,25 @@ from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
 from pacos.engines import Message
-from pacos.serve.comparing import Comparing
 from pacos.serve.first_questions import Example
-from pacos.serve.model import ServedModel
+from pacos.serve.limits import Limits
 from pacos.serve.page_forms import (
     MAX_PAGE_TOKENS,
     MAX_QUESTION_CHARACTERS,
     MAX_SEED,
     ChatQuestion,
-    ReportForm,
     Turn,
     page_sampling,
 )
 from pacos.serve.page_store import PageStore
 from pacos.serve.page_stream import PageAnswer, Speaker, lines
-from pacos.serve.reports import ReportBox
-from pacos.serve.seals import Seals, shown_to
-from pacos.serve.sharing import Sharing
+from pacos.serve.reports import REASONS
+from pacos.serve.seals import Seals
 from pacos.web.error_shape import RefusalError
+from pacos.web.limits import visitor_of
 from pacos.web.pages import Pages
-from pacos.web.people import Limit, People, visitor_of
+from pacos.web.people import People
 from pacos.web.streams import PieceResponse, while_connected
-
-REASONS = {
-    "harmful": "Harmful or dangerous",
-    "hateful": "Hateful or harassing",
-    "private": "Private information about a person",
-    "wrong": "Wrong or misleading",
-    "refusal": "It should not have been refused or withheld",
-    "other": "Something else",
-}
 
 
 @dataclass(frozen=True)
@@ -54,28 +43,19 @@ class ChatPage:
     """The routes of the page, beside the API and over the same request path."""
 
     def __init__(
-        self, speaker: Speaker, people: People, questions: Limit, reports: ReportBox, pages: Pages, options: PageOptions
+        self, speaker: Speaker, people: People, limits: Limits, seals: Seals, pages: Pages, options: PageOptions
     ) -> None:
         self.speaker, self.model, self.people, self.pages = speaker, speaker.answers.model, people, pages
-        self.questions, self.reports, self.options = questions, reports, options
-        self.models = [each.answers.model for each in (speaker, options.rival) if each]
-        self.seals = Seals()
-        self.report_limit = Limit(session=(5, 2), address=(15, 6))
+        self.limits, self.seals, self.options = limits, seals, options
 
     def router(self) -> APIRouter:
         """The routes."""
         router = APIRouter()
         # Plain functions run in threads, since they ask the database.
-        router.add_api_route("/", self.show, methods=["GET"], response_model=None)
-        router.add_api_route("/terms", self.show_terms, methods=["GET"], response_model=None)
-        router.add_api_route("/terms", self.accept_terms, methods=["POST"], response_model=None)
-        router.add_api_route("/chat", self.ask, methods=["POST"], response_model=None)
-        router.add_api_route("/reports", self.report, methods=["POST"], status_code=201)
-        store = self.options.store
-        router.include_router(Sharing(self.models, self.people, store, self.seals, self.pages).router())
-        if self.options.rival:
-            pair = self.speaker, self.options.rival
-            router.include_router(Comparing(pair, self.people, self.questions, store, self.seals).router())
+        router.add_api_route("/", self.show, methods=["GET"])
+        router.add_api_route("/terms", self.show_terms, methods=["GET"])
+        router.add_api_route("/terms", self.accept_terms, methods=["POST"])
+        router.add_api_route("/chat", self.ask, methods=["POST"])
         return router
 
     def show(self, request: Request) -> Response:
@@ -84,7 +64,6 @@ class ChatPage:
             return self._terms_page(accepted=False)
         return self.pages.render(
             "chat.html",
-            model=self.model,
             sampling=page_sampling(self.model),
             rival=self.options.rival.answers.model if self.options.rival else None,
             watermark=self.options.watermark,
@@ -100,30 +79,25 @@ class ChatPage:
         return self._terms_page(accepted=self.people.has_accepted(request))
 
     def _terms_page(self, accepted: bool) -> Response:
-        return self.pages.render("terms.html", model=self.model, terms=self.people.terms, accepted=accepted)
+        return self.pages.render("terms.html", terms=self.people.terms, accepted=accepted)
 
     def accept_terms(self, request: Request) -> Response:
         """Takes the acceptance and goes on to the chat."""
         response = RedirectResponse("/", 303)
-        self.questions.take_from_address(request)
+        self.limits.questions.take_from_address(request)
         self.people.record_acceptance(request, response)
         return response
 
     async def ask(self, question: ChatQuestion, request: Request) -> Response:
         """Streams the answer as one JSON object a line: pieces, then the end."""
         await asyncio.to_thread(self.people.require_terms, request)
-        self.questions.take(request)
+        self.limits.questions.take(request)
         messages = tuple(turn.message() for turn in question.messages)
         begun = self._begun(question.messages[-1], messages)
         conversation = messages[:-1] if begun else messages
-        asked = shown_to(self.model, conversation)
-        shown = PageAnswer(self.speaker, conversation, self.seals, begun)
-        sampling = question.sampling_over(page_sampling(self.model))
-        said = (*asked, *messages[len(conversation) :])
-        answer = self.speaker.answers.answer(said, sampling, visitor=visitor_of(request))
-        await while_connected(request.receive, anext(answer))
-        shown.mark_first_token()
-        return PieceResponse(lines(shown.events(answer)), "application/x-ndjson")
+        answer = PageAnswer(self.speaker, self.seals, conversation, question, visitor_of(request), begun)
+        await while_connected(request.receive, answer.begin())
+        return PieceResponse(lines(answer.events()), "application/x-ndjson")
 
     def _begun(self, last: Turn, messages: tuple[Message, ...]) -> str:
         """The answer to go on with, which has to be the model's own: words put into its mouth lead it astray."""
@@ -137,18 +111,3 @@ class ChatPage:
             "not_this_models_answer",
             "Only an answer of this server's own can be gone on with, and it was restarted since; regenerate it.",
         )
-
-    def report(self, form: ReportForm, request: Request) -> dict[str, int | str]:
-        """Stores a report; returns its number and the code that deletes it."""
-        self.people.require_terms(request)
-        self.report_limit.take(request)
-        transcript = [{"role": turn.role, "content": turn.content} for turn in form.transcript]
-        consented = transcript if form.consent else None
-        number, code = self.reports.add(self._reported(form), form.reason, form.details, consented)
-        return {"id": number, "deletion_code": code}
-
-    def _reported(self, form: ReportForm) -> ServedModel:
-        """Whose answer is reported, which the reader of two may not know."""
-        pairing = self.options.store.pairing(form.comparison) if form.comparison else None
-        sha256 = pairing.sha256s[form.side] if pairing else self.model.sha256
-        return next((model for model in self.models if model.sha256 == sha256), self.model)

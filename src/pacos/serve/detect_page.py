@@ -4,11 +4,10 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
-from pacos.serve.model import ServedModel
+from pacos.serve.limits import Limits
 from pacos.watermark import TextDetector
 from pacos.watermark.detection import MAX_FALSE_ALARM_RATE, MIN_TOKENS_FOR_A_VERDICT, Verdict
 from pacos.web.pages import Pages
-from pacos.web.people import COOKIE, Limit
 
 MAX_CHARACTERS = 20_000
 
@@ -55,30 +54,26 @@ class DetectReply(BaseModel):
 
 
 class DetectPage:
-    """The routes; who knows green from not green can forge the mark with patience, so the limit is low."""
+    """The routes; they need no session."""
 
-    def __init__(self, model: ServedModel, detector: TextDetector, pages: Pages) -> None:
-        self.model, self.detector, self.pages = model, detector, pages
-        self.limit = Limit(session=(10, 6), address=(20, 12))
+    def __init__(self, detector: TextDetector, limits: Limits, pages: Pages) -> None:
+        self.detector, self.limits, self.pages = detector, limits, pages
 
     def router(self) -> APIRouter:
         """The routes."""
         router = APIRouter()
-        router.add_api_route("/detect", self.show, methods=["GET"], response_model=None)
+        router.add_api_route("/detect", self.show, methods=["GET"])
         router.add_api_route("/detect", self.detect, methods=["POST"])
         return router
 
     async def show(self) -> Response:
         """The page."""
-        return self.pages.render(
-            "detect.html", model=self.model, max_characters=MAX_CHARACTERS, min_tokens=MIN_TOKENS_FOR_A_VERDICT
-        )
+        return self.pages.render("detect.html", max_characters=MAX_CHARACTERS, min_tokens=MIN_TOKENS_FOR_A_VERDICT)
 
     # A plain function, which runs in a thread: it computes.
     def detect(self, given: Text, request: Request) -> DetectReply:
         """Looks for the mark in a text."""
-        # Who has no session shares none with others.
-        (self.limit.take if COOKIE in request.cookies else self.limit.take_from_address)(request)
+        self.limits.detections.take(request)
         detection = self.detector.detect(given.text)
         found, passage, span = detection.found, detection.found.passage, detection.passage()
         return DetectReply(

@@ -1,12 +1,17 @@
-"""What a server counts, in Prometheus' text form at /metrics."""
+"""/metrics and /healthz: what a server counts, in Prometheus' text form, and that it answers."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from fastapi import APIRouter
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+_PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 
 
@@ -48,12 +53,44 @@ class Metrics:
         """A number that is read when it is asked for."""
         Gauge(name, about, registry=self.registry).set_function(value)
 
-    def text(self) -> bytes:
-        """The whole page."""
-        return generate_latest(self.registry)
+    def router(self, model: str) -> APIRouter:
+        """The routes; neither is limited nor needs a key."""
+
+        async def healthz() -> dict[str, str]:
+            """Answers as long as the event loop turns."""
+            return {"status": "ok", "model": model}
+
+        router = APIRouter()
+        router.add_api_route("/healthz", healthz, methods=["GET"])
+        router.add_api_route("/metrics", self.show, methods=["GET"])
+        return router
+
+    async def show(self) -> Response:
+        """Everything that is counted."""
+        return Response(generate_latest(self.registry), media_type=_PROMETHEUS)
 
     def _counter(self, name: str, about: str, *labels: str) -> Counter:
         return Counter(name, about, labels, registry=self.registry)
 
     def _histogram(self, name: str, about: str) -> Histogram:
         return Histogram(name, about, registry=self.registry, buckets=_SECONDS)
+
+
+class CountRequests:
+    """ASGI middleware: counts each request by its route, never by the path that a client wrote, and by its status."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self.app, self.metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def counting(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                route = getattr(scope.get("route"), "path", "none")
+                self.metrics.requests.labels(re.sub(r"\{(\w+):\w+\}", r"{\1}", route), str(message["status"])).inc()
+            await send(message)
+
+        await self.app(scope, receive, counting)

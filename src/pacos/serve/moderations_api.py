@@ -2,7 +2,7 @@
 
 import uuid
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Any
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, field_validator
@@ -10,30 +10,24 @@ from pydantic_core import PydanticCustomError
 
 from pacos.guard import ModerationChain, ModerationUnavailableError
 from pacos.guard.notices import UNAVAILABLE
+from pacos.serve.bodies import ContentPart
+from pacos.serve.limits import Limits
 from pacos.web.error_shape import RefusalError
-from pacos.web.people import Limit
 from pacos.web.streams import while_connected
 
 MAX_TEXTS = 32
 MAX_CHARACTERS = 32_000
 
 
-class TextPart(BaseModel):
-    """A part of a multi-modal input; images are refused."""
-
-    type: Literal["text"]
-    text: str
-
-
 class ModerationBody(BaseModel):
     """The request; the model is the server's to choose, so any name is taken."""
 
-    input: str | list[str] | list[TextPart]
+    input: str | list[str] | list[ContentPart]
     model: str | None = None
 
     @field_validator("input")
     @classmethod
-    def _not_too_much(cls, value: str | list[str] | list[TextPart]) -> str | list[str] | list[TextPart]:
+    def _not_too_much(cls, value: str | list[str] | list[ContentPart]) -> str | list[str] | list[ContentPart]:
         count = 1 if isinstance(value, str) else len(value)
         if not 1 <= count <= MAX_TEXTS or sum(map(len, texts_of(value))) > MAX_CHARACTERS:
             limits = {"count": MAX_TEXTS, "most": f"{MAX_CHARACTERS:,}"}
@@ -44,8 +38,8 @@ class ModerationBody(BaseModel):
 class ModerationsApi:
     """What is asked here is not counted as withheld."""
 
-    def __init__(self, moderation: ModerationChain, questions: Limit) -> None:
-        self._moderation, self._questions = moderation, questions
+    def __init__(self, moderation: ModerationChain, limits: Limits) -> None:
+        self._moderation, self._limits = moderation, limits
 
     def router(self) -> APIRouter:
         """The route."""
@@ -55,7 +49,7 @@ class ModerationsApi:
 
     async def moderate(self, body: ModerationBody, request: Request) -> dict[str, Any]:
         """A result for each text."""
-        self._questions.take(request)
+        self._limits.questions.take(request)
         if not self._moderation.backends:
             raise RefusalError(404, "moderation_off", "This server checks no texts: its moderation is off.")
         results = await while_connected(request.receive, self._results(texts_of(body.input)))
@@ -72,9 +66,9 @@ class ModerationsApi:
         ]
 
 
-def texts_of(value: str | list[str] | list[TextPart]) -> list[str]:
+def texts_of(value: str | list[str] | list[ContentPart]) -> list[str]:
     """The texts to judge, each for itself; the parts of one multi-modal input are one text, as OpenAI has it."""
     if isinstance(value, str):
         return [value]
-    parts = [part.text for part in value if isinstance(part, TextPart)]
+    parts = [part.text for part in value if isinstance(part, ContentPart)]
     return ["\n".join(parts)] if parts else [text for text in value if isinstance(text, str)]

@@ -15,9 +15,10 @@ from pacos.engines import Sampling, Usage
 from pacos.engines.types import TokenLogprob
 from pacos.serve.answering import Answers, End, Piece, Question
 from pacos.serve.bodies import LEGACY_DEFAULT_MAX_TOKENS, MAX_TOKENS, ChatBody, CompletionBody, SamplingBody
+from pacos.serve.limits import Limits
 from pacos.serve.shapes import Choice, Shape
 from pacos.web.error_shape import RefusalError
-from pacos.web.people import Limit, visitor_of
+from pacos.web.limits import visitor_of
 from pacos.web.streams import PieceResponse, merged, while_connected
 
 Events = AsyncGenerator[tuple[int, Piece | End], None]
@@ -54,16 +55,16 @@ class _Answer:
 class OpenAiApi:
     """Translates between OpenAI's shapes and the one request path."""
 
-    def __init__(self, answers: Answers, questions: Limit) -> None:
-        self.answers, self.model, self.questions = answers, answers.model, questions
+    def __init__(self, answers: Answers, limits: Limits) -> None:
+        self.answers, self.model, self.limits = answers, answers.model, limits
 
     def router(self) -> APIRouter:
         """The routes."""
         router = APIRouter(prefix="/v1")
         router.add_api_route("/models", self.models, methods=["GET"])
         router.add_api_route("/models/{name:path}", self.model_by_name, methods=["GET"])
-        router.add_api_route("/chat/completions", self.chat, methods=["POST"], response_model=None)
-        router.add_api_route("/completions", self.complete, methods=["POST"], response_model=None)
+        router.add_api_route("/chat/completions", self.chat, methods=["POST"])
+        router.add_api_route("/completions", self.complete, methods=["POST"])
         return router
 
     async def models(self) -> dict[str, Any]:
@@ -96,12 +97,12 @@ class OpenAiApi:
 
     async def _respond(self, request: Request, body: SamplingBody, asked: _Asked, shape: Shape) -> Response:
         self._require_model(body.model)
-        self.questions.take(request)
+        self.limits.questions.take(request)
         events = merged(self._answers(asked, visitor_of(request)))
         if body.stream:
-            # A refusal of the first to come still has a status of its own.
-            first = await while_connected(request.receive, anext(events))
-            return PieceResponse(_chunks(events, first, asked, shape, body.wants_usage_chunk), "text/event-stream")
+            # The first event says only that an engine has begun; a refusal in its place has a status of its own.
+            await while_connected(request.receive, anext(events))
+            return PieceResponse(_chunks(events, asked, shape, body.wants_usage_chunk), "text/event-stream")
         return JSONResponse(await while_connected(request.receive, _whole(events, asked, shape)))
 
     def _answers(self, asked: _Asked, visitor: str) -> list[AsyncGenerator[Piece | End, None]]:
@@ -161,9 +162,7 @@ async def _whole(events: Events, asked: _Asked, shape: Shape) -> dict[str, Any]:
     return shape.whole(choices, _usage([each.end for each in made if each.end], asked.num_drawn))
 
 
-async def _chunks(
-    events: Events, first: tuple[int, Piece | End], asked: _Asked, shape: Shape, wants_usage: bool
-) -> AsyncGenerator[str, None]:
+async def _chunks(events: Events, asked: _Asked, shape: Shape, wants_usage: bool) -> AsyncGenerator[str, None]:
     number = len(asked.questions) * asked.num_drawn
     lengths, ends = [0] * number, dict[int, End]()
     wants = asked.logprobs is not None
@@ -176,7 +175,7 @@ async def _chunks(
             yield _event(shape.chunk(Choice(place, prompt, None), 0))
             lengths[place] = len(prompt)
         try:
-            async for place, event in _with_first(first, events):
+            async for place, event in events:
                 if isinstance(event, Piece):
                     if not event.text and not event.logprobs:
                         continue
@@ -197,12 +196,6 @@ async def _chunks(
             yield _event({"error": {"message": "The server failed while answering.", "type": "server_error"}})
             return
     yield "data: [DONE]\n\n"
-
-
-async def _with_first(first: tuple[int, Piece | End], events: Events) -> Events:
-    yield first
-    async for event in events:
-        yield event
 
 
 def _usage(ends: Sequence[End], num_drawn: int) -> Usage:

@@ -8,6 +8,7 @@ from pydantic_core import PydanticCustomError
 
 from pacos.engines import Message, Sampling
 from pacos.serve.model import ServedModel
+from pacos.serve.reports import Reason
 
 # Cooler than the API's default: a small student answers better, and there is still choice for the watermark.
 PAGE_SAMPLING = Sampling(max_tokens=512, temperature=0.3, top_p=0.9)
@@ -96,7 +97,7 @@ class ReportForm(BaseModel):
     Of two answers side by side, `comparison` and `side` say which one it is about.
     """
 
-    reason: Literal["harmful", "hateful", "private", "wrong", "refusal", "other"]
+    reason: Reason
     details: str = Field("", max_length=2000)
     consent: bool = False
     transcript: list[Turn] = Field(default_factory=list, max_length=MAX_TURNS)

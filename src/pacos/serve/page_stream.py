@@ -12,7 +12,8 @@ from typing import Any
 
 from pacos.engines import Message
 from pacos.serve.answering import Answers, End, Piece
-from pacos.serve.seals import Seals
+from pacos.serve.page_forms import ChatQuestion, page_sampling
+from pacos.serve.seals import Seals, shown_to
 from pacos.watermark.detection import Verdict
 from pacos.web.error_shape import RefusalError
 from pacos.web.markdown import render_blocks
@@ -33,20 +34,37 @@ class Speaker:
 class PageAnswer:
     """One answer to a conversation that ends with a question, gone on with where it has been `begun`."""
 
-    def __init__(self, speaker: Speaker, conversation: tuple[Message, ...], seals: Seals, begun: str = "") -> None:
-        self._speaker, self._conversation, self._seals = speaker, conversation, seals
+    def __init__(
+        self,
+        speaker: Speaker,
+        seals: Seals,
+        conversation: tuple[Message, ...],
+        question: ChatQuestion,
+        visitor: str,
+        begun: str = "",
+    ) -> None:
+        self._speaker, self._seals, self._conversation = speaker, seals, conversation
+        model = speaker.answers.model
+        said = (*shown_to(model, conversation), *([Message("assistant", begun)] if begun else []))
+        sampling = question.sampling_over(page_sampling(model))
+        self._answer = speaker.answers.answer(said, sampling, visitor=visitor)
         self._text, self._fresh = begun, ""
         self._blocks = render_blocks(begun) if begun else []
         self._asked, self._drawn = time.perf_counter(), 0.0
         self._first_seconds: float | None = None
 
-    def mark_first_token(self) -> None:
-        """To be called when the engine has begun."""
+    async def begin(self) -> None:
+        """Waits until the engine has begun; RefusalError where it will not."""
+        await anext(self._answer)
         self._first_seconds = time.perf_counter() - self._asked
 
-    async def events(self, answer: AsyncGenerator[Piece | End, None]) -> AsyncGenerator[Event, None]:
+    async def close(self) -> None:
+        """Frees the engine."""
+        await self._answer.aclose()
+
+    async def events(self) -> AsyncGenerator[Event, None]:
         """`piece` events, then `end`."""
-        async with aclosing(answer):
+        async with aclosing(self._answer) as answer:
             async for event in answer:
                 if isinstance(event, Piece):
                     self._fresh += event.text

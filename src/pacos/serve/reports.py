@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from secrets import token_hex
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 
@@ -15,6 +15,15 @@ from pacos.serve.model import ServedModel
 from pacos.store.database import Database, Schema
 from pacos.web.people import PATIENCE_SECONDS
 
+Reason = Literal["harmful", "hateful", "private", "wrong", "refusal", "other"]
+REASONS: dict[Reason, str] = {
+    "harmful": "Harmful or dangerous",
+    "hateful": "Hateful or harassing",
+    "private": "Private information about a person",
+    "wrong": "Wrong or misleading",
+    "refusal": "It should not have been refused or withheld",
+    "other": "Something else",
+}
 STATUSES = ("open", "confirmed", "dismissed", "deleted")
 MAX_LABEL, MAX_NOTE = 64, 4000
 _CODE_BYTES = 10

@@ -9,9 +9,7 @@ from urllib.parse import parse_qsl, urlencode
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
-from pacos.serve.chat_page import REASONS
-from pacos.serve.model import ServedModel
-from pacos.serve.reports import MAX_LABEL, MAX_NOTE, STATUSES, ReportBox, Wanted
+from pacos.serve.reports import MAX_LABEL, MAX_NOTE, REASONS, STATUSES, ReportBox, Wanted
 from pacos.web.error_shape import RefusalError
 from pacos.web.forms import FormFields
 from pacos.web.pages import Pages
@@ -26,20 +24,20 @@ NUM_DAYS = 30
 class ReviewPage:
     """The routes of the page."""
 
-    def __init__(self, reports: ReportBox, pages: Pages, model: ServedModel, password: str) -> None:
-        self.reports, self.pages, self.model = reports, pages, model
+    def __init__(self, reports: ReportBox, pages: Pages, password: str) -> None:
+        self.reports, self.pages = reports, pages
         self.door = PasswordDoor(password, "/review")
 
     def router(self) -> APIRouter:
         """The routes."""
         router = APIRouter(prefix="/review")
         # Plain functions run in threads, since they ask the database.
-        router.add_api_route("", self.show, methods=["GET"], response_model=None)
-        router.add_api_route("/login", self.log_in, methods=["POST"], response_model=None)
-        router.add_api_route("/logout", self.log_out, methods=["POST"], response_model=None)
-        router.add_api_route("/decide", self.decide, methods=["POST"], response_model=None)
-        router.add_api_route("/delete", self.delete, methods=["POST"], response_model=None)
-        router.add_api_route("/export.jsonl", self.export, methods=["GET"], response_model=None)
+        router.add_api_route("", self.show, methods=["GET"])
+        router.add_api_route("/login", self.log_in, methods=["POST"])
+        router.add_api_route("/logout", self.log_out, methods=["POST"])
+        router.add_api_route("/decide", self.decide, methods=["POST"])
+        router.add_api_route("/delete", self.delete, methods=["POST"])
+        router.add_api_route("/export.jsonl", self.export, methods=["GET"])
         return router
 
     def show(self, request: Request) -> Response:
@@ -55,7 +53,6 @@ class ReviewPage:
         chosen["status"] = wanted.status or "all"
         return self.pages.render(
             "review.html",
-            model=self.model,
             reasons=REASONS,
             statuses=STATUSES,
             counts=self.reports.counts(),
@@ -73,7 +70,7 @@ class ReviewPage:
         )
 
     def _login_page(self, problem: str = "", status: int = 200) -> Response:
-        return self.pages.render("review_login.html", status, model=self.model, problem=problem)
+        return self.pages.render("review_login.html", status, problem=problem)
 
     def log_in(self, request: Request, form: FormFields) -> Response:
         """Takes the password and goes on to the queue."""

@@ -87,7 +87,7 @@ def _speaker(model: ServedModel, detector: TextDetector | None, moderation: Mode
     """The model behind an engine, marked as the detector looks for, and checked."""
     hook = detector.mark.apply if detector else None
     engine = open_engine(EngineTable(engine="local", path=model.path, api="completions"), logits_hook=hook)
-    answers = Answers(engine, model, moderation, bool(moderation.backends), Tokens(model.path))
+    answers = Answers(engine, model, moderation, Tokens(model.path))
     return Speaker(answers, (lambda text: detector.detect_unchanged(text).verdict) if detector else None)
 
 

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from pacos.serve.limits import Limits
 from pacos.serve.model import ServedModel
 from pacos.serve.page_forms import ShareForm
 from pacos.serve.page_store import PageStore, Transcript
@@ -14,31 +15,37 @@ from pacos.serve.seals import Seals
 from pacos.web.error_shape import RefusalError
 from pacos.web.markdown import render_markdown
 from pacos.web.pages import Pages
-from pacos.web.people import COOKIE, Limit, People
+from pacos.web.people import COOKIE, People
 
 
 class Sharing:
     """Takes conversations whose answers are these models' own, shows them, and lets their author delete them."""
 
     def __init__(
-        self, models: Sequence[ServedModel], people: People, store: PageStore, seals: Seals, pages: Pages
+        self,
+        models: Sequence[ServedModel],
+        people: People,
+        limits: Limits,
+        store: PageStore,
+        seals: Seals,
+        pages: Pages,
     ) -> None:
-        self._models, self._people, self._store, self._seals, self._pages = models, people, store, seals, pages
-        self._limit = Limit(session=(5, 2), address=(15, 6))
+        self._models, self._people, self._limits = models, people, limits
+        self._store, self._seals, self._pages = store, seals, pages
 
     def router(self) -> APIRouter:
         """The routes; plain functions run in threads, since they ask the database."""
         router = APIRouter(prefix="/shared")
         router.add_api_route("", self.share, methods=["POST"], status_code=201)
-        router.add_api_route("/{name}", self.show, methods=["GET"], response_model=None)
-        router.add_api_route("/{name}/delete", self.delete, methods=["POST"], response_model=None)
+        router.add_api_route("/{name}", self.show, methods=["GET"])
+        router.add_api_route("/{name}/delete", self.delete, methods=["POST"])
         return router
 
     def share(self, form: ShareForm, request: Request) -> dict[str, str]:
         """Stores the conversation and returns its path."""
         self._people.require_terms(request)
         turns = self._authentic(form)
-        self._limit.take(request)
+        self._limits.shares.take(request)
         return {"path": f"/shared/{self._store.share(turns, _author(request))}"}
 
     def _authentic(self, form: ShareForm) -> Transcript:
@@ -73,9 +80,7 @@ class Sharing:
             for turn in found.turns
         ]
         is_author = found.author_sha256 == _author(request)
-        page = self._pages.render(
-            "shared.html", model=self._models[0], turns=turns, date=found.shared_at, is_author=is_author, name=name
-        )
+        page = self._pages.render("shared.html", turns=turns, date=found.shared_at, is_author=is_author, name=name)
         page.headers["X-Robots-Tag"] = "noindex, nofollow"
         return page
 
@@ -84,7 +89,7 @@ class Sharing:
         if not self._store.unshare(name, _author(request)):
             raise HTTPException(404, "Not Found")
         heading = "The shared conversation is deleted"
-        return self._pages.render("problem.html", model=self._models[0], heading=heading, message="")
+        return self._pages.render("problem.html", heading=heading, message="")
 
 
 def _author(request: Request) -> str:

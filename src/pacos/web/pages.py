@@ -22,9 +22,9 @@ class _Revalidated(StaticFiles):
 
 
 class Pages:
-    """Renders the templates of one web app inside the shared frame."""
+    """Renders the templates of one web app inside the shared frame; `shared` are values that all its pages have."""
 
-    def __init__(self, room: Path) -> None:
+    def __init__(self, room: Path, **shared: Any) -> None:
         self.room = room
         self._environment = Environment(
             loader=FileSystemLoader([room / "templates", HERE / "templates"]),
@@ -33,6 +33,7 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        self._environment.globals.update(shared)
 
     def mount(self, app: FastAPI) -> None:
         """Serves the frame's files under /static/web and the app's own under /static/<room>."""

@@ -9,8 +9,8 @@ from secrets import token_bytes, token_hex
 from starlette.requests import Request
 from starlette.responses import Response
 
-from pacos.web.buckets import AddressKeys, TokenBuckets
 from pacos.web.error_shape import RefusalError
+from pacos.web.limits import AddressKeys, TokenBuckets, client_address
 
 COOKIE_SECONDS = 8 * 3600
 
@@ -30,8 +30,8 @@ class PasswordDoor:
     def is_open(self, request: Request) -> bool:
         """Whether this visitor gave the password."""
         expires, _, rest = request.cookies.get(self._cookie, "").partition(".")
-        nonce, _, mark = rest.partition(".")
-        if not hmac.compare_digest(mark.encode(), self._mark(expires, nonce).encode()):
+        nonce, _, signature = rest.partition(".")
+        if not hmac.compare_digest(signature.encode(), self._signature(expires, nonce).encode()):
             return False
         return time.time() < int(expires)
 
@@ -42,8 +42,8 @@ class PasswordDoor:
 
     def enter(self, request: Request, password: str, response: Response) -> None:
         """Sets the cookie on `response`; RefusalError 401 at a wrong password, 429 after too many."""
-        address = request.client.host if request.client else ""
-        wait = math.ceil(self._attempts.take(self._hidden.key(address)) or self._all_attempts.take(""))
+        address = self._hidden.key(client_address(request))
+        wait = math.ceil(self._attempts.take(address) or self._all_attempts.take(""))
         if wait:
             raise RefusalError(429, "rate_limit_exceeded", f"Too many attempts; try again in {wait} s.", wait)
         # Digests are of one length, so that the time taken tells nothing of the password's.
@@ -52,7 +52,7 @@ class PasswordDoor:
         expires, nonce = str(int(time.time()) + COOKIE_SECONDS), token_hex(16)
         response.set_cookie(
             self._cookie,
-            f"{expires}.{nonce}.{self._mark(expires, nonce)}",
+            f"{expires}.{nonce}.{self._signature(expires, nonce)}",
             max_age=COOKIE_SECONDS,
             path=self.path,
             httponly=True,
@@ -65,7 +65,7 @@ class PasswordDoor:
         self._secret = token_bytes(32)
         response.delete_cookie(self._cookie, path=self.path)
 
-    def _mark(self, expires: str, nonce: str) -> str:
+    def _signature(self, expires: str, nonce: str) -> str:
         return hmac.digest(self._secret, f"{expires}.{nonce}".encode(), "sha256").hex()
 
 

@@ -1,10 +1,9 @@
-"""Who asks: the session in the cookie or the API key, the terms it accepted, and how often it may ask.
+"""Who asks: the session in the cookie or the API key, and the terms it accepted.
 
 Stored are the hashes of each session and key with the terms that were accepted and when; no address.
 """
 
 import asyncio
-import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -18,9 +17,8 @@ from starlette.responses import Response
 from pacos.core.errors import PacosError
 from pacos.core.files import read_text
 from pacos.store.database import Database, Schema, insert_missing
-from pacos.web.buckets import AddressKeys, TokenBuckets
 from pacos.web.error_shape import RefusalError
-from pacos.web.guards import SAFE_METHODS, is_loopback
+from pacos.web.guards import SAFE_METHODS
 from pacos.web.markdown import render_markdown
 
 COOKIE = "pacos_session"
@@ -214,17 +212,6 @@ class People:
         self._database.close()
 
 
-def visitor_of(request: Request) -> str:
-    """Whose turn a question takes: a key's; else an address's, and on this machine or behind an own proxy that names no
-    address a session's."""
-    address = request.client.host if request.client else ""
-    if key := getattr(request.state, "key_sha256", ""):
-        return str(key)
-    # A cookie is anyone's to invent, so that elsewhere it would be a way to many turns.
-    is_here = is_loopback(address) and "x-forwarded-for" not in request.headers
-    return request.cookies.get(COOKIE, address) if is_here else address
-
-
 def _own(request: Request) -> str:
     return _hashed(request.cookies.get(COOKIE, ""))
 
@@ -232,39 +219,3 @@ def _own(request: Request) -> str:
 def _hashed(secret: str) -> str:
     # Who reads the database must not be able to use the cookies and keys.
     return sha256(secret.encode()).hexdigest()
-
-
-class Limit:
-    """How often one person and one address may do something; each is (at once, a minute in the long run).
-
-    A person is an API key, or a session where there is none.
-    """
-
-    def __init__(self, session: tuple[int, float], address: tuple[int, float]) -> None:
-        self._keys, self._sessions, self._addresses = (TokenBuckets(*size) for size in (session, session, address))
-        self._hidden = AddressKeys()
-
-    def take(self, request: Request) -> None:
-        """Counts one request of the key or session, and of the address, since whoever floods may begin another one.
-
-        Raises RefusalError 429 where none is left.
-        """
-        if key := getattr(request.state, "key_sha256", ""):
-            _take(self._keys, key, "API key")
-        elif session := request.cookies.get(COOKIE, ""):
-            _take(self._sessions, session, "session")
-        self.take_from_address(request)
-
-    def take_from_address(self, request: Request) -> None:
-        """Counts one request of the address; programs on this machine are its owner's and are not counted."""
-        # uvicorn has put what a trusted proxy's X-Forwarded-For says here, and nobody else's.
-        address = request.client.host if request.client else ""
-        # What was forwarded is no program on this machine, whoever its sender is.
-        if not is_loopback(address) or "x-forwarded-for" in request.headers:
-            _take(self._addresses, self._hidden.key(address), "address")
-
-
-def _take(buckets: TokenBuckets, key: str, whose: str) -> None:
-    if wait := math.ceil(buckets.take(key)):
-        line = f"Too many requests from this {whose}; try again in {wait} s."
-        raise RefusalError(429, "rate_limit_exceeded", line, wait)

@@ -1,5 +1,5 @@
-"""Fair turns: so many answers at once; of those who wait, who has the fewest under way is next, or who had none for
-longest."""
+"""A fair queue: so many answers at once; of the visitors who wait, the one with the fewest under way is next, or who
+has had none for longest."""
 
 import asyncio
 from collections import Counter
@@ -15,20 +15,20 @@ MAX_WAITING_EACH = 128
 RETRY_SECONDS = 5.0
 
 
-class Turns:
-    """For one event loop. A visitor is whatever key the caller gives: an API key, a session, an address."""
+class FairQueue:
+    """For one event loop. A slot is room for one answer; a visitor is any key: an API key, a session, an address."""
 
     def __init__(self, at_once: int = AT_ONCE, most: int = MAX_WAITING, most_each: int = MAX_WAITING_EACH) -> None:
         self._at_once, self._most, self._most_each = at_once, most, most_each
         self._under_way: Counter[str] = Counter()
-        # The number of each visitor's last turn, of those who wait or have one.
+        # The number of each visitor's last slot, of those who wait or have one.
         self._last: dict[str, int] = {}
         self._granted = 0
         self._waiting: list[tuple[str, asyncio.Future[None]]] = []
 
     @property
     def under_way(self) -> int:
-        """Answers that have their turn now."""
+        """Answers that have a slot now."""
         return self._under_way.total()
 
     @property
@@ -37,8 +37,8 @@ class Turns:
         return len(self._waiting)
 
     @asynccontextmanager
-    async def turn(self, visitor: str) -> AsyncIterator[None]:
-        """Waits for the visitor's turn, which lasts as long as the context; RefusalError 429 where the line is full."""
+    async def slot(self, visitor: str) -> AsyncIterator[None]:
+        """Waits for a slot and holds it as long as the context lasts; RefusalError 429 where the queue is full."""
         own = sum(other == visitor for other, _ in self._waiting)
         if len(self._waiting) >= self._most or own >= self._most_each:
             line = "As many questions are waiting as this server takes; try again soon."

@@ -1,0 +1,116 @@
+"""How often one API key, session or address may ask."""
+
+import math
+import time
+from collections.abc import Callable
+from hashlib import blake2b
+from ipaddress import IPv6Address, ip_address
+from secrets import token_bytes
+from threading import Lock
+
+from starlette.requests import Request
+
+from pacos.web.error_shape import RefusalError
+from pacos.web.guards import is_loopback
+from pacos.web.people import COOKIE
+
+MAX_BUCKETS = 20_000
+
+
+class TokenBuckets:
+    """One bucket a key: `burst` requests at once, `per_minute` in the long run. `clock` is in seconds.
+
+    Any thread may take: routes run in the event loop and in threads beside it.
+    """
+
+    def __init__(self, burst: int, per_minute: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.burst, self.per_second = burst, per_minute / 60
+        self._clock = clock
+        self._buckets: dict[str, tuple[float, float]] = {}
+        self._lock = Lock()
+
+    def take(self, key: str) -> float:
+        """Takes one token; 0.0 when there was one, else the seconds until there will be."""
+        with self._lock:
+            now = self._clock()
+            tokens, then = self._buckets.pop(key, (float(self.burst), now))
+            tokens = min(self.burst, tokens + (now - then) * self.per_second)
+            allowed = tokens >= 1
+            self._buckets[key] = (tokens - 1 if allowed else tokens, now)
+            self._forget_oldest()
+        return 0.0 if allowed else (1 - tokens) / self.per_second
+
+    def _forget_oldest(self) -> None:
+        # Every take moves its key to the end, so the first key is the one unused for longest.
+        while len(self._buckets) > MAX_BUCKETS:
+            del self._buckets[next(iter(self._buckets))]
+
+
+class AddressKeys:
+    """Turns addresses into keys that cannot be turned back: the salt lives in this process only."""
+
+    def __init__(self) -> None:
+        self._salt = token_bytes(16)
+
+    def key(self, address: str) -> str:
+        """The same key for the same client; an IPv6 client is its /64, since it may take any address in there."""
+        try:
+            parsed = ip_address(address.partition("%")[0])
+        except ValueError:
+            packed = address.encode()
+        else:
+            packed = parsed.packed[:8] if isinstance(parsed, IPv6Address) and not parsed.ipv4_mapped else parsed.packed
+        return blake2b(packed, key=self._salt, digest_size=16).hexdigest()
+
+
+class Limit:
+    """How often one person and one address may do something; each is (at once, a minute in the long run).
+
+    A person is an API key, or a session where there is none.
+    """
+
+    def __init__(self, session: tuple[int, float], address: tuple[int, float]) -> None:
+        self._keys, self._sessions, self._addresses = (TokenBuckets(*size) for size in (session, session, address))
+        self._hidden = AddressKeys()
+
+    def take(self, request: Request) -> None:
+        """Counts one request of the key or session, and of the address, since whoever floods may begin another one.
+
+        Raises RefusalError 429 where none is left.
+        """
+        if key := getattr(request.state, "key_sha256", ""):
+            _take(self._keys, key, "API key")
+        elif session := request.cookies.get(COOKIE, ""):
+            _take(self._sessions, session, "session")
+        self.take_from_address(request)
+
+    def take_from_address(self, request: Request) -> None:
+        """Counts one request of the address; programs on this machine are its owner's and are not counted."""
+        if not _is_on_this_machine(request):
+            _take(self._addresses, self._hidden.key(client_address(request)), "address")
+
+
+def _take(buckets: TokenBuckets, key: str, whose: str) -> None:
+    if wait := math.ceil(buckets.take(key)):
+        line = f"Too many requests from this {whose}; try again in {wait} s."
+        raise RefusalError(429, "rate_limit_exceeded", line, wait)
+
+
+def visitor_of(request: Request) -> str:
+    """Whose place a question takes in the queue: a key's; else an address's, and on this machine or behind an own
+    proxy that names no address a session's."""
+    if key := getattr(request.state, "key_sha256", ""):
+        return str(key)
+    # A cookie is anyone's to invent, so that elsewhere it would be a way to many places.
+    address = client_address(request)
+    return request.cookies.get(COOKIE, address) if _is_on_this_machine(request) else address
+
+
+def client_address(request: Request) -> str:
+    """The visitor's, where a trusted proxy's X-Forwarded-For names it: uvicorn has put it here, and nobody else's."""
+    return request.client.host if request.client else ""
+
+
+def _is_on_this_machine(request: Request) -> bool:
+    # What was forwarded is no program on this machine, whoever its sender is.
+    return is_loopback(client_address(request)) and "x-forwarded-for" not in request.headers
