@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import statsmodels.api as sm
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import t
 
@@ -27,6 +27,7 @@ def crossed(draw: st.DrawFn) -> tuple[list[float], list[int], list[str]]:
     return [draw(VOTE) for _ in cells], [item for item, _ in cells], [annotator for _, annotator in cells]
 
 
+@settings(deadline=None)
 @given(crossed())
 def test_items_alone_is_the_cluster_robust_variance_of_statsmodels(
     study: tuple[list[float], list[int], list[str]],
@@ -42,6 +43,7 @@ def test_items_alone_is_the_cluster_robust_variance_of_statsmodels(
     assert found.degrees_of_freedom == groups - 1
 
 
+@settings(deadline=None)
 @given(rows=SMALL, columns=SMALL, data=st.data())
 def test_crossed_in_full_is_the_analysis_of_variance(rows: int, columns: int, data: st.DataObject) -> None:
     """Satterthwaite's combination of the mean squares of items, annotators and rest, with no negative component."""
@@ -64,6 +66,7 @@ def test_crossed_in_full_is_the_analysis_of_variance(rows: int, columns: int, da
     assert high - low == pytest.approx(2 * t.ppf(0.975, found.degrees_of_freedom) * found.standard_error)
 
 
+@settings(deadline=None)
 @given(study=crossed(), seed=st.integers(0, 9))
 def test_order_and_names_say_nothing(study: tuple[list[float], list[int], list[str]], seed: int) -> None:
     votes, items, annotators = study
@@ -81,6 +84,7 @@ def test_a_second_vote_of_one_annotator_on_one_item_is_no_second_annotator() -> 
     assert twice == once
 
 
+@settings(deadline=None)
 @given(crossed())
 def test_a_win_rates_interval_stays_between_0_and_1(study: tuple[list[float], list[int], list[str]]) -> None:
     votes, items, annotators = study

@@ -4,7 +4,7 @@ from math import comb
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 from statsmodels.stats.multitest import multipletests
@@ -36,6 +36,7 @@ def test_90_to_89_is_not_on_par_within_five_points() -> None:
     assert ten.p_value <= binom_tost(90, 179, 0.4, 0.6)[0] <= ten.p_value + 0.002
 
 
+@settings(deadline=None)
 @given(wins=st.integers(0, 80), losses=st.integers(0, 80), ties=st.integers(0, 80), margin=st.floats(0.02, 0.3))
 def test_equivalent_is_where_the_90_percent_interval_is_inside(
     wins: int, losses: int, ties: int, margin: float
@@ -77,6 +78,7 @@ def test_clustered_equivalence_is_statsmodels_where_each_item_is_one_vote() -> N
     assert found.equivalent == (theirs <= 0.05)
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 40), st.floats(0, 1), st.sampled_from([0.0, 0.2, 1.0]))
 def test_power_counts_the_studies_in_which_the_sign_test_finds_it(items: int, preference: float, ties: float) -> None:
     found = 0.0
@@ -128,6 +130,7 @@ def test_design_effect() -> None:
     assert design_effect(5, 0.5) == 3
 
 
+@settings(max_examples=10, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_holm_is_statsmodels(p_values: list[float]) -> None:
     assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1].tolist())
