@@ -85,11 +85,12 @@ def main() -> None:
     rows = [row for row in json.loads(judged.read_text(encoding="utf-8")) if row["dataset"] == "selfinstruct"]
     same = sum(any(row["instruction"].strip().startswith(each) for each in instructions) for row in rows)
     preferences = [row["preference"] for row in rows]
-    alike = sum(row["output_1"] == row["output_2"] for row in rows)
+    ties = [row for row in rows if row["preference"] not in (1, 2)]
+    alike = sum(row["output_1"] == row["output_2"] for row in ties)
     lengths = [sum(len(row[side]) for row in rows) / len(rows) for side in ("output_1", "output_2")]
     wins, losses = preferences.count(2), preferences.count(1)
-    compared("GPT-4 (AlpacaEval 1)", wins, losses, len(rows) - wins - losses)
-    print(f"  {len(rows)} judgments, {same} on Self-Instruct's {len(lines)} instructions; {alike} of equal answers")
+    compared("GPT-4 (AlpacaEval 1)", wins, losses, len(ties))
+    print(f"  {len(rows)} judgments, {same} on Self-Instruct's {len(lines)} instructions; {alike} ties are equal texts")
     print(f"  mean characters: {rows[0]['generator_1']} {lengths[0]:.0f}, {rows[0]['generator_2']} {lengths[1]:.0f}")
     sizes()
 

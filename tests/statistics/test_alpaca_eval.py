@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pacos.statistics import preference_win_rate, slot_effect_estimate
+from pacos.statistics import equivalence_test, preference_win_rate, slot_effect_estimate, win_rate
 
 
 @pytest.mark.parametrize("model", ["alpaca-7b", "vicuna-7b", "NullModel"])
@@ -33,6 +33,15 @@ def _check(data: Path, model: str, judge: str, board: str) -> None:
 def _published(leaderboard: Path, model: str) -> dict[str, str]:
     with open(leaderboard, newline="") as file:
         return next(row for row in csv.DictReader(file) if row[""] == model)
+
+
+def test_gpt_4_does_not_find_alpaca_on_par_on_the_announcements_instructions(shared_data: Path) -> None:
+    judged = shared_data / "alpaca_eval" / "results" / "alpaca-7b" / "alpaca_eval_gpt4" / "annotations.json"
+    rows = [row for row in json.loads(judged.read_text()) if row["dataset"] == "selfinstruct"]
+    wins, losses = (sum(row["preference"] == chosen for row in rows) for chosen in (2, 1))
+    assert (wins, losses, len(rows)) == (63, 181, 252)
+    assert not equivalence_test(wins, losses, 252 - wins - losses, margin=0.1).equivalent
+    assert [round(100 * end, 1) for end in win_rate(wins, losses, 8).interval] == [21.6, 32.2]
 
 
 def test_models_shown_first_lose_about_eight_points(shared_data: Path) -> None:
