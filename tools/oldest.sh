@@ -16,7 +16,8 @@ for name, low in (re.match(r"([\w.-]+)(?:\[\w+\])?>=([\d.]+)", d).groups() for d
         low = re.search(r"^torch==(\S+)", (root / "constraints.txt").read_text(), re.M).group(1)
     print(f"{name}=={low}")
 P
-"$folder/bin/pip" install --quiet --disable-pip-version-check -c "$folder/oldest.txt" "$checkout" pytest pytest-xdist hypothesis peft
+"$folder/bin/pip" install --quiet --disable-pip-version-check -c "$folder/oldest.txt" "$checkout" pytest pytest-xdist hypothesis peft \
+    choix evalica statsmodels
 cd "$folder"
 "$folder/bin/python" - <<'P'
 import importlib, pkgutil, pacos

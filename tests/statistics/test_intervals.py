@@ -124,7 +124,7 @@ def test_clustered_bootstrap_covers_where_the_plain_one_does_not() -> None:
     assert covered["plain"] / runs < 0.85
 
 
-@given(values=st.lists(st.floats(0, 1), min_size=1, max_size=30))
+@given(values=st.lists(st.floats(0, 1), min_size=2, max_size=30))
 def test_repeating_every_vote_tells_a_clustered_bootstrap_nothing(values: list[float]) -> None:
     once = bootstrap_interval(values, resamples=200)
     thrice = bootstrap_interval(values * 3, list(range(len(values))) * 3, resamples=200)

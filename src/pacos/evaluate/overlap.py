@@ -11,7 +11,7 @@ from pacos.core.records import Example, read_instructions, refused
 from pacos.evaluate.answers import Answers
 from pacos.evaluate.items import Item
 from pacos.evaluate.report import RougeL
-from pacos.statistics import bootstrap_interval
+from pacos.statistics import Interval, bootstrap_interval
 from pacos.text import rouge_l
 
 
@@ -73,7 +73,8 @@ def references_of(items: Sequence[Item], path: str) -> dict[str, str]:
 
 def measure_overlap(answers: Answers, references: Mapping[str, str], baseline: str, seed: int) -> RougeL | None:
     """Every model's mean ROUGE-L over the items with a reference, and how much more each candidate's is than the
-    baseline's; None where no item has one. Intervals are the bootstrap's, items drawn with replacement."""
+    baseline's; None where no item has one. Intervals are the bootstrap's, items drawn with replacement; one item alone
+    says nothing of others, and its intervals are all that there can be."""
     if not references:
         return None
     scores = {
@@ -88,7 +89,11 @@ def measure_overlap(answers: Answers, references: Mapping[str, str], baseline: s
     return RougeL(
         items=len(references),
         means={label: mean(each) for label, each in scores.items()},
-        intervals={label: bootstrap_interval(each, seed=seed) for label, each in scores.items()},
+        intervals={label: _interval(each, 0.0, seed) for label, each in scores.items()},
         gains={label: mean(each) for label, each in gains.items()},
-        gain_intervals={label: bootstrap_interval(each, seed=seed) for label, each in gains.items()},
+        gain_intervals={label: _interval(each, -1.0, seed) for label, each in gains.items()},
     )
+
+
+def _interval(values: Sequence[float], least: float, seed: int) -> Interval:
+    return bootstrap_interval(values, seed=seed) if len(values) > 1 else Interval(least, 1.0)

@@ -1,5 +1,6 @@
 """One proportion: its intervals, the sign test, and accuracy with chance taken out."""
 
+from math import sqrt
 from typing import NamedTuple
 
 from scipy.stats import binomtest
@@ -36,6 +37,14 @@ def _proportion(successes: int, trials: int, confidence: float, method: str) -> 
         return None
     low, high = binomtest(successes, trials).proportion_ci(confidence, method=method)
     return Interval(float(low), float(high))
+
+
+def wilson_from_share(share: float, size: float, quantile: float) -> Interval:
+    """Wilson's interval of a share of `size` independent trials, where neither need be a whole number."""
+    weight = quantile**2 / size
+    middle = (share + weight / 2) / (1 + weight)
+    reach = sqrt(share * (1 - share) * weight + weight**2 / 4) / (1 + weight)
+    return Interval(max(0.0, middle - reach), min(1.0, middle + reach))
 
 
 def sign_test(wins: int, losses: int) -> float | None:

@@ -54,13 +54,13 @@ def _crossing(wins: int, losses: int, items: int, low: float, high: float, z: fl
     edge = 1e-12
 
     def excess(difference: float) -> float:
-        return _score(wins, losses, items, difference) - z
+        return score_statistic(wins, losses, items, difference) - z
 
     return float(bisect(excess, low + edge, high - edge, xtol=1e-12)) if high - low > 4 * edge else low
 
 
-def _score(wins: int, losses: int, items: int, difference: float) -> float:
-    """The standardised distance of the counts from P(win) - P(loss) = difference."""
+def score_statistic(wins: int, losses: int, items: int, difference: float) -> float:
+    """The standardised distance of the counts from P(win) - P(loss) = difference, Tango's score."""
     # P(loss) is at its maximum-likelihood value under that hypothesis: the larger root of a quadratic (Tango, eq. 5).
     b = (2 * items - wins + losses) * difference - wins - losses
     c = -losses * difference * (1 - difference)
