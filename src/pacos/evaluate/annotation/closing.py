@@ -1,0 +1,60 @@
+"""`pacos annotate RUN --close`: no more votes; who was who is opened, and what the votes say is counted."""
+
+import csv
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+
+from pacos.core.errors import PacosError
+from pacos.core.files import atomic_open, write_json, write_json_lines
+from pacos.core.run_folder import RunFolder
+from pacos.evaluate.annotation.annotate import FOLDER
+from pacos.evaluate.annotation.study_plan import StudyPlan, read_plan
+from pacos.evaluate.annotation.summary import summarise
+from pacos.evaluate.annotation.unblinding import HumanVote, votes_of
+from pacos.evaluate.annotation.vote_log import STUDY_FILE, VoteLog
+
+
+def close_study(run_folder: RunFolder) -> Path:
+    """Closes the run's study, writes report.json and the votes, and returns their folder; once closed it stays so.
+
+    Raises PacosError where there is no study, nobody has voted, or plan or log were changed by hand.
+    """
+    folder = run_folder.finished("evaluate") / FOLDER
+    if not (folder / STUDY_FILE).is_file():
+        raise PacosError(f"{folder}: no study was begun here; `pacos annotate {run_folder.path} --annotators N` does.")
+    with closing(VoteLog(folder)) as log:
+        sha256 = log.plan_sha256()
+        if sha256 is None:
+            raise PacosError(f"{folder}: the study was not begun; start `pacos annotate` again.")
+        plan, events = read_plan(folder, sha256), log.events()
+        if not any(event.kind == "vote" for event in events):
+            raise PacosError(f"{folder}: nobody has voted yet, so there is nothing to report; the study stays open.")
+        if not any(event.kind == "close" for event in events):
+            log.add(0, "close")
+            events = log.events()
+    votes = votes_of(plan, events)
+    write_json(folder / "report.json", asdict(summarise(plan, sha256, votes, events)))
+    rows = [_row(plan, vote) for vote in votes]
+    write_json_lines(folder / "votes.jsonl", rows)
+    with atomic_open(folder / "votes.csv") as file:
+        table = csv.DictWriter(file, list(rows[0]))
+        table.writeheader()
+        table.writerows(rows)
+    return folder
+
+
+def _row(plan: StudyPlan, vote: HumanVote) -> dict[str, object]:
+    """One vote in the long format: every vote is a row, those taken back and the attention checks, too."""
+    showing = vote.showing
+    preferred = {"win": plan.candidate, "loss": plan.baseline}.get(vote.says, vote.says)
+    if showing.is_attention:
+        preferred = {"win": "the right answer", "loss": "the wrong answer"}.get(vote.says, vote.says)
+    clamped = None if vote.seconds is None else min(vote.seconds, plan.max_seconds)
+    return {
+        "annotator": showing.annotator, "place": vote.place, "item": showing.item, "attention": showing.is_attention,
+        "first_model": showing.first.model, "first_item": showing.first.item,
+        "second_model": showing.second.model, "second_item": showing.second.item,
+        "choice": vote.choice, "preferred": preferred, "comment": vote.comment, "voted_at": vote.at,
+        "seconds": vote.seconds, "seconds_clamped": clamped, "undone": vote.is_undone, "showing": showing.id,
+    }  # fmt: skip
