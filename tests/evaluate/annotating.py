@@ -23,7 +23,9 @@ def make_run(path: Path, num_items: int = 10, answers: dict[str, str] | None = N
     make_recipe(path)
     make_evaluate(path / "evaluate")
     rest = {"set": "main", "skill": "", "input": "", "reference": ""}
-    items = [{"id": f"{n:016x}", **rest, "instruction": f"Do thing {n}.", "input": "x" * (n % 3)} for n in range(num_items)]
+    items = [
+        {"id": f"{n:016x}", **rest, "instruction": f"Do thing {n}.", "input": "x" * (n % 3)} for n in range(num_items)
+    ]
     write_lines(path / "evaluate" / "items.jsonl", items)
     for model, text in answers.items():
         rows = [_answer(item["id"], text.replace("{n}", str(n))) for n, item in enumerate(items)]

@@ -9,6 +9,7 @@ from pacos.core.errors import PacosError
 from pacos.core.files import atomic_open, write_json, write_json_lines
 from pacos.core.run_folder import RunFolder
 from pacos.evaluate.annotation.annotate import FOLDER
+from pacos.evaluate.annotation.report import AnnotationReport
 from pacos.evaluate.annotation.study_plan import StudyPlan, read_plan
 from pacos.evaluate.annotation.summary import summarise
 from pacos.evaluate.annotation.unblinding import HumanVote, votes_of
@@ -34,14 +35,45 @@ def close_study(run_folder: RunFolder) -> Path:
             log.add(0, "close")
             events = log.events()
     votes = votes_of(plan, events)
-    write_json(folder / "report.json", asdict(summarise(plan, sha256, votes, events)))
+    report = summarise(plan, sha256, votes, events)
+    write_json(folder / "report.json", asdict(report))
     rows = [_row(plan, vote) for vote in votes]
     write_json_lines(folder / "votes.jsonl", rows)
     with atomic_open(folder / "votes.csv") as file:
         table = csv.DictWriter(file, list(rows[0]))
         table.writeheader()
         table.writerows(rows)
+    _print_report(report)
     return folder
+
+
+def _print_report(report: AnnotationReport) -> None:
+    main, effect, agreement = report.main, report.slot_effect, report.agreement
+    print(f"{report.candidate} against {report.baseline}, {main.votes:,} votes on {main.items:,} items:")
+    print(
+        f"  won {main.wins:,}, lost {main.losses:,}, ties {main.ties:,}, both bad {main.both_bad:,}, "
+        f"skipped {main.skips:,}"
+    )
+    print(f"  win rate, ties and both bad half  {_estimate(main.win_rate, main.interval)}")
+    if report.named_themselves:
+        rate = _estimate(report.unflagged.win_rate, report.unflagged.interval)
+        print(f"  without {len(report.named_themselves):,} answers that name a model  {rate}")
+    if report.ratings:
+        for model, share in report.ratings.acceptable.items():
+            print(f"  {model} is acceptable, A or B  {_estimate(share, report.ratings.intervals[model])}")
+    alpha = "-" if agreement.alpha is None else f"{agreement.alpha:.2f}"
+    equal = "-" if agreement.equal is None else f"{agreement.equal:.1%}"
+    print(f"  agreement  {equal} of {agreement.pairs:,} pairs of votes on one item, alpha {alpha}")
+    print(f"  first-shown answer wins  {_estimate(effect.first_shown_win_rate, effect.interval)}; 50% is fair")
+    print(f"  attention checks  {report.attention_failed:,} of {report.attention_shown:,} failed")
+    for line in report.deviations:
+        print(f"  not as planned: {line}")
+
+
+def _estimate(rate: float | None, interval: tuple[float, float] | None) -> str:
+    if rate is None or interval is None:
+        return "-"
+    return f"{rate:.1%} ({interval[0] * 100:.1f} to {interval[1] * 100:.1f})"
 
 
 def _row(plan: StudyPlan, vote: HumanVote) -> dict[str, object]:
