@@ -38,6 +38,11 @@ def _answer(item: str, text: str) -> dict[str, object]:
     return {"item": item, "model_sha256": "ab" * 32, "text": text, **rest}
 
 
+def plan_of(run: Path) -> dict[str, object]:
+    """What the server holds and nobody else sees."""
+    return json.loads((run / "evaluate" / "annotation" / "plan.json").read_text())
+
+
 def annotate(*arguments: object) -> subprocess.CompletedProcess[str]:
     """The command run to its end."""
     return subprocess.run([*COMMAND, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, timeout=60)

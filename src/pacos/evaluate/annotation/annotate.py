@@ -17,12 +17,19 @@ from pacos.evaluate.annotation.allocation import allocate
 from pacos.evaluate.annotation.annotate_page import AREA, make_app
 from pacos.evaluate.annotation.material import Material, read_material
 from pacos.evaluate.annotation.self_naming import find_name, model_names
-from pacos.evaluate.annotation.study_plan import MAX_SECONDS, Mode, NamedItself, StudyPlan, read_plan, write_plan
-from pacos.evaluate.annotation.vote_log import VoteLog, standing_of
+from pacos.evaluate.annotation.study_plan import (
+    FOLDER,
+    MAX_SECONDS,
+    Mode,
+    NamedItself,
+    StudyPlan,
+    read_plan,
+    write_plan,
+)
+from pacos.evaluate.annotation.vote_log import VoteLog, standings_of
 from pacos.evaluate.report import read
 from pacos.web.server import address_of, bind, make_server
 
-FOLDER = "annotation"
 MAX_LISTED = 20
 PRIMARY = (
     "Win rate of the candidate over the baseline among all votes but skips: ties and both bad count half; "
@@ -60,12 +67,12 @@ def serve(run_folder: RunFolder, design: Design, host: str, port: int) -> None:
         log = stack.enter_context(closing(VoteLog(folder)))
         plan = _planned(run_folder, folder, log, design)
         material = read_material(folder.parent, (plan.candidate, plan.baseline))
-        events = log.events()
         _print_study(plan, log.plan_sha256() or "")
         address = address_of(bound)
-        for token, annotator in log.tokens().items():
-            cast = standing_of([event for event in events if event.annotator == annotator]).cast
-            print(f"  annotator {annotator}: {address}{AREA}{token}  ({len(cast)} of {len(plan.of(annotator))})")
+        done = standings_of(log.events())
+        for (token, annotator), sequence in zip(log.tokens().items(), plan.sequences().values(), strict=True):
+            num_cast = len(done[annotator].cast) if annotator in done else 0
+            print(f"  annotator {annotator}: {address}{AREA}{token}  ({num_cast} of {len(sequence)})")
         ready = (
             f"pacos annotate: at {address}; Ctrl-C stops, votes stay; `pacos annotate {run_folder.path} --close` ends."
         )
@@ -107,6 +114,11 @@ def _plan(run_folder: RunFolder, evaluate: Path, design: Design) -> StudyPlan:
             f"--overlap {overlap}: so many judge each item, so expected 1 to {design.annotators}, the annotators."
         )
     material, seed = read_material(evaluate, (candidate, baseline)), token_hex(16)
+    if design.annotators > len(material.items) * overlap:
+        raise PacosError(
+            f"--annotators {design.annotators}: {len(material.items)} items with --overlap {overlap} are too few for "
+            "one each; take fewer annotators or a larger overlap."
+        )
     drawn = allocate(list(material.items), candidate, baseline, design.annotators, overlap, seed)
     return StudyPlan(
         pacos=pacos.__version__,

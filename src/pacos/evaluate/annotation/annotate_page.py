@@ -1,6 +1,7 @@
 """The page behind a personal link: one item after the other, two answers without a name, and the votes on them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,9 +36,10 @@ class AnnotatePage:
     def __init__(self, plan: StudyPlan, material: Material, log: VoteLog, pages: Pages) -> None:
         self.plan, self.log, self.pages = plan, log, pages
         self.annotators = log.tokens()
-        self.sequences = {number: plan.of(number) for number in self.annotators.values()}
-        # Made before anyone asks, so that no page takes longer for a longer answer.
-        self.texts = {each.id: _texts(each, material) for each in plan.showings}
+        self.sequences = plan.sequences()
+        # Made before anyone asks, so that no page takes longer for an answer that is harder to render.
+        html = cache(as_html)
+        self.texts = {each.id: _texts(each, material, html) for each in plan.showings}
 
     def mount(self, app: FastAPI) -> None:
         """Adds the routes."""
@@ -164,8 +166,8 @@ def _choice(form: Mapping[str, str], mode: Mode) -> str:
     raise RefusalError(400, "invalid_choice", f"No such choice; expected {expected}. Nothing was stored.")
 
 
-def _texts(showing: Showing, material: Material) -> _Texts:
+def _texts(showing: Showing, material: Material, html: Callable[[str], str]) -> _Texts:
     item = material.items[showing.item]
     answers = (material.answers[shown.model, shown.item] for shown in (showing.first, showing.second))
-    given = as_html(item.input) if item.input.strip() else ""
-    return _Texts(*map(Markup, (as_html(item.instruction), given, *map(as_html, answers))))
+    given = html(item.input) if item.input.strip() else ""
+    return _Texts(*map(Markup, (html(item.instruction), given, *map(html, answers))))

@@ -8,9 +8,8 @@ from pathlib import Path
 from pacos.core.errors import PacosError
 from pacos.core.files import atomic_open, write_json, write_json_lines
 from pacos.core.run_folder import RunFolder
-from pacos.evaluate.annotation.annotate import FOLDER
 from pacos.evaluate.annotation.report import AnnotationReport
-from pacos.evaluate.annotation.study_plan import StudyPlan, read_plan
+from pacos.evaluate.annotation.study_plan import FOLDER, StudyPlan, read_plan
 from pacos.evaluate.annotation.summary import summarise
 from pacos.evaluate.annotation.unblinding import HumanVote, votes_of
 from pacos.evaluate.annotation.vote_log import STUDY_FILE, VoteLog

@@ -10,6 +10,8 @@ from pacos.core.files import sha256_file, write_json
 from pacos.core.reports import read_report
 
 Mode = Literal["compare", "rating"]
+# Inside evaluate/.
+FOLDER = "annotation"
 PLAN_FILE = "plan.json"
 # A judgment that took longer holds a pause that nobody told of.
 MAX_SECONDS = 300.0
@@ -78,9 +80,12 @@ class StudyPlan:
     sources: dict[str, str]
     showings: list[Showing]
 
-    def of(self, annotator: int) -> list[Showing]:
-        """What one annotator sees, in order."""
-        return [showing for showing in self.showings if showing.annotator == annotator]
+    def sequences(self) -> dict[int, list[Showing]]:
+        """What each annotator sees, in order, by the annotator's number."""
+        sequences: dict[int, list[Showing]] = {number: [] for number in range(1, self.annotators + 1)}
+        for showing in self.showings:
+            sequences[showing.annotator].append(showing)
+        return sequences
 
 
 def write_plan(folder: Path, plan: StudyPlan) -> str:

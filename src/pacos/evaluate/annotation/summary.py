@@ -7,7 +7,7 @@ from math import isnan
 from statistics import median
 
 from pacos.evaluate.annotation.report import Agreement, AnnotationReport, AnnotatorRow, ItemVotes, Ratings, VoteCounts
-from pacos.evaluate.annotation.study_plan import LEVELS, StudyPlan
+from pacos.evaluate.annotation.study_plan import LEVELS, Showing, StudyPlan
 from pacos.evaluate.annotation.unblinding import HumanVote
 from pacos.evaluate.annotation.vote_log import LogEvent
 from pacos.evaluate.report import SlotEffect
@@ -40,7 +40,7 @@ def summarise(plan: StudyPlan, sha256: str, votes: Sequence[HumanVote], events: 
         sign_test_p=sign_test(sum(i.wins > i.losses for i in items), sum(i.wins < i.losses for i in items)),
         agreement=_agreement(_by_item(main, lambda vote: vote.says).values()),
         slot_effect=_slot_effect(main),
-        annotators=[_annotator(plan, number, votes) for number in range(1, plan.annotators + 1)],
+        annotators=[_annotator(plan, sequence, votes) for sequence in plan.sequences().values()],
         items=items,
         ratings=_ratings(plan, main) if plan.mode == "rating" else None,
         named_themselves=plan.named_themselves,
@@ -126,7 +126,8 @@ def _slot_effect(votes: Sequence[HumanVote]) -> SlotEffect:
     return SlotEffect(len(decisive), rate, interval)
 
 
-def _annotator(plan: StudyPlan, number: int, votes: Sequence[HumanVote]) -> AnnotatorRow:
+def _annotator(plan: StudyPlan, sequence: Sequence[Showing], votes: Sequence[HumanVote]) -> AnnotatorRow:
+    number = sequence[0].annotator
     own = [vote for vote in votes if vote.showing.annotator == number]
     holding = [vote for vote in own if not vote.is_undone]
     main = [vote for vote in holding if not vote.showing.is_attention]
@@ -134,7 +135,7 @@ def _annotator(plan: StudyPlan, number: int, votes: Sequence[HumanVote]) -> Anno
     seconds = [vote.seconds for vote in main if vote.seconds is not None]
     return AnnotatorRow(
         annotator=number,
-        planned=sum(not showing.is_attention for showing in plan.of(number)),
+        planned=sum(not showing.is_attention for showing in sequence),
         votes=len(main),
         skips=sum(vote.says == "skip" for vote in main),
         undone=len(own) - len(holding),

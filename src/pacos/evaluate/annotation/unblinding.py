@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Literal
 
 from pacos.evaluate.annotation.study_plan import Showing, StudyPlan
-from pacos.evaluate.annotation.vote_log import LogEvent
+from pacos.evaluate.annotation.vote_log import LogEvent, by_annotator
 
 Says = Literal["win", "loss", "tie", "both bad", "skip"]
 
@@ -31,15 +31,16 @@ class HumanVote:
 
 def votes_of(plan: StudyPlan, events: Sequence[LogEvent]) -> list[HumanVote]:
     """Every vote of the log, undone or not, annotator by annotator."""
+    events_of = by_annotator(events)
     return [
         vote
-        for annotator in range(1, plan.annotators + 1)
-        for vote in _votes_of_one(plan, annotator, [event for event in events if event.annotator == annotator])
+        for annotator, sequence in plan.sequences().items()
+        for vote in _votes_of_one(plan, sequence, events_of.get(annotator, ()))
     ]
 
 
-def _votes_of_one(plan: StudyPlan, annotator: int, events: Sequence[LogEvent]) -> list[HumanVote]:
-    showings = {showing.id: (place, showing) for place, showing in enumerate(plan.of(annotator), start=1)}
+def _votes_of_one(plan: StudyPlan, sequence: Sequence[Showing], events: Sequence[LogEvent]) -> list[HumanVote]:
+    showings = {showing.id: (place, showing) for place, showing in enumerate(sequence, start=1)}
     votes: list[HumanVote] = []
     holding: list[int] = []
     # When what is shown now was shown first, and the seconds that it was looked at before a pause.

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -84,6 +85,19 @@ def standing_of(events: Sequence[LogEvent], is_closed: bool = False) -> Standing
         elif event.kind in ("pause", "go on"):
             is_at_work = event.kind == "go on"
     return Standing(tuple(cast), is_at_work, is_closed)
+
+
+def standings_of(events: Iterable[LogEvent]) -> dict[int, Standing]:
+    """Where all annotators stand that the log knows."""
+    return {annotator: standing_of(own) for annotator, own in by_annotator(events).items()}
+
+
+def by_annotator(events: Iterable[LogEvent]) -> dict[int, list[LogEvent]]:
+    """Each annotator's events."""
+    events_of: dict[int, list[LogEvent]] = defaultdict(list)
+    for event in events:
+        events_of[event.annotator].append(event)
+    return events_of
 
 
 class VoteLog:
