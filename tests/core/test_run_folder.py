@@ -138,7 +138,10 @@ def share(tmp_path: Path, *overrides: str, source: str = "run", target: str = "s
 def test_a_finished_stage_is_shared_and_counts_as_done(tmp_path: Path) -> None:
     (tmp_path / "data.json").write_text("[]")
     make(tmp_path)
+    # A study with people stays where it was begun.
+    write_json(tmp_path / "run" / "train" / "annotation" / "plan.json", {})
     there, here = tmp_path / "run" / "train", share(tmp_path, "judge.max_usd=1")
+    assert not (here / "annotation").exists()
     done = json.loads((here / "done.json").read_text())
     assert done["shared_from"] == str(tmp_path / "run")
     assert "shared_from" not in json.loads((there / "done.json").read_text())

@@ -7,7 +7,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import typer
 from typer.exceptions import TyperException
@@ -204,6 +204,41 @@ def serve(
             raise PacosError("serve.compare: base is a run's, and --model serves without one; name a model instead.")
         table = replace(table, compare=recipe.train.base)
     serve_run(path, table, recipe.engines)
+
+
+@app.command()
+def annotate(
+    path: RunPath,
+    annotators: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Begin a study with so many annotators, a link for each.")
+    ] = None,
+    overlap: Annotated[
+        int | None, typer.Option(min=1, metavar="K", help="So many annotators judge each item; 2 unless given.")
+    ] = None,
+    mode: Annotated[
+        Literal["compare", "rating"] | None,
+        typer.Option(help="Which is better, or each on Self-Instruct's four levels; compare unless given."),
+    ] = None,
+    candidate: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Which candidate against the baseline; the first unless given.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="The address to serve at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")] = 8100,
+    close: Annotated[bool, typer.Option("--close", help="End the study: no more votes, unblind, and report.")] = False,
+) -> None:
+    """Have people judge a run's answers blind; or close the study and report."""
+    run_folder = RunFolder(path, load_run(path))
+    if close:
+        if (annotators, overlap, mode, candidate) != (None, None, None, None):
+            raise PacosError("annotate --close ends a study as it was planned; leave the other options out.")
+        from pacos.evaluate.annotation.closing import close_study
+        from pacos.study.annotation_page import write
+
+        print(write(close_study(run_folder)))
+    else:
+        from pacos.evaluate.annotation.annotate import Design, serve
+
+        serve(run_folder, Design(annotators, overlap, mode, candidate), host, port)
 
 
 @app.command()

@@ -160,7 +160,9 @@ class RunFolder:
         partial = self.path / f".{name}.shared"
         for leftover in (partial, folder):
             shutil.rmtree(leftover, ignore_errors=True)
-        shutil.copytree(source, partial, copy_function=_link_or_copy)
+        # A study with people has personal links, and its votes would be cast in two runs.
+        study = shutil.ignore_patterns("annotation")
+        shutil.copytree(source, partial, ignore=study, copy_function=_link_or_copy)
         hashes = {str(path): sha256_file(path) for path in inputs}
         self._record_stage(name, partial, hashes)
         write_json(partial / "done.json", {**done, "inputs": hashes, "shared_from": str(other)})

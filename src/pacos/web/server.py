@@ -14,13 +14,16 @@ from pacos.core.errors import PacosError
 SHUTDOWN_SECONDS = 2
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """A bound socket that does not listen yet; port 0 takes a free one. PacosError where it cannot be had."""
+def bind(host: str, port: int, host_name: str = "serve.host", port_name: str = "serve.port") -> socket.socket:
+    """A bound socket that does not listen yet; port 0 takes a free one. PacosError where it cannot be had.
+
+    The names are those of the settings that the host and port come from, for the error.
+    """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except OSError as error:
         raise PacosError(
-            f"serve.host: {host!r} is not an address of this machine ({error.strerror}); "
+            f"{host_name}: {host!r} is not an address of this machine ({error.strerror}); "
             "expected such as 127.0.0.1 or 0.0.0.0."
         ) from None
     bound = socket.socket(family, socket.SOCK_STREAM)
@@ -31,18 +34,16 @@ def bind(host: str, port: int) -> socket.socket:
         bound.listen()
     except OSError as error:
         bound.close()
-        raise PacosError(_bind_line(host, port, error)) from None
+        raise PacosError(_bind_line(host, port, error, host_name, port_name)) from None
     return bound
 
 
-def _bind_line(host: str, port: int, error: OSError) -> str:
+def _bind_line(host: str, port: int, error: OSError, host_name: str, port_name: str) -> str:
     if error.errno == errno.EADDRINUSE:
-        return (
-            f"serve.port: {port} on {host} is in use by another program; stop it, or give serve.port=0 for a free one."
-        )
+        return f"{port_name}: {port} on {host} is in use by another program; stop it, or give 0 for a free one."
     if error.errno == errno.EACCES:
-        return f"serve.port: {port} needs administrator rights; give a port above 1023, such as serve.port=8000."
-    return f"serve.host: cannot listen on {host}:{port} ({error.strerror}); expected an address of this machine."
+        return f"{port_name}: {port} needs administrator rights; give a port above 1023, such as 8000."
+    return f"{host_name}: cannot listen on {host}:{port} ({error.strerror}); expected an address of this machine."
 
 
 def address_of(bound: socket.socket) -> str:
