@@ -20,6 +20,7 @@ ARROWS_BETWEEN_PARTS = {
     ("asking", "engines"),
     ("asking", "store"),
     ("guard", "engines"),
+    ("watermark", "engines"),
     ("web", "store"),
 }
 DRAWERS = {"utils", "helpers", "common", "misc", "manager"}

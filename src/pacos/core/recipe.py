@@ -168,6 +168,9 @@ class ServeTable:
     """Port to listen on; 0 takes a free one."""
     model: str = _key("")
     """The model to serve, as `train.base` names one; empty means the run's student."""
+    engine: str = _key("")
+    """An [engines.NAME] whose server runs the model, such as vLLM, by `engine` http and `api` completions; empty means
+    this process. `model` or the run's student still gives tokenizer and name."""
     compare: str = _key("")
     """A second model to answer beside the first on the page, named as `train.base` is, or `base`; empty means none."""
     watermark: bool = _key(True)

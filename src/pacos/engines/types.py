@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 LogitsHook = Callable[["torch.Tensor", "torch.Tensor"], "torch.Tensor"]
 """(input_ids [B, T], logits [B, V]) -> logits [B, V], called at every step for all rows that have it, row by row the
 same whoever shares the batch; ids are padded on the left, logits fp32 and over their temperature, greedy ones over
-0.2."""
+GREEDY_TEMPERATURE."""
+GREEDY_TEMPERATURE = 0.2
+"""Over 1, a watermark's delta of 2 overruled SmolLM2's best token wherever it was less than seven times as likely as a
+marked one, and its answers ran in circles."""
 
 FinishReason = Literal["stop", "length", "content_filter"]
 
@@ -34,9 +37,9 @@ KNOWN_TO_ALL = ("max_tokens", "temperature", "top_p", "stop", "seed")
 class Sampling:
     """How a reply is drawn; temperature 0 is greedy.
 
-    From `top_k` on only the local engine knows them; a server is not told. As in vLLM and llama.cpp: the `top_k`
-    likeliest tokens (0: all), those at least `min_p` times as likely as the likeliest, and `repetition_penalty`, which
-    divides the positive logits of all tokens read or written and multiplies the negative (1: none). As in OpenAI's API,
+    From `top_k` on a server is told only of what is not the default. As in vLLM and llama.cpp: the `top_k` likeliest
+    tokens (0: all), those at least `min_p` times as likely as the likeliest, and `repetition_penalty`, which divides
+    the positive logits of all tokens read or written and multiplies the negative (1: none). As in OpenAI's API,
     penalties are taken from the logits of written tokens: `presence` once, `frequency` once for each time.
     """
 
@@ -63,9 +66,9 @@ class Sampling:
 class Request:
     """`prompt` is raw text to complete, or a chat; `id` is the caller's own and comes back on the reply.
 
-    What the local engine alone has: `prompt_ids` are read instead of the prompt; `logprobs` asks for log-probabilities
-    and that many likeliest tokens beside each, at most 100, `echo` for the prompt's as well; `logits_hook` shapes this
-    request's logits alone.
+    `prompt_ids` are read instead of the prompt, by the local engine and by servers with api="completions". What the
+    local engine alone has: `logprobs` asks for log-probabilities and that many likeliest tokens beside each, at most
+    100, `echo` for the prompt's as well; `logits_hook` shapes this request's logits alone.
     """
 
     id: str
@@ -144,10 +147,13 @@ class Failure:
 
 
 class RequestFailedError(PacosError):
-    """A stream's request that got no reply; `failure` says what kind of reason it was."""
+    """A stream's request that got no reply; `failure` says what kind of reason it was.
 
-    def __init__(self, engine: str, failure: Failure) -> None:
-        super().__init__(f"{engine}: {failure.message}")
+    `line` is for whoever runs the engine, where there is more to say than the failure's message.
+    """
+
+    def __init__(self, engine: str, failure: Failure, line: str = "") -> None:
+        super().__init__(line or f"{engine}: {failure.message}")
         self.failure = failure
 
 

@@ -23,6 +23,7 @@ class GuardModel:
                 f"api={' or '.join(map(repr, family.apis))}; set that in the engine's table."
             )
         self._family, self._api = family, table.api
+        self._logprobs = family.logprobs if table.engine == "local" else None
         self._engine: Engine = open_engine(table)
 
     async def check(self, text: str, prompt: str = "") -> ModerationResult:
@@ -37,7 +38,7 @@ class GuardModel:
 
     async def _reply(self, question: Prompt) -> Reply:
         sampling = Sampling(self._family.max_tokens, temperature=0.0)
-        request = Request(f"guard-{uuid.uuid4().hex}", question, sampling, logprobs=self._family.logprobs)
+        request = Request(f"guard-{uuid.uuid4().hex}", question, sampling, logprobs=self._logprobs)
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 replies = [delta.reply async for delta in self._engine.stream(request) if delta.reply]

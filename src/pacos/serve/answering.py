@@ -5,7 +5,7 @@ import uuid
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 from pacos.core.errors import PacosError
@@ -88,6 +88,10 @@ class Answers:
         asked = time.perf_counter()
         try:
             said, prompt, ids, begun = self._read(question)
+            # Where the prompt leaves no room at all, the engine says so.
+            room = self.model.context_tokens - len(ids)
+            most = min(sampling.max_tokens, room) if room > 0 else sampling.max_tokens
+            sampling = replace(sampling, max_tokens=most)
             request = Request(f"serve-{uuid.uuid4().hex}", prompt, sampling, ids, logprobs, echo)
             async with self.queue.slot(visitor):
                 # Within the slot, so that a slow moderation is not asked about more than it can take.
@@ -159,7 +163,8 @@ class Answers:
         if kind == "context_length":
             most = f"This model's maximum context length is {self.model.context_tokens:,} tokens. However, "
             return RefusalError(400, "context_length_exceeded", f"{most}{message}", param="messages")
-        if kind == "bad_request":
+        # A fatal one is no fault of the question's: the server elsewhere has no such model, or is none.
+        if kind == "bad_request" and not error.failure.fatal:
             return RefusalError(400, "invalid_prompt", message[:1].upper() + message[1:])
         # An engine elsewhere that is out of reach: its address, and what it says of a key, are the operator's.
         return RefusalError(503, "engine_unavailable", "The engine behind this server does not answer; try again.", 10)

@@ -17,6 +17,8 @@ from pacos.guard import ModerationChain, open_moderation
 from pacos.serve.answering import Answers
 from pacos.serve.app import Lifespan, make_app
 from pacos.serve.chat_page import PageOptions
+from pacos.serve.elsewhere import reached, server_table
+from pacos.serve.fair_queue import FairQueue
 from pacos.serve.first_questions import evaluated_examples
 from pacos.serve.marking import Canary, watermark_settings
 from pacos.serve.model import ServedModel, find_model, tokenizer_json
@@ -34,12 +36,13 @@ OWN_TERMS = Path(__file__).parent / "terms.md"
 def run(run_path: Path, table: ServeTable, engines: Mapping[str, EngineTable] | None = None) -> None:
     """Serves the run's student (or `table.model`) until Ctrl-C; says on one line where, once it answers.
 
-    `engines` are those that `table.moderation` may name. Raises PacosError where the model, the terms, the database or
-    the port cannot be had, moderation does not work, or another server has the run.
+    `engines` are those that `table.engine` and `table.moderation` may name. Raises PacosError where the model, the
+    terms, the database or the port cannot be had, moderation does not work, or another server has the run.
     """
     asyncio.run(_try_out(table.moderation, engines))
     moderation = open_moderation(table.moderation, engines)
     folder = run_path / "serve"
+    elsewhere = server_table(table.engine, engines or {}) if table.engine else None
     model = find_model(run_path, table.model)
     rival_model = find_model(run_path, table.compare) if table.compare else None
     terms = load_terms(Path(table.terms) if table.terms else OWN_TERMS)
@@ -49,7 +52,10 @@ def run(run_path: Path, table: ServeTable, engines: Mapping[str, EngineTable] | 
         bound = stack.enter_context(closing(bind(table.host, table.port)))
         stack.enter_context(_held(folder))
         detector = _detector(folder, model) if table.watermark else None
-        speaker = _speaker(model, detector, moderation)
+        if elsewhere:
+            # After the mark's settings were written, which the server is started with.
+            model = asyncio.run(reached(elsewhere, model))
+        speaker = _speaker(model, detector, moderation, elsewhere)
         rival = None
         if rival_model:
             # A vocabulary of its own has green lists of its own, and so a key and settings.
@@ -59,7 +65,7 @@ def run(run_path: Path, table: ServeTable, engines: Mapping[str, EngineTable] | 
         reports = stack.enter_context(closing(ReportBox(database)))
         store = stack.enter_context(closing(PageStore(database)))
         opened = [each.answers.engine for each in (speaker, rival) if each]
-        asyncio.run(_warm_up(opened))
+        asyncio.run(_warm_up(opened[1:] if elsewhere else opened))
         if detector:
             _watch_the_mark(speaker.answers, detector)
         examples = evaluated_examples(run_path / "evaluate", model.sha256)
@@ -83,11 +89,17 @@ def _detector(folder: Path, model: ServedModel) -> TextDetector:
     return detector
 
 
-def _speaker(model: ServedModel, detector: TextDetector | None, moderation: ModerationChain) -> Speaker:
-    """The model behind an engine, marked as the detector looks for, and checked."""
-    hook = detector.mark.apply if detector else None
-    engine = open_engine(EngineTable(engine="local", path=model.path, api="completions"), logits_hook=hook)
-    answers = Answers(engine, model, moderation, Tokens(model.path))
+def _speaker(
+    model: ServedModel, detector: TextDetector | None, moderation: ModerationChain, elsewhere: EngineTable | None = None
+) -> Speaker:
+    """The model behind an engine, marked as the detector looks for, and checked; a server marks by itself."""
+    if elsewhere:
+        engine, queue = open_engine(elsewhere), FairQueue(elsewhere.concurrency)
+    else:
+        hook = detector.mark.apply if detector else None
+        table = EngineTable(engine="local", path=model.path, api="completions")
+        engine, queue = open_engine(table, logits_hook=hook), FairQueue()
+    answers = Answers(engine, model, moderation, Tokens(model.path), queue=queue)
     return Speaker(answers, (lambda text: detector.detect_unchanged(text).verdict) if detector else None)
 
 

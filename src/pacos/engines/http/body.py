@@ -3,18 +3,29 @@
 from collections.abc import Set
 from typing import Any
 
+from pacos.engines.http.troubles import NoReplyError, Trouble
 from pacos.engines.types import Request
 
 _OPTIONAL = ("temperature", "top_p", "stop", "seed")
+# Sent where they ask for anything: the first three are vLLM's and llama.cpp's own, which others refuse.
+BEYOND_OPENAI = ("top_k", "min_p", "repetition_penalty")
+_CHOSEN = (*BEYOND_OPENAI, "presence_penalty", "frequency_penalty", "logit_bias")
 # What shapes the reply; a stop string is no such thing, as texts are cut here too.
-SHAPING = ("temperature", "top_p", "seed")
+_SHAPING = ("temperature", "top_p", "seed", *_CHOSEN)
 
 
 def body_of(request: Request, model: str, api: str, refused: Set[str]) -> dict[str, Any]:
-    """The JSON to send; parameters in `refused` are left out, or renamed where a newer name is known."""
+    """The JSON to send; parameters in `refused` are left out, or renamed where a newer name is known.
+
+    Raises NoReplyError where the request asks for what only a local engine has.
+    """
+    asked = {"logprobs": request.logprobs is not None, "echo": request.echo, "logits_hook": bool(request.logits_hook)}
+    if in_vain := [name for name, is_asked in asked.items() if is_asked]:
+        message = f"{' and '.join(in_vain)}: only a local engine has that"
+        raise NoReplyError("", trouble=Trouble("bad_request", message))
     body: dict[str, Any] = {"model": model}
     if api == "completions":
-        body["prompt"] = prompt_text(request)
+        body["prompt"] = list(request.prompt_ids) or prompt_text(request)
     elif isinstance(request.prompt, str):
         body["messages"] = [{"role": "user", "content": request.prompt}]
     else:
@@ -25,7 +36,22 @@ def body_of(request: Request, model: str, api: str, refused: Set[str]) -> dict[s
         value = getattr(request.sampling, name)
         if value not in (None, ()) and name not in refused:
             body[name] = list(value) if name == "stop" else value
+    chosen = request.sampling.chosen()
+    for name in _CHOSEN:
+        if name in chosen and name not in refused:
+            body[name] = {str(token): bias for token, bias in chosen[name]} if name == "logit_bias" else chosen[name]
     return body
+
+
+def left_out(request: Request, sent: dict[str, Any]) -> tuple[str, ...]:
+    """What of the request's sampling the body that was sent does not ask for, so that the server's default held."""
+    chosen = request.sampling.chosen()
+    return tuple(name for name in _SHAPING if chosen.get(name) is not None and name not in sent)
+
+
+def shapes_replies(parameter: str) -> bool:
+    """Whether replies differ where a server does not take it."""
+    return parameter in _SHAPING
 
 
 def prompt_text(request: Request) -> str:

@@ -12,7 +12,7 @@ import openai
 
 from pacos.core.errors import PacosError
 from pacos.core.recipe import EngineTable
-from pacos.engines.http.body import SHAPING, body_of
+from pacos.engines.http.body import BEYOND_OPENAI, body_of, shapes_replies
 from pacos.engines.http.bounded import BoundedClient
 from pacos.engines.http.masking import Mask
 from pacos.engines.http.troubles import Trouble, one_line
@@ -31,11 +31,11 @@ class Connection:
         _check_address(table.base_url)
         self._key = _read_key(table)
         self._table = table
-        self._model = table.model or "default"
+        self.model = table.model or "default"
         self.mask = Mask(self._key, table.base_url)
         self.shown_url = self.mask.text(_shown(table.base_url))
         # As ledgers and reports show it.
-        self.name = f"{self._model} ({self.shown_url})"
+        self.name = f"{self.model} ({self.shown_url})"
         self.refused: set[str] = set()
         """Parameters that the server was found not to take."""
         self._told: set[str] = set()
@@ -53,22 +53,22 @@ class Connection:
 
     def body(self, request: Request, refused: Set[str]) -> dict[str, Any]:
         """The JSON to send, without what the server refuses."""
-        return body_of(request, self._model, self._table.api, refused)
+        return body_of(request, self.model, self._table.api, refused)
 
     async def send(self, body: dict[str, Any], seconds: float) -> Any:
         """The raw response: whatever a server sends is read here, not by a library that trusts it."""
         timeout = httpx2.Timeout(seconds, connect=CONNECT_SECONDS)
-        return await self._endpoint.with_raw_response.create(**body, timeout=timeout)
+        return await self._endpoint.with_raw_response.create(**_arguments(body), timeout=timeout)
 
     async def stream(self, body: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         """The events of a streamed response; closing the generator closes the connection."""
-        async with await self._endpoint.create(**body, stream=True) as events:
+        async with await self._endpoint.create(**_arguments(body), stream=True) as events:
             async for event in events:
                 yield event.model_dump()
 
     def leave_out(self, parameter: str) -> None:
         """Notes a parameter that the server does not take, and says so where that shapes its replies."""
-        if parameter not in self.refused and parameter in SHAPING:
+        if parameter not in self.refused and shapes_replies(parameter):
             print(f"{self.name}: does not take {parameter}; asking without it", file=sys.stderr)
         self.refused.add(parameter)
 
@@ -86,9 +86,15 @@ class Connection:
             "quota": "Top up the account or use another key.",
             "context_length": "Ask for less: a shorter prompt, or a lower max_tokens.",
             "rate_limit": "Come back when it allows more, or use another key.",
-            "bad_request": f"Check base_url, model ({self._model!r}) and api ({self._table.api!r}).",
+            "bad_request": f"Check base_url, model ({self.model!r}) and api ({self._table.api!r}).",
         }.get(trouble.kind, "Check that the server is up and base_url is right.")
         return f"{self.shown_url}: {one_line(trouble.message).rstrip('.')}. {advice}"
+
+
+def _arguments(body: dict[str, Any]) -> dict[str, Any]:
+    """The body as the openai library takes it: what OpenAI's API has not goes beside."""
+    beyond = {name: body[name] for name in BEYOND_OPENAI if name in body}
+    return {name: value for name, value in body.items() if name not in beyond} | {"extra_body": beyond}
 
 
 def _check_address(base_url: str) -> None:

@@ -193,6 +193,12 @@ BAD_VALUE = re.compile(
 # Ours -> theirs. The first that is named is left out, max_tokens renamed; top_p is worth less than temperature.
 SPELLINGS: dict[str, str] = {
     "top_p": "top_?p",
+    "top_k": "top_?k",
+    "min_p": "min_?p",
+    "repetition_penalty": "repetition_?penalty",
+    "presence_penalty": "presence_?penalty",
+    "frequency_penalty": "frequency_?penalty",
+    "logit_bias": "logit_?bias",
     "temperature": "temperature",
     "seed": "(?:random_)?seed",
     "stop": "stop(?:_?sequences)?",

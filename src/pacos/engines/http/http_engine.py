@@ -22,6 +22,7 @@ from pacos.engines.http.troubles import (
     PATIENCE_SECONDS,
     STOP_POLL_SECONDS,
     Trouble,
+    one_line,
 )
 from pacos.engines.http.waits import wait_seconds
 from pacos.engines.types import Delta, Failure, Reply, Request, RequestFailedError
@@ -131,9 +132,10 @@ class HttpEngine:
         """Answers one request piece by piece; RequestFailedError where the server fails or refuses."""
         connection = self._connection
         while True:
-            body = connection.body(request, connection.refused)
             options = {} if "stream_options" in connection.refused else {"stream_options": {"include_usage": True}}
+            body: dict[str, Any] = {}
             try:
+                body = connection.body(request, connection.refused)
                 async with (
                     aclosing(connection.stream(body | options)) as events,
                     aclosing(self._reader.deltas(events, request, body)) as deltas,
@@ -146,11 +148,19 @@ class HttpEngine:
             # A refusal comes before the first piece.
             refused = trouble.refused_of(body | options)
             if refused is None or refused in connection.refused:
-                message = connection.line(trouble).removeprefix(f"{connection.shown_url}: ")
-                raise RequestFailedError(
-                    connection.shown_url, Failure(request.id, trouble.kind, message, trouble.fatal)
-                )
+                failure = Failure(request.id, trouble.kind, one_line(trouble.message), trouble.fatal)
+                raise RequestFailedError(self.name, failure, connection.line(trouble))
             connection.leave_out(refused)
+
+    async def context_tokens(self) -> int | None:
+        """The most tokens of prompt and reply together, as vLLM and pacos tell it; None where nobody does."""
+        try:
+            cards = (await self._connection.client.models.list()).data
+        except ATTEMPT_ERRORS:
+            return None
+        of_name = {card.id: getattr(card, "max_model_len", None) for card in cards}
+        most = of_name.get(self._connection.model)
+        return most if type(most) is int and most > 0 else None
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -218,9 +228,10 @@ class HttpEngine:
         """Asks once, or again at once without what the server does not take."""
         connection = self._connection
         while True:
-            body = connection.body(job.request, connection.refused)
-            job.sent += 1
+            body: dict[str, Any] = {}
             try:
+                body = connection.body(job.request, connection.refused)
+                job.sent += 1
                 return await self._ask(job, body)
             except ATTEMPT_ERRORS as error:
                 trouble = self._reader.trouble(error)

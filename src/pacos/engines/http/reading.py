@@ -10,7 +10,7 @@ from typing import Any
 import openai
 
 from pacos.core.recipe import EngineTable
-from pacos.engines.http.body import SHAPING
+from pacos.engines.http.body import left_out
 from pacos.engines.http.connection import Connection
 from pacos.engines.http.dialects import TEXT_PARTS, THOUGHT_FIELDS, Ending, ending
 from pacos.engines.http.error_body import read_error
@@ -79,9 +79,8 @@ class Reader:
         ends = [at for stop in request.sampling.stop if (at := text.find(stop)) >= 0]
         if ends:
             text, reason = text[: min(ends)], "stop"
-        left_out = tuple(name for name in SHAPING if getattr(request.sampling, name) is not None and name not in sent)
         raw = (json.dumps(self._mask.json(sent)), json.dumps(answer)) if self._keep_raw else None
-        return Reply(request.id, text, reason, usage, usd, seconds, left_out=left_out, raw=raw)
+        return Reply(request.id, text, reason, usage, usd, seconds, left_out=left_out(request, sent), raw=raw)
 
     async def deltas(
         self, events: AsyncIterator[dict[str, Any]], request: Request, sent: dict[str, Any]

@@ -11,16 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pacos.engines.local.refusal import told
-from pacos.engines.types import LogitsHook, Sampling
+from pacos.engines.types import GREEDY_TEMPERATURE, LogitsHook, Sampling
 
 # A nucleus is looked for among this many likeliest tokens first: sorting all of 50,000 takes forty times as long.
 LIKELY = 512
 COLDEST = 1e-6
-
-
-# What a hook sees of a greedy row is over this temperature. Over 1, a watermark's delta of 2 overruled SmolLM2's best
-# token wherever it was less than seven times as likely as a marked one, and its answers ran in circles.
-GREEDY_TEMPERATURE = 0.2
 
 
 @dataclass
