@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from pacos.guard import ModerationChain, ModerationUnavailableError
 from pacos.guard.notices import UNAVAILABLE
 from pacos.web.error_shape import RefusalError
+from pacos.web.json_body import JsonBody
 from pacos.web.people import Limit
 from pacos.web.streams import while_connected
 
@@ -25,7 +26,7 @@ class TextPart(BaseModel):
     text: str
 
 
-class ModerationBody(BaseModel):
+class ModerationBody(JsonBody):
     """The request; the model is the server's to choose, so any name is taken."""
 
     input: str | list[str] | list[TextPart]

@@ -6,18 +6,19 @@ from typing import Any
 
 from fastapi import APIRouter
 from fastapi.params import Depends
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pacos.serve.answering import Answers
 from pacos.serve.bodies import ChatMessage, Ids
 from pacos.serve.metrics import Metrics
+from pacos.web.json_body import JsonBody
 
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
-class TokenizeBody(BaseModel):
+class TokenizeBody(JsonBody):
     """POST /tokenize: a raw text, or a conversation as the chat template has it."""
 
     model_config = ConfigDict(extra="ignore")
@@ -26,7 +27,7 @@ class TokenizeBody(BaseModel):
     add_special_tokens: bool = True
 
 
-class DetokenizeBody(BaseModel):
+class DetokenizeBody(JsonBody):
     """POST /detokenize."""
 
     model_config = ConfigDict(extra="ignore")
