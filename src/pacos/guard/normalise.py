@@ -14,7 +14,8 @@ _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f]")
 
 _LEET = str.maketrans("013456789@$!|+l", "oieasbtbgasiiti")
 _WORD_OR_END = re.compile(r"[a-z0-9]+|[.!?;]|\n\s*\n")
-_PARTED = re.compile(rf"[a-z0-9@$!|+]+(?:{_UNSEEN}+[a-z0-9@$!|+]+)+")
+# Nothing is tried twice: one word of 32,000 letters would hold up every other answer for half a minute.
+_PARTED = re.compile(rf"(?<![a-z0-9@$!|+])[a-z0-9@$!|+]++(?:{_UNSEEN}++[a-z0-9@$!|+]++)+")
 _LETTERS_AND_SIGNS = re.compile(r"(?<![a-z0-9@$!|+])(?=[a-z]*[0-9@$!|+])(?=[0-9@$!|+]*[a-z])[a-z0-9@$!|+]*[a-z0-9@$]")
 _SPELLED_OUT = re.compile(r"(?<![a-z0-9'])[a-z0-9@$](?:[^a-z0-9\n@$]{1,3}[a-z0-9@$](?![a-z0-9@$'])){3,}")
 

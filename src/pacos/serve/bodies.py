@@ -8,12 +8,15 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 from pydantic_core import PydanticCustomError
 
 from pacos.engines import Message, Sampling
+from pacos.web.json_body import JsonBody
 
 MAX_TOKENS = 2048
 LEGACY_DEFAULT_MAX_TOKENS = 16
 MAX_TOP_LOGPROBS = 20
 # Answers of one request: prompts times choices.
 MAX_ANSWERS = 128
+# Each is checked alone, which may be a guard model's work.
+MAX_MESSAGES = 256
 _ANY = object()
 # Parameters that clients send with a value that asks for nothing; any other value is refused.
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
@@ -65,7 +68,7 @@ class StreamOptions(BaseModel):
     continuous_usage_stats: Literal[False] = False
 
 
-class SamplingBody(BaseModel):
+class SamplingBody(JsonBody):
     """What both endpoints share."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -91,10 +94,6 @@ class SamplingBody(BaseModel):
     def _drop_neutral(cls, body: Any) -> Any:
         if not isinstance(body, dict):
             return body
-        try:
-            json.dumps(body, ensure_ascii=False).encode()
-        except UnicodeEncodeError:
-            raise PydanticCustomError("text", "A text holds half a surrogate pair.") from None
         kept = {}
         for name, value in body.items():
             accepted = _NEUTRAL.get(name)
@@ -187,7 +186,7 @@ class ChatMessage(BaseModel):
     """One turn."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | Annotated[list[ContentPart], Field(min_length=1)]
+    content: str | Annotated[list[ContentPart], Field(min_length=1, max_length=MAX_MESSAGES)]
 
     def message(self) -> Message:
         """The turn as engines know it."""
@@ -198,7 +197,7 @@ class ChatMessage(BaseModel):
 class ChatBody(SamplingBody):
     """POST /v1/chat/completions."""
 
-    messages: list[ChatMessage] = Field(min_length=1)
+    messages: list[ChatMessage] = Field(min_length=1, max_length=MAX_MESSAGES)
     max_completion_tokens: int | None = Field(None, ge=1)
     logprobs: bool | None = None
     top_logprobs: int | None = Field(None, ge=0, le=MAX_TOP_LOGPROBS)

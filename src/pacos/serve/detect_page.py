@@ -7,12 +7,13 @@ from starlette.responses import Response
 from pacos.serve.limits import Limits
 from pacos.watermark import TextDetector
 from pacos.watermark.detection import MAX_FALSE_ALARM_RATE, MIN_TOKENS_FOR_A_VERDICT, Verdict
+from pacos.web.json_body import JsonBody
 from pacos.web.pages import Pages
 
 MAX_CHARACTERS = 20_000
 
 
-class Text(BaseModel):
+class Text(JsonBody):
     """A text to examine."""
 
     text: str = Field(min_length=1, max_length=MAX_CHARACTERS)

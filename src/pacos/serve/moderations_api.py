@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, field_validator
+from pydantic import field_validator
 from pydantic_core import PydanticCustomError
 
 from pacos.guard import ModerationChain, ModerationUnavailableError
@@ -13,13 +13,14 @@ from pacos.guard.notices import UNAVAILABLE
 from pacos.serve.bodies import ContentPart
 from pacos.serve.limits import Limits
 from pacos.web.error_shape import RefusalError
+from pacos.web.json_body import JsonBody
 from pacos.web.streams import while_connected
 
 MAX_TEXTS = 32
 MAX_CHARACTERS = 32_000
 
 
-class ModerationBody(BaseModel):
+class ModerationBody(JsonBody):
     """The request; the model is the server's to choose, so any name is taken."""
 
     input: str | list[str] | list[ContentPart]

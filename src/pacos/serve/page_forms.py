@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 from pacos.engines import Message, Sampling
 from pacos.serve.model import ServedModel
 from pacos.serve.reports import Reason
+from pacos.web.json_body import JsonBody
 
 # Cooler than the API's default: a small student answers better, and there is still choice for the watermark.
 PAGE_SAMPLING = Sampling(max_tokens=512, temperature=0.3, top_p=0.9)
@@ -58,7 +59,7 @@ class SamplingForm(BaseModel):
     seed: int | None = Field(None, ge=0, le=MAX_SEED)
 
 
-class ChatQuestion(BaseModel):
+class ChatQuestion(JsonBody):
     """The conversation, whose last turn is the question, or an answer to go on with; no sampling means the page's."""
 
     messages: list[Turn] = Field(min_length=1, max_length=MAX_TURNS)
@@ -75,7 +76,7 @@ class ComparedQuestion(ChatQuestion):
     blind: bool = False
 
 
-class VoteForm(BaseModel):
+class VoteForm(JsonBody):
     """A choice between two answers; the texts are kept only with `consent`, and then have to be the models' own."""
 
     choice: Literal["a", "b", "tie", "bad"]
@@ -84,14 +85,14 @@ class VoteForm(BaseModel):
     answers: list[Turn] = Field(default_factory=list, max_length=2)
 
 
-class ShareForm(BaseModel):
+class ShareForm(JsonBody):
     """A conversation to be public; `consent` has to be given."""
 
     consent: Literal[True]
     messages: list[Turn] = Field(min_length=2, max_length=MAX_TURNS)
 
 
-class ReportForm(BaseModel):
+class ReportForm(JsonBody):
     """A report; `transcript` ends with the reported answer and is kept only with `consent`.
 
     Of two answers side by side, `comparison` and `side` say which one it is about.

@@ -78,6 +78,8 @@ class ReviewPage:
         try:
             self.door.enter(request, form.get("password", ""), response)
         except RefusalError as refusal:
+            if "text/html" not in request.headers.get("accept", ""):
+                raise
             page = self._login_page(refusal.message, refusal.status)
             if refusal.retry_after_seconds:
                 page.headers["Retry-After"] = str(round(refusal.retry_after_seconds))

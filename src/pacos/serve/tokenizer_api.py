@@ -3,13 +3,14 @@
 from typing import Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from pacos.serve.answering import Answers
 from pacos.serve.bodies import ChatMessage, Ids
+from pacos.web.json_body import JsonBody
 
 
-class TokenizeBody(BaseModel):
+class TokenizeBody(JsonBody):
     """POST /tokenize: a raw text, or a conversation as the chat template has it."""
 
     model_config = ConfigDict(extra="ignore")
@@ -18,7 +19,7 @@ class TokenizeBody(BaseModel):
     add_special_tokens: bool = True
 
 
-class DetokenizeBody(BaseModel):
+class DetokenizeBody(JsonBody):
     """POST /detokenize."""
 
     model_config = ConfigDict(extra="ignore")

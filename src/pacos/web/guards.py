@@ -10,6 +10,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pacos.web.error_shape import error_response
+from pacos.web.streams import ClientGoneError
 
 MAX_BODY_BYTES = 1_000_000
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
@@ -53,7 +54,10 @@ def is_own_origin(headers: Headers, scheme: str = "http") -> bool:
     if origin is None:
         return headers.get("sec-fetch-site", "none") in {"none", "same-origin"}
     own = {headers.get("host", "").lower(), headers.get("x-forwarded-host", "").lower()} - {""}
-    sent_from = urlsplit(origin)
+    try:
+        sent_from = urlsplit(origin)
+    except ValueError:
+        return False
     return sent_from.netloc.lower() in own and not (scheme == "https" and sent_from.scheme != "https")
 
 
@@ -84,26 +88,37 @@ class RequestGuards:
         elif scope["method"] not in SAFE_METHODS and not is_own_origin(headers, scope["scheme"]):
             refusal = error_response(403, "Requests from another site's page are refused.", "cross_origin")
             await refusal(scope, receive, send_with_headers)
-        elif (body := await _read_body(headers, receive)) is None:
-            refusal = error_response(413, f"The request is larger than {MAX_BODY_BYTES:,} bytes.", "request_too_large")
-            await refusal(scope, receive, send_with_headers)
         else:
-            await self.app(scope, _replay(body, receive), send_with_headers)
+            try:
+                body = await _read_body(headers, receive)
+            except ClientGoneError:
+                # What has come of it is no request.
+                return
+            if body is None:
+                line = f"The request is larger than {MAX_BODY_BYTES:,} bytes."
+                await error_response(413, line, "request_too_large")(scope, receive, send_with_headers)
+            else:
+                await self.app(scope, _replay(body, receive), send_with_headers)
 
 
 async def _read_body(headers: Headers, receive: Receive) -> bytes | None:
-    """The whole body, or None once it is seen to be too large; a chunked body states no length beforehand."""
+    """The whole body, or None once it is seen to be too large; a chunked body states no length beforehand.
+
+    Raises ClientGoneError where the client leaves before its end.
+    """
     declared = headers.get("content-length", "0")
     if declared.isdigit() and int(declared) > MAX_BODY_BYTES:
         return None
-    body, more = b"", True
+    body, more = bytearray(), True
     while more:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError
         body += message.get("body", b"")
-        more = message["type"] == "http.request" and message.get("more_body", False)
+        more = message.get("more_body", False)
         if len(body) > MAX_BODY_BYTES:
             return None
-    return body
+    return bytes(body)
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -81,7 +81,8 @@ class Limit:
         if key := getattr(request.state, "key_sha256", ""):
             _take(self._keys, key, "API key")
         elif session := request.cookies.get(COOKIE, ""):
-            _take(self._sessions, session, "session")
+            # Hashed, since a cookie may be as long as its sender likes.
+            _take(self._sessions, self._hidden.key(session), "session")
         self.take_from_address(request)
 
     def take_from_address(self, request: Request) -> None:

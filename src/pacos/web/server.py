@@ -9,6 +9,8 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from pacos.core.errors import PacosError
+from pacos.web.connections import TimedProtocol
+from pacos.web.streams import SEND_SECONDS
 
 # Long enough for a short answer to end, short enough that Ctrl-C feels like stopping.
 SHUTDOWN_SECONDS = 2
@@ -29,6 +31,9 @@ def bind(host: str, port: int, host_name: str = "serve.host", port_name: str = "
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            # Inherited by every connection: one whose reader takes nothing for so long is cut, with what it was sent.
+            bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(SEND_SECONDS * 1000))
         bound.bind(address)
         # A bound port may still belong to a listener when both allow reuse; listening tells.
         bound.listen()
@@ -102,5 +107,8 @@ def make_server(
         forwarded_allow_ips=list(proxies),
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         lifespan="on",
+        # Whatever else is installed: another parser has other limits, and there are no web sockets here.
+        http=TimedProtocol,
+        ws="none",
     )
     return _Server(config, on_ready)

@@ -1,0 +1,20 @@
+"""What every JSON body has to be, whichever route it is for."""
+
+import json
+from typing import Any
+
+from pydantic import BaseModel, model_validator
+from pydantic_core import PydanticCustomError
+
+
+class JsonBody(BaseModel):
+    """A body whose texts can be encoded: half a surrogate pair breaks tokenizers, guards and databases alike."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_half_surrogates(cls, body: Any) -> Any:
+        try:
+            json.dumps(body, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise PydanticCustomError("text", "A text holds half a surrogate pair.") from None
+        return body
