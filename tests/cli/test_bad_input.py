@@ -82,6 +82,36 @@ def test_a_base_path_that_does_not_exist(tmp_path: Path) -> None:
     (tmp_path / "data.json").write_text(json.dumps([{"instruction": "Say a.", "input": "", "output": "a"}] * 9))
     done = pacos(tmp_path, "train", RECIPE, "train.dataset=data.json", "train.base=/no/such/base")
     assert_refused(done, "/no/such/base")
+    # Before data is made, and paid for, that no base is there to learn from.
+    done = pacos(tmp_path, "run", RECIPE, "train.base=/no/such/base")
+    assert_refused(done, "/no/such/base")
+    assert done.stdout == ""
+
+
+NO_SERVER = ["teacher.engine=http", "teacher.base_url=http://127.0.0.1:9/v1", "teacher.model=x"]
+REFUSED = {
+    "generate": ["generate", RECIPE, "generate.seed_tasks=none.jsonl"],
+    "no server": ["generate", RECIPE, *NO_SERVER],
+    "train": ["train", RECIPE],
+    "evaluate": ["evaluate", RECIPE, "--run", "some/where/else"],
+    "serve": ["serve", "--model", "no-such-model"],
+}
+
+
+@pytest.mark.parametrize("arguments", REFUSED.values(), ids=REFUSED)
+def test_what_is_refused_at_once_leaves_no_folder(tmp_path: Path, arguments: list[str]) -> None:
+    assert pacos(tmp_path, *arguments).returncode == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_refused_leaves_what_was_there(tmp_path: Path) -> None:
+    (tmp_path / "runs" / "tiny").mkdir(parents=True)
+    assert_refused(pacos(tmp_path, "train", RECIPE), "generate")
+    assert_refused(pacos(tmp_path, "train", RECIPE, "--run", "runs/other"), "generate")
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["tiny"]
+    assert pacos(tmp_path, "generate", RECIPE, *SHORT).returncode == 0
+    assert_refused(pacos(tmp_path, "evaluate", RECIPE, *SHORT), "train")
+    assert (tmp_path / "runs" / "tiny" / "generate" / "dataset.json").exists()
 
 
 def test_a_base_cut_in_half(tmp_path: Path, tiny_model: Path) -> None:

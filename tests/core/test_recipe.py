@@ -1,5 +1,7 @@
 """Recipes: what is read, what is refused and in which words."""
 
+import re
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -79,6 +81,15 @@ def test_every_field_has_a_doc_line_that_explain_prints() -> None:
             assert lines[key] in explain(f"{name}.{key}")
             # Without its table it is found too.
             assert lines[key] in explain(key)
+
+
+def test_explain_spells_defaults_as_a_recipe_does() -> None:
+    for name, table in TABLES.items():
+        for key, field in table.__dataclass_fields__.items():
+            (shown,) = re.findall(r"^  default: (.*)$", explain(f"{name}.{key}").partition("\n\n")[0], re.MULTILINE)
+            if shown not in ("unset", "empty"):
+                value = tomllib.loads(f"x = {shown}")["x"]
+                assert (tuple(value) if isinstance(value, list) else value) == field.default
 
 
 ENGINES = """

@@ -390,7 +390,7 @@ def test_seconds_add_up_over_processes(
 
 
 def test_builtin_items_end_to_end(
-    engines: Any, recipe_for: Any, evaluate_in: Any, trained: Path, fair_judge: Any, monkeypatch: Any
+    engines: Any, recipe_for: Any, evaluate_in: Any, trained: Path, fair_judge: Any, monkeypatch: Any, capsys: Any
 ) -> None:
     """A student that knows the answers to half of the skills: the table by skill says exactly that."""
     known = sorted(SKILLS)[::2]
@@ -409,6 +409,10 @@ def test_builtin_items_end_to_end(
     by_skill = {row.skill: row for row in report.per_skill}
     assert set(by_skill) == set(SKILLS)
     assert {skill for skill, row in by_skill.items() if row.exact_match["student"] == 1} == set(known)
+    # The terminal shows the ten at which it is weakest.
+    lines = [line.split("│") for line in capsys.readouterr().out.splitlines()]
+    assert len({cells[1].strip() for cells in lines if len(cells) > 1} & (set(SKILLS) - set(known))) == 10
+    assert not {cells[1].strip() for cells in lines if len(cells) > 1} & set(known)
     assert report.items == 2 * len(SKILLS)
     for skill, row in by_skill.items():
         assert row.chance == SKILLS[skill].chance

@@ -255,10 +255,15 @@ def test_a_file_without_20_is_told_only_where_it_should_be_there() -> None:
 
 def test_the_verb_writes_findings_and_page(tmp_path: Path) -> None:
     write_examples(tmp_path / "data.json", [GOOD, changed(output="")])
-    command = [sys.executable, "-m", "pacos", "generate", "--audit", tmp_path / "data.json", "--out", tmp_path / "out"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"audit.html", "audit.json", "findings.jsonl"}
-    assert "1 of 2 records flagged" in done.stdout
+    write_examples(tmp_path / "data.jsonl", [GOOD])
+    for name, told in (("data.json", "1 of 2 records flagged"), ("data.jsonl", "0 of 1 record")):
+        command = [sys.executable, "-m", "pacos", "generate", "--audit", name]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+        assert told in done.stdout
+    # Each file has a folder of its own.
+    for name in ("data.json", "data.jsonl"):
+        out = tmp_path / "runs" / f"audit-{name}"
+        assert {path.name for path in out.iterdir()} == {"audit.html", "audit.json", "findings.jsonl"}
 
 
 def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:

@@ -18,8 +18,10 @@ from pacos.cli.failure import one_line
 from pacos.cli.leaderboard import leaderboard
 from pacos.core.errors import PacosError
 from pacos.core.explain import explain as explain_keys
+from pacos.core.files import read_text
 from pacos.core.known_models import KNOWN_MODELS
-from pacos.core.recipe import load, load_run, serving, shipped_recipes
+from pacos.core.models import resolve_model
+from pacos.core.recipe import Recipe, load, load_run, serving, shipped_recipes
 from pacos.core.run_folder import RunFolder
 from pacos.core.stages import stages_of
 
@@ -71,6 +73,9 @@ def list_recipes() -> None:
 def run_all(recipe: RecipePath, overrides: Overrides = None, path: RunOption = None) -> None:
     """Run every stage in turn and write the report; with train.dataset, all but generate."""
     with _open(recipe, overrides, path) as run_folder:
+        if run_folder.read_by("train") is None:
+            # Before a teacher is paid for data that no base is there to learn from.
+            resolve_model(run_folder.recipe.train.base)
         fresh = [_run_stage(stage.name, run_folder) for stage in stages_of(run_folder.recipe)]
         page = run_folder.path / "report.html"
         if any(fresh) or not page.exists():
@@ -110,7 +115,7 @@ def generate(
             "generate --audit takes no recipe, no --run and no --explain: only FILE, --out, --against and --base."
         )
     if audit is not None:
-        _audit(audit, out or Path("runs") / f"audit-{audit.stem}", against or [], base)
+        _audit(audit, out or Path("runs") / f"audit-{audit.name}", against or [], base)
     elif explain is not None:
         _explain_record(recipe, overrides, path, explain)
     elif recipe is None:
@@ -177,23 +182,27 @@ def report(path: RunPath) -> None:
 
 @app.command()
 def serve(
-    path: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="A run folder; not with --model.")] = None,
+    # Not a Path, which would make one slash of an address's two: beside --model this may be an override.
+    path: Annotated[str | None, typer.Argument(metavar="[RUN]", help="A run folder; not with --model.")] = None,
     overrides: Overrides = None,
     model: Annotated[
-        str | None,
-        typer.Option("--model", metavar="NAME", help="Serve this model without a run, from runs/serve-NAME."),
+        str | None, typer.Option("--model", metavar="NAME", help="Serve this model without a run that made it.")
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--run", metavar="DIR", help="With --model: the run folder; runs/serve-NAME unless given."),
     ] = None,
 ) -> None:
     """Serve a run's student, or any model: chat page and OpenAI-compatible API."""
     if model is not None:
-        # Without a run, what stands in its place is an override.
-        recipe = serving(model, [*([str(path)] if path else []), *(overrides or ())])
-        path = Path("runs") / recipe.name
-        RunFolder(path, recipe).record_recipe()
+        run_path, recipe = _served_without_run(model, [*([path] if path else []), *(overrides or ())], folder)
+    elif folder is not None:
+        raise PacosError("serve: --run belongs to --model NAME; a run is named without it: pacos serve runs/tiny.")
     elif path is None:
         raise PacosError("serve: no run given; expected a run folder, such as runs/tiny, or --model NAME.")
     else:
-        recipe = load_run(path, overrides or ())
+        run_path = Path(path)
+        recipe = load_run(run_path, overrides or ())
     stay_offline(recipe)
     print("serve: loading the model", flush=True)
     from pacos.serve.run import run as serve_run
@@ -203,7 +212,24 @@ def serve(
         if model is not None:
             raise PacosError("serve.compare: base is a run's, and --model serves without one; name a model instead.")
         table = replace(table, compare=recipe.train.base)
-    serve_run(path, table, recipe.engines)
+    serve_run(run_path, table, recipe.engines)
+
+
+def _served_without_run(model: str, overrides: list[str], folder: Path | None) -> tuple[Path, Recipe]:
+    """The run folder of a model that no run made, and its recipe; nothing is written where the model is not there."""
+    if overrides and "=" not in overrides[0]:
+        raise PacosError(
+            f"serve: {overrides[0]} is a run, which has a model, and --model names another; leave one out. "
+            "The folder for what a server of --model NAME keeps is given as --run DIR."
+        )
+    recipe = serving(model, overrides)
+    resolve_model(model)
+    path = folder or Path("runs") / recipe.name
+    written = path / "recipe.toml"
+    if written.exists() and read_text(written, "recipe that every run folder holds") != recipe.text:
+        raise PacosError(f"{path}: the folder of another run; give --run another one.")
+    RunFolder(path, recipe).record_recipe()
+    return path, recipe
 
 
 @app.command()
@@ -328,7 +354,6 @@ def _audit(file: Path, out: Path, against: list[Path], base: str | None) -> None
 
 
 def _special_tokens(base: str) -> tuple[str, ...]:
-    from pacos.core.models import resolve_model
     from pacos.core.special_tokens import control_tokens
     from pacos.engines.local.tokenizer import load_tokenizer
 

@@ -3,6 +3,7 @@
 import ast
 import inspect
 import itertools
+import json
 import textwrap
 from dataclasses import is_dataclass
 from functools import cache
@@ -47,7 +48,7 @@ def explain(name: str) -> str:
     check_name("explain", key, names_of(cls), "key", f"{table}.")
     spec, hint = cls.__dataclass_fields__[key], get_type_hints(cls)[key]  # type: ignore[attr-defined]
     # As a recipe spells it.
-    shown = str(spec.default).lower() if isinstance(spec.default, bool) else repr(spec.default)
+    shown = json.dumps(spec.default, ensure_ascii=False)
     default = {None: "unset", "": "empty", (): "empty"}.get(spec.default, shown)
     unit = f"\n  unit: {spec.metadata['unit']}" if "unit" in spec.metadata else ""
     told = f"{name}: {doc_lines(cls)[key]}\n  expects: {describe(hint)}\n  default: {default}{unit}"

@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # Larger files are not read again each time a stage is found done: that has to take no time.
 HASHED_BYTES = 64 * 2**20
+# What a run folder holds before any stage has made anything.
+NOTES = (".lock", "events.jsonl", "recipe.toml", "resolved.json")
 # Beside the tables, a stage's recipe.json holds the hashes of what it reads.
 INPUTS = "inputs"
 
@@ -30,14 +32,17 @@ INPUTS = "inputs"
 class RunFolder:
     """An open run: `with RunFolder(path, recipe) as run_folder`. Holds the lock until it is closed.
 
+    A folder that was not there before is gone again where what was to be done is refused before a stage made anything.
     Raises PacosError when another process has the run open, or the folder cannot be written.
     """
 
     def __init__(self, path: Path, recipe: Recipe) -> None:
         self.path = path
         self.recipe = recipe
+        self._new: list[Path] = []
 
     def __enter__(self) -> Self:
+        self._new = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = open(self.path / ".lock", "a+")
@@ -59,7 +64,12 @@ class RunFolder:
         self._lock.flush()
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if isinstance(error, PacosError) and self._new and _holds_nothing(self.path):
+            shutil.rmtree(self.path, ignore_errors=True)
+            with suppress(OSError):  # another run is in it by now
+                for parent in self._new[1:]:
+                    parent.rmdir()
         self._lock.close()
 
     def log(self, stage: str, event: str, **values: Any) -> None:
@@ -217,6 +227,14 @@ def _moved(path: Path, source: Path, target: Path) -> Path:
     """`path` as it is called under `target` where it lies under `source`; else as it is."""
     whole, source = path.resolve(), source.resolve()
     return target / whole.relative_to(source) if whole.is_relative_to(source) else path
+
+
+def _holds_nothing(path: Path) -> bool:
+    """Whether a run folder holds no more than the notes of what was to be done."""
+    return all(
+        all(each.name == "recipe.json" for each in entry.iterdir()) if entry.is_dir() else entry.name in NOTES
+        for entry in path.iterdir()
+    )
 
 
 def _is_begun(folder: Path) -> bool:

@@ -8,6 +8,9 @@ from rich.table import Table
 
 from pacos.evaluate.report import EvaluateReport, Pairwise, SkillRow
 
+# A longer table would push what matters off the screen.
+MOST_SKILLS = 10
+
 
 def print_report(report: EvaluateReport, folder: Path) -> None:
     """Prints an evaluation report and where it lies."""
@@ -15,19 +18,29 @@ def print_report(report: EvaluateReport, folder: Path) -> None:
     labels = [*report.candidates, report.baseline]
     if len(report.per_skill) > 1:
         console.print(_skill_table(report.per_skill, labels))
+        if len(report.per_skill) > MOST_SKILLS:
+            console.print(
+                f"all {len(report.per_skill)} skills: {folder / 'report.json'}, and in the run's report.html",
+                soft_wrap=True,
+            )
     console.print(_summary(report, labels))
     for judge, effect in report.slot_effect.items():
         rate = effect.first_shown_win_rate
         shown = "-" if rate is None else _estimate(rate, effect.interval)
-        console.print(f"{judge}: first-shown answer wins {shown} of {effect.votes} decisive votes; 50% is fair")
+        told = f"{judge}: first-shown answer wins {shown} of {effect.votes} decisive votes; 50% is fair"
+        console.print(told, soft_wrap=True)
     console.print(f"evaluate: {report.seconds:,.1f} s, ${report.usd:.2f}; {folder / 'report.json'}", soft_wrap=True)
 
 
 def _skill_table(rows: Sequence[SkillRow], labels: Sequence[str]) -> Table:
-    table = Table("skill", title="exact match by skill (chance-corrected where guessing helps)", title_justify="left")
+    """Every skill, or those at which the first model is weakest."""
+    shown = sorted(rows, key=lambda row: row.exact_match[labels[0]])[:MOST_SKILLS] if len(rows) > MOST_SKILLS else rows
+    part = f", the {len(shown)} of {len(rows)} where {labels[0]} is weakest" if len(shown) < len(rows) else ""
+    title = f"exact match by skill (chance-corrected where guessing helps){part}"
+    table = Table("skill", title=title, title_justify="left")
     for column in ("items", "chance", *labels):
         table.add_column(column, justify="right")
-    for row in rows:
+    for row in shown:
         chance = f"{row.chance:.0%}" if row.chance else "-"
         table.add_row(row.skill, str(row.items), chance, *(_share(row, label) for label in labels))
     return table

@@ -58,7 +58,10 @@ class ModerationChain:
                 try:
                     result = await self._ask(name, text, "")
                 except ModerationUnavailableError as error:
-                    raise PacosError(str(error)) from None
+                    told = str(error).rstrip(".")
+                    raise PacosError(
+                        f"{told}. Without its filter nothing starts: mend that, or name another."
+                    ) from None
                 if result.flagged != expected:
                     verdict = "flags" if result.flagged else "lets pass"
                     raise PacosError(
@@ -79,6 +82,7 @@ class ModerationChain:
             try:
                 result = await self._ask(name, text, prompt)
             except ModerationUnavailableError as error:
+                print(f"{str(error).rstrip('.')}; the text is withheld.", file=sys.stderr)
                 # Another may flag the text, which says more.
                 failure = failure or error
                 continue
@@ -91,7 +95,7 @@ class ModerationChain:
         return "", ModerationResult.of(scores, threshold=math.inf)
 
     async def _ask(self, name: str, text: str, prompt: str) -> ModerationResult:
-        """One backend's verdict; whatever goes wrong is told on stderr and means that there is none."""
+        """One backend's verdict; whatever goes wrong means that there is none."""
         try:
             async with asyncio.timeout(self._patience_seconds):
                 return await self.backends[name].check(text, prompt)
@@ -102,6 +106,4 @@ class ModerationChain:
         except Exception as error:
             traceback.print_exc(file=sys.stderr)
             reason = f"{type(error).__name__}: {error}"
-        unavailable = ModerationUnavailableError(name, reason)
-        print(f"{unavailable}; the text is withheld.", file=sys.stderr)
-        raise unavailable
+        raise ModerationUnavailableError(name, reason)

@@ -120,7 +120,10 @@ def _held(folder: Path) -> Iterator[None]:
             # The kernel drops the lock with the process, however it ends.
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise PacosError(f"{folder}: another pacos serve is at work on this run; stop that one first.") from None
+            raise PacosError(
+                f"{folder}: another pacos serve is at work on this run; stop that one first, or, with --model, give "
+                "--run another folder."
+            ) from None
         except OSError as error:
             raise PacosError(
                 f"{folder}: cannot be written ({error.strerror}); the watermark's key and the reports go there."

@@ -50,7 +50,7 @@ class Database:
         try:
             url = sa.URL.create("sqlite", database=str(where)) if isinstance(where, Path) else sa.make_url(where)
         except (ArgumentError, ValueError):
-            examples = "sqlite:///store.sqlite or postgresql+psycopg://user:password@host/name"
+            examples = "sqlite:///store.sqlite or postgresql+psycopg://user@host/name"
             raise PacosError(f"database for {schema.name}: not a database URL; expected such as {examples}.") from None
         # A URL's query may hold a password too.
         self._shown = str(where) if isinstance(where, Path) else url.set(query={}).render_as_string(hide_password=True)

@@ -98,7 +98,7 @@ def _report(prepared: Prepared, trained: Trained, origin: dict[str, str], datase
     table, team, estimate, model = prepared.table, prepared.team, prepared.estimate, prepared.base.model
     steps = read_steps(folder)
     real_tokens, seconds = sum(step.real_tokens for step in steps), sum(step.seconds for step in steps)
-    last = [step.loss for step in steps[-min(MOST_FINAL_STEPS, -(-len(steps) // 10)) :]]
+    last = [step.loss for step in steps[-_final_steps(len(steps)) :]]
     return TrainReport(
         steps=len(steps), examples=prepared.data.report.examples, counts=prepared.data.report,
         real_tokens=real_tokens, seconds=round(seconds, 2), real_tokens_per_second=round(real_tokens / seconds, 1),
@@ -111,6 +111,11 @@ def _report(prepared: Prepared, trained: Trained, origin: dict[str, str], datase
         parameters=model.num_parameters(), trained_parameters=model.num_parameters(only_trainable=True),
         peak_memory_bytes=peak_memory_bytes(team.device), estimated_memory_bytes=estimate.total,
     )  # fmt: skip
+
+
+def _final_steps(steps: int) -> int:
+    """How many of the last steps the final loss is the mean of: a tenth, ten at most."""
+    return min(MOST_FINAL_STEPS, -(-steps // 10))
 
 
 def _dataset(run_folder: RunFolder) -> Path:
@@ -132,7 +137,9 @@ def _tell(report: TrainReport, folder: Path) -> None:
     heldout = ""
     if report.heldout_loss_before is not None and report.heldout_loss_after is not None:
         heldout = f", held-out loss {report.heldout_loss_before:.4f} -> {report.heldout_loss_after:.4f}"
+    last = _final_steps(report.steps)
+    averaged = f" (the mean of the last {last} steps)" if last > 1 else ""
     print(
         f"train: {report.steps:,} steps in {report.seconds:,.1f} s, {report.real_tokens_per_second:,.0f} tokens/s, "
-        f"final loss {report.final_loss:.4f}{heldout}\n{folder / 'model'}"
+        f"final loss {report.final_loss:.4f}{averaged}{heldout}\n{folder / 'model'}"
     )
