@@ -12,13 +12,13 @@ from pacos.web.pages import Pages
 MAX_CHARACTERS = 20_000
 
 
-class Text(BaseModel):
+class DetectBody(BaseModel):
     """A text to examine."""
 
     text: str = Field(min_length=1, max_length=MAX_CHARACTERS)
 
 
-class Token(BaseModel):
+class ScoredToken(BaseModel):
     """A piece of the text as it was read; `green` is null where it was not scored."""
 
     text: str
@@ -50,7 +50,7 @@ class DetectReply(BaseModel):
     readings: int
     passage: FoundPassage | None
     text: str
-    tokens: list[Token]
+    tokens: list[ScoredToken]
 
 
 class DetectPage:
@@ -71,7 +71,7 @@ class DetectPage:
         return self.pages.render("detect.html", max_characters=MAX_CHARACTERS, min_tokens=MIN_TOKENS_FOR_A_VERDICT)
 
     # A plain function, which runs in a thread: it computes.
-    def detect(self, given: Text, request: Request) -> DetectReply:
+    def detect(self, given: DetectBody, request: Request) -> DetectReply:
         """Looks for the mark in a text."""
         self.limits.detections.take(request)
         detection = self.detector.detect(given.text)
@@ -90,5 +90,5 @@ class DetectPage:
             if span and passage
             else None,
             text=detection.text,
-            tokens=[Token(text=token.text, green=token.is_green) for token in detection.tokens()],
+            tokens=[ScoredToken(text=token.text, green=token.is_green) for token in detection.tokens()],
         )
