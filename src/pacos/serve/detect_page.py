@@ -12,7 +12,7 @@ from pacos.web.pages import Pages
 MAX_CHARACTERS = 20_000
 
 
-class DetectBody(BaseModel):
+class Text(BaseModel):
     """A text to examine."""
 
     text: str = Field(min_length=1, max_length=MAX_CHARACTERS)
@@ -71,7 +71,7 @@ class DetectPage:
         return self.pages.render("detect.html", max_characters=MAX_CHARACTERS, min_tokens=MIN_TOKENS_FOR_A_VERDICT)
 
     # A plain function, which runs in a thread: it computes.
-    def detect(self, given: DetectBody, request: Request) -> DetectReply:
+    def detect(self, given: Text, request: Request) -> DetectReply:
         """Looks for the mark in a text."""
         self.limits.detections.take(request)
         detection = self.detector.detect(given.text)
