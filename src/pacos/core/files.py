@@ -128,6 +128,11 @@ def _parsed(text: str, path: Path, first_line: int, expected: str) -> Any:
         raise PacosError(f"{path}:{first_line}: nested too deep, or a number too long; {expected}.") from None
 
 
+def sha256_text(text: str) -> str:
+    """SHA-256 of a text's UTF-8, in hexadecimal digits."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def sha256_file(path: Path) -> str:
     """The file's SHA-256 in hex, read in pieces."""
     with open(path, "rb") as file:

@@ -29,6 +29,9 @@ class Message:
     content: str
 
 
+Prompt = str | tuple[Message, ...]
+"""Raw text to complete, or a chat."""
+
 KNOWN_TO_ALL = ("max_tokens", "temperature", "top_p", "stop", "seed")
 """The sampling parameters that every engine knows; ledgers of any age have them under a reply."""
 
@@ -72,7 +75,7 @@ class Request:
     """
 
     id: str
-    prompt: str | tuple[Message, ...]
+    prompt: Prompt
     sampling: Sampling
     prompt_ids: tuple[int, ...] = ()
     logprobs: int | None = None

@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from typing import ClassVar, Protocol
 
 from pacos.core.special_tokens import WELL_KNOWN
-from pacos.engines import Message, Reply
+from pacos.engines import Message, Prompt, Reply
 from pacos.guard.moderation import UnreadableReplyError
 
-Prompt = str | tuple[Message, ...]
 Table = dict[str, tuple[str, ...]]
 
 # Anything in pointed brackets may be a model's special token, or a template's mark such as <END CONVERSATION>.

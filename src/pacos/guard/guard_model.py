@@ -5,8 +5,8 @@ import uuid
 
 from pacos.core.errors import PacosError
 from pacos.core.recipe import EngineTable
-from pacos.engines import Engine, Reply, Request, Sampling, open_engine
-from pacos.guard.families import Family, Prompt, as_data
+from pacos.engines import Engine, Prompt, Reply, Request, Sampling, open_engine
+from pacos.guard.families import Family, as_data
 from pacos.guard.moderation import ModerationResult
 
 # A second one for what passes by itself, such as a dropped connection; the chain's patience bounds both.

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field, replace
 from typing import cast
 
 from pacos.core.errors import PacosError
-from pacos.engines import Delta, Engine, Message, Request, RequestFailedError, Sampling, Usage
+from pacos.engines import Delta, Engine, Message, Prompt, Request, RequestFailedError, Sampling, Usage
 from pacos.engines.types import FinishReason, TokenLogprob
 from pacos.guard import ModerationChain, ModerationResult, ModerationUnavailableError
 from pacos.guard.notices import UNAVAILABLE, notice, refusal
 from pacos.serve.fair_queue import FairQueue
 from pacos.serve.metrics import Metrics
-from pacos.serve.model import Prompt, ServedModel, begun_answer
+from pacos.serve.model import ServedModel, begun_answer
 from pacos.serve.sentences import SentenceBuffer
 from pacos.serve.tokens import Tokens
 from pacos.web.error_shape import RefusalError

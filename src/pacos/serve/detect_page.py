@@ -19,7 +19,7 @@ class Text(JsonBody):
     text: str = Field(min_length=1, max_length=MAX_CHARACTERS)
 
 
-class Token(BaseModel):
+class ScoredToken(BaseModel):
     """A piece of the text as it was read; `green` is null where it was not scored."""
 
     text: str
@@ -51,7 +51,7 @@ class DetectReply(BaseModel):
     readings: int
     passage: FoundPassage | None
     text: str
-    tokens: list[Token]
+    tokens: list[ScoredToken]
 
 
 class DetectPage:
@@ -91,5 +91,5 @@ class DetectPage:
             if span and passage
             else None,
             text=detection.text,
-            tokens=[Token(text=token.text, green=token.is_green) for token in detection.tokens()],
+            tokens=[ScoredToken(text=token.text, green=token.is_green) for token in detection.tokens()],
         )

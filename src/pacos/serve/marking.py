@@ -1,12 +1,11 @@
 """The watermark on every answer, and the settings in the run's serve folder by which `pacos detect` finds it."""
 
-import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from secrets import randbits
 
 from pacos.core.errors import PacosError
-from pacos.core.files import write_text
+from pacos.core.files import sha256_text, write_text
 from pacos.watermark import SETTINGS_FILE, TextDetector, WatermarkSettings, read_settings
 from pacos.watermark.text_detection import TOKENIZER_FILE
 
@@ -28,7 +27,7 @@ def watermark_settings(folder: Path, vocab_size: int, tokenizer: str) -> Waterma
     broken, cannot be written, or is of a model with another vocabulary or tokenizer: rewriting it would make every
     answer given before undetectable.
     """
-    path, sha256 = folder / SETTINGS_FILE, hashlib.sha256(tokenizer.encode()).hexdigest()
+    path, sha256 = folder / SETTINGS_FILE, sha256_text(tokenizer)
     if not path.exists():
         # Odd, so that every token keeps a seed of its own modulo 2**32, which is what the published scheme draws from.
         key = randbits(62) | 1

@@ -3,20 +3,17 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 
 from transformers import AutoConfig, AutoTokenizer
 
 from pacos.core.errors import PacosError
-from pacos.core.files import read_json, read_text
+from pacos.core.files import read_json, read_text, sha256_text
 from pacos.core.models import SHORT_NAMES, resolve_model, weights_sha256
 from pacos.core.prompts import render_prompt
-from pacos.engines import Message
+from pacos.engines import Message, Prompt
 from pacos.engines.local.checkpoint import LEAN, context_tokens
 from pacos.engines.local.tokenizer import load_tokenizer, takes_conversation
-
-Prompt = str | tuple[Message, ...]
 
 
 @dataclass(frozen=True)
@@ -87,7 +84,7 @@ def find_model(run_path: Path, model: str) -> ServedModel:
     return ServedModel(
         name=(own_name if model else run_path.resolve().name) if folder.is_dir() else path,
         path=path,
-        sha256=weights_sha256(folder) if folder.is_dir() else sha256(path.encode()).hexdigest(),
+        sha256=weights_sha256(folder) if folder.is_dir() else sha256_text(path),
         vocab_size=config.vocab_size,
         context_tokens=context_tokens(config, is_lean=config.model_type in LEAN),
         has_template=bool(tokenizer.chat_template),

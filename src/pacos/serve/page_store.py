@@ -1,6 +1,5 @@
 """What visitors leave on the page besides reports: conversations they made public, and votes between two models."""
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import JSON, Boolean, Column, DateTime, MetaData, String, Table
 
+from pacos.core.files import sha256_text
 from pacos.engines import Message
 from pacos.serve.model import ServedModel
 from pacos.store.database import Database, Schema
@@ -67,7 +67,7 @@ class Pairing:
 
 def prompt_sha256(conversation: Sequence[Message]) -> str:
     """The hash by which a vote knows its question."""
-    return hashlib.sha256(json.dumps([[m.role, m.content] for m in conversation]).encode()).hexdigest()
+    return sha256_text(json.dumps([[m.role, m.content] for m in conversation]))
 
 
 class PageStore:

@@ -4,13 +4,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from hashlib import sha256
 from pathlib import Path
 from secrets import token_hex
 from typing import Any, Literal
 
 import sqlalchemy as sa
 
+from pacos.core.files import sha256_text
 from pacos.serve.model import ServedModel
 from pacos.store.database import Database, Schema
 from pacos.web.people import PATIENCE_SECONDS
@@ -136,7 +136,7 @@ class ReportBox:
         code = token_hex(_CODE_BYTES)
         turns = transcript and [{key: _storable(text) for key, text in turn.items()} for turn in transcript]
         told = {"reason": reason, "details": _storable(details), "consent": transcript is not None, "transcript": turns}
-        about = {"model": model.name, "model_sha256": model.sha256, "code_sha256": _hashed(code)}
+        about = {"model": model.name, "model_sha256": model.sha256, "code_sha256": sha256_text(code)}
         new = _REPORTS.insert().values(reported_at=datetime.now(UTC), status="open", **told, **about)
         with self._database.transaction() as connection:
             number = int(connection.execute(new.returning(_REPORTS.c.id)).scalar_one())
@@ -168,7 +168,7 @@ class ReportBox:
     def delete_by_code(self, code: str) -> bool:
         """Wipes the report that this code was given for."""
         digits = "".join(code.split()).replace("-", "").lower()
-        return self._wipe(_REPORTS.c.code_sha256 == _hashed(digits))
+        return self._wipe(_REPORTS.c.code_sha256 == sha256_text(digits))
 
     def _wipe(self, which: sa.ColumnElement[bool]) -> bool:
         empty = {"details": "", "transcript": None, "label": "", "note": "", "code_sha256": None}
@@ -227,10 +227,6 @@ def _report(row: sa.Row[Any]) -> Report:
         row.label,
         row.note,
     )
-
-
-def _hashed(code: str) -> str:
-    return sha256(code.encode()).hexdigest()
 
 
 def _storable(text: str) -> str:

@@ -1,12 +1,12 @@
 """/shared: conversations that a visitor made public, each under a link that cannot be guessed."""
 
 from collections.abc import Sequence
-from hashlib import sha256
 
 from fastapi import APIRouter, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from pacos.core.files import sha256_text
 from pacos.serve.limits import Limits
 from pacos.serve.model import ServedModel
 from pacos.serve.page_forms import ShareForm
@@ -94,4 +94,4 @@ class Sharing:
 
 def _author(request: Request) -> str:
     # Another hash than the one by which acceptances are stored: the two tables are not to be joined.
-    return sha256(f"shared {request.cookies.get(COOKIE, '')}".encode()).hexdigest()
+    return sha256_text(f"shared {request.cookies.get(COOKIE, '')}")

@@ -6,10 +6,9 @@ from functools import lru_cache
 from transformers import PreTrainedTokenizerBase
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
-from pacos.engines import Usage
+from pacos.engines import Prompt, Usage
 from pacos.engines.local.text import token_text
 from pacos.engines.local.tokenizer import continued, load_tokenizer, prompt_ids
-from pacos.serve.model import Prompt
 
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 _BYTES_BY_LETTER = {letter: byte for byte, letter in bytes_to_unicode().items()}  # type: ignore[no-untyped-call]

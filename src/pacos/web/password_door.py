@@ -3,12 +3,12 @@
 import hmac
 import math
 import time
-from hashlib import sha256
 from secrets import token_bytes, token_hex
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from pacos.core.files import sha256_text
 from pacos.web.error_shape import RefusalError
 from pacos.web.limits import AddressKeys, TokenBuckets, client_address
 
@@ -21,7 +21,7 @@ class PasswordDoor:
     def __init__(self, password: str, path: str) -> None:
         self.path = path
         self._cookie = f"pacos{path.replace('/', '_')}"
-        self._password = _digest(password)
+        self._password = sha256_text(password)
         self._secret = token_bytes(32)
         # Of one address, and of all together: whoever guesses may have many.
         self._attempts, self._all_attempts = TokenBuckets(5, 5), TokenBuckets(30, 30)
@@ -47,7 +47,7 @@ class PasswordDoor:
         if wait:
             raise RefusalError(429, "rate_limit_exceeded", f"Too many attempts; try again in {wait} s.", wait)
         # Digests are of one length, so that the time taken tells nothing of the password's.
-        if not hmac.compare_digest(_digest(password), self._password):
+        if not hmac.compare_digest(sha256_text(password), self._password):
             raise RefusalError(401, "wrong_password", "That is not the password.")
         expires, nonce = str(int(time.time()) + COOKIE_SECONDS), token_hex(16)
         response.set_cookie(
@@ -67,7 +67,3 @@ class PasswordDoor:
 
     def _signature(self, expires: str, nonce: str) -> str:
         return hmac.digest(self._secret, f"{expires}.{nonce}".encode(), "sha256").hex()
-
-
-def _digest(password: str) -> bytes:
-    return sha256(password.encode()).digest()

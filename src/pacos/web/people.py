@@ -1,12 +1,12 @@
 """Who asks: the session in the cookie or the API key, and the terms it accepted.
 
-Stored are the hashes of each session and key with the terms that were accepted and when; no address.
+Stored are the hashes of each session and key, so that who reads the database cannot use them, with the terms that
+were accepted and when; no address.
 """
 
 import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
 from secrets import token_urlsafe
 
@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from pacos.core.errors import PacosError
-from pacos.core.files import read_text
+from pacos.core.files import read_text, sha256_text
 from pacos.store.database import Database, Schema, insert_missing
 from pacos.web.error_shape import RefusalError
 from pacos.web.guards import SAFE_METHODS
@@ -94,7 +94,7 @@ def load_terms(path: Path) -> Terms:
     text = read_text(path, "terms of use").strip()
     if not text:
         raise PacosError(f"{path}: the terms of use are empty; expected Markdown text.")
-    return Terms(text, sha256(text.encode()).hexdigest()[:12], render_markdown(text))
+    return Terms(text, sha256_text(text)[:12], render_markdown(text))
 
 
 class People:
@@ -130,7 +130,7 @@ class People:
         key = token.strip() if scheme.lower() == "bearer" else ""
         if key.startswith(KEY_PREFIX) and await asyncio.to_thread(self._admits_key, key):
             # The limits count by it.
-            request.state.key_sha256 = _hashed(key)
+            request.state.key_sha256 = sha256_text(key)
         elif self.requires_key or key.startswith(KEY_PREFIX):
             what = "This API key is wrong or was revoked" if key else "This server answers to API keys only"
             raise RefusalError(401, "invalid_api_key", f"{what}; get one at /keys.")
@@ -140,7 +140,7 @@ class People:
     def _admits_key(self, key: str) -> bool:
         """Whether it is a key of this server's; RefusalError where its holder has not accepted today's terms."""
         with self._database.reading() as connection:
-            valid = select(_KEYS.c.version).where(_KEYS.c.key_sha256 == _hashed(key), _KEYS.c.revoked_at.is_(None))
+            valid = select(_KEYS.c.version).where(_KEYS.c.key_sha256 == sha256_text(key), _KEYS.c.revoked_at.is_(None))
             version = connection.scalar(valid)
         if version not in (None, self.terms.version):
             line = (
@@ -160,7 +160,7 @@ class People:
         if len(self.keys(request)) >= MAX_KEYS:
             raise RefusalError(409, "too_many_keys", f"You have {MAX_KEYS} keys; revoke one before you get another.")
         key = KEY_PREFIX + token_urlsafe(32)
-        new = {"key_sha256": _hashed(key), "version": self.terms.version, "issued_at": datetime.now(UTC)}
+        new = {"key_sha256": sha256_text(key), "version": self.terms.version, "issued_at": datetime.now(UTC)}
         with self._database.transaction() as connection:
             connection.execute(_KEYS.insert().values(session_sha256=_own(request), **new))
         return key
@@ -187,11 +187,13 @@ class People:
         session = request.cookies[COOKIE] if self._is_known(request) else token_urlsafe(32)
         version, now = self.terms.version, datetime.now(UTC)
         text = {"version": version, "text": self.terms.text, "first_accepted_at": now}
-        acceptance = {"session_sha256": _hashed(session), "version": version, "accepted_at": now}
+        acceptance = {"session_sha256": sha256_text(session), "version": version, "accepted_at": now}
         with self._database.transaction() as connection:
             insert_missing(connection, _TERMS, [text])
             insert_missing(connection, _ACCEPTANCES, [acceptance])
-            connection.execute(_KEYS.update().where(_KEYS.c.session_sha256 == _hashed(session)).values(version=version))
+            connection.execute(
+                _KEYS.update().where(_KEYS.c.session_sha256 == sha256_text(session)).values(version=version)
+            )
         # Lax, not Strict: a visitor who follows a link to the page keeps the session; posts from elsewhere do not.
         response.set_cookie(
             COOKIE,
@@ -213,9 +215,4 @@ class People:
 
 
 def _own(request: Request) -> str:
-    return _hashed(request.cookies.get(COOKIE, ""))
-
-
-def _hashed(secret: str) -> str:
-    # Who reads the database must not be able to use the cookies and keys.
-    return sha256(secret.encode()).hexdigest()
+    return sha256_text(request.cookies.get(COOKIE, ""))
