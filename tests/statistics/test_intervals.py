@@ -11,9 +11,13 @@ from scipy.optimize import minimize_scalar
 from scipy.stats import beta, binom, norm
 
 from pacos.statistics import (
+    Comparison,
     bootstrap_interval,
     chance_corrected,
     clopper_pearson,
+    clustered_mean,
+    rank_models,
+    sequential_interval,
     sign_test,
     wilson,
     win_rate,
@@ -151,10 +155,29 @@ def test_chance_correction() -> None:
         lambda: clopper_pearson(-1, 2),
         lambda: win_rate(1, -1),
         lambda: chance_corrected(0.5, 1.0),
+        lambda: win_rate(float("nan"), 1),
+        lambda: wilson(float("nan"), 3),
+        lambda: sequential_interval(1, float("nan")),
         lambda: bootstrap_interval([]),
         lambda: bootstrap_interval([1.0], [1, 2]),
     ],
 )
 def test_impossible_counts_are_refused(call: object) -> None:
     with pytest.raises(ValueError):
+        call()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: wilson(0, 0, 95),
+        lambda: win_rate(3, 2, confidence=95),
+        lambda: bootstrap_interval([1.0, 0.0], confidence=95),
+        lambda: clustered_mean([1.0, 0.0], [1, 2], confidence=95),
+        lambda: sequential_interval(3, 2, 95),
+        lambda: rank_models([Comparison("a", "b", 1.0), Comparison("a", "b", 0.0)], confidence=95),
+    ],
+)
+def test_a_confidence_in_percent_is_refused(call: object) -> None:
+    with pytest.raises(ValueError, match="confidence 95; expected a share"):
         call()  # type: ignore[operator]

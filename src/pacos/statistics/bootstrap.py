@@ -5,7 +5,7 @@ from collections.abc import Hashable, Iterator, Sequence
 import numpy as np
 
 from pacos.statistics.clusters import checked_votes, cluster_codes, several_clusters
-from pacos.statistics.proportions import Interval
+from pacos.statistics.proportions import Interval, upper_level
 
 NUMBERS_PER_BLOCK = 2_000_000
 
@@ -61,6 +61,6 @@ def resampled_totals(table: np.ndarray, resamples: int, generator: np.random.Gen
 
 def percentile_interval(values: np.ndarray, confidence: float) -> Interval:
     """The middle share of `values`."""
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(values, [tail, 1 - tail])
+    upper = upper_level(confidence)
+    low, high = np.quantile(values, [1 - upper, upper])
     return Interval(float(low), float(high))

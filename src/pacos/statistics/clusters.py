@@ -7,7 +7,7 @@ from math import sqrt
 import numpy as np
 from scipy.stats import t
 
-from pacos.statistics.proportions import Interval, wilson_from_share
+from pacos.statistics.proportions import Interval, upper_level, wilson_from_share
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def clustered_mean(
     """
     mean, variance, freedom = _moments(values, items, annotators)
     error = sqrt(variance)
-    reach = float(t.ppf(0.5 + confidence / 2, freedom)) * error
+    reach = float(t.ppf(upper_level(confidence), freedom)) * error
     return Estimate(mean, error, freedom, Interval(mean - reach, mean + reach))
 
 
@@ -64,7 +64,7 @@ def clustered_win_rate(
             f"votes from {min(values)} to {max(values)}; expected 1 for a win, 0.5 for a tie, 0 for a loss"
         )
     size = mean * (1 - mean) / variance if variance > 0 else len(set(items))
-    interval = wilson_from_share(mean, size, float(t.ppf(0.5 + confidence / 2, freedom)))
+    interval = wilson_from_share(mean, size, float(t.ppf(upper_level(confidence), freedom)))
     return Estimate(mean, sqrt(variance), freedom, interval)
 
 
@@ -88,7 +88,7 @@ def slot_effect_estimate(
     totals = np.bincount(codes, weights=shares)
     freedom = len(totals) - 1
     error = sqrt(float((totals**2).sum()) * len(totals) / freedom)
-    effect, reach = float(means[0] - means[1]), float(t.ppf(0.5 + confidence / 2, freedom)) * error
+    effect, reach = float(means[0] - means[1]), float(t.ppf(upper_level(confidence), freedom)) * error
     return Estimate(effect, error, freedom, Interval(effect - reach, effect + reach))
 
 
@@ -135,13 +135,17 @@ def _moments(
     votes, rows, columns = _checked(values, items, annotators)
     if columns is not None:
         votes, rows, columns = _one_vote_a_cell(votes, rows, columns)
-        if len(votes) > columns.max() + 1:
-            return _crossed(votes, rows, columns)
-    # Every annotator voted once: what annotators add is in the spread within items already.
     mean = float(votes.mean())
     totals = np.bincount(rows, weights=votes - mean)
-    freedom = len(totals) - 1
-    return mean, float((totals**2).sum()) / len(votes) ** 2 * len(totals) / freedom, freedom
+    freedom: float = len(totals) - 1
+    variance = float((totals**2).sum()) / len(votes) ** 2 * len(totals) / freedom
+    # Where every annotator voted once, what they add is in the spread of the items already.
+    if columns is not None and len(votes) > columns.max() + 1:
+        with_annotators, its_freedom = _crossed(votes, rows, columns)
+        # Other annotators add doubt and take none away; few shared items can make the moments say otherwise.
+        if with_annotators >= variance * (1 - 1e-9):
+            variance, freedom = with_annotators, its_freedom
+    return mean, variance, freedom
 
 
 def _one_vote_a_cell(
@@ -152,12 +156,14 @@ def _one_vote_a_cell(
     return np.bincount(inverse, weights=votes) / counts, cells // width, cells % width
 
 
-def _crossed(votes: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> tuple[float, float, float]:
-    """Gao and Owen's moments: three sums of squares whose expectations are linear in the three components."""
-    count, mean = len(votes), float(votes.mean())
+def _crossed(votes: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> tuple[float, float]:
+    """Gao and Owen's moments: three sums of squares whose expectations are linear in the three components.
+
+    The variance of the mean and its degrees of freedom.
+    """
+    count, centred = len(votes), votes - votes.mean()
     row_sizes, column_sizes = np.bincount(rows), np.bincount(columns)
     of_rows, of_columns = float((row_sizes**2).sum()), float((column_sizes**2).sum())
-    centred = votes - mean
     total = float((centred**2).sum())
     # The mean square within annotators is items + rest, within items annotators + rest.
     within_columns = total - float((np.bincount(columns, weights=centred) ** 2 / column_sizes).sum())
@@ -183,4 +189,4 @@ def _crossed(votes: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> tuple[
         + (by_annotators + by_rest) ** 2 / freedoms[1]
         + by_rest**2 / (freedoms[0] * freedoms[1])
     )
-    return mean, variance, variance**2 / spread if spread > 0 else float(min(freedoms))
+    return variance, variance**2 / spread if spread > 0 else float(min(freedoms))

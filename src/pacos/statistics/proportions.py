@@ -33,10 +33,18 @@ def clopper_pearson(successes: int, trials: int, confidence: float = 0.95) -> In
 def _proportion(successes: int, trials: int, confidence: float, method: str) -> Interval | None:
     if not 0 <= successes <= trials:
         raise ValueError(f"{successes} successes of {trials} trials; expected 0 <= successes <= trials")
+    upper_level(confidence)
     if trials == 0:
         return None
     low, high = binomtest(successes, trials).proportion_ci(confidence, method=method)
     return Interval(float(low), float(high))
+
+
+def upper_level(confidence: float) -> float:
+    """The level of the quantile that a two-sided interval reaches to. ValueError for a confidence outside (0, 1)."""
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence {confidence}; expected a share between 0 and 1, such as 0.95")
+    return 0.5 + confidence / 2
 
 
 def wilson_from_share(share: float, size: float, quantile: float) -> Interval:

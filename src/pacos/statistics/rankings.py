@@ -12,7 +12,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.stats import norm
 
 from pacos.statistics.clusters import cluster_codes
-from pacos.statistics.proportions import Interval
+from pacos.statistics.proportions import Interval, upper_level
 
 
 class Comparison(NamedTuple):
@@ -64,7 +64,7 @@ class Ranking:
         a, b = names.index(first), names.index(second)
         difference = self.models[a].strength - self.models[b].strength
         error = sqrt(max(self.covariance[a, a] + self.covariance[b, b] - 2 * self.covariance[a, b], 0.0))
-        reach = float(norm.ppf(0.5 + self.confidence / 2)) * error
+        reach = float(norm.ppf(upper_level(self.confidence))) * error
         # Ties as half: the share of wins plus half of nu's.
         half = exp(difference / 2)
         rate = (half + self.tie_weight / 2) / (half + 1 / half + self.tie_weight)
@@ -104,7 +104,7 @@ def rank_models(
     covariance = _sandwich(strengths, tie_weight, first, second, outcomes, clusters)
     order = np.argsort(-strengths, kind="stable")
     covariance = covariance[np.ix_(order, order)]
-    quantile = float(norm.ppf(0.5 + confidence / 2))
+    quantile = float(norm.ppf(upper_level(confidence)))
     models = []
     for place, index in enumerate(order):
         strength, error = float(strengths[index]), sqrt(max(float(covariance[place, place]), 0.0))

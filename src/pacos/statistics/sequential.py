@@ -11,7 +11,7 @@ from math import exp, inf, log
 from scipy.optimize import brentq
 from scipy.special import betaln
 
-from pacos.statistics.proportions import Interval
+from pacos.statistics.proportions import Interval, upper_level
 
 
 def sequential_evidence(wins: int, losses: int, preference: float = 0.5) -> float:
@@ -41,7 +41,7 @@ def sequential_interval(wins: int, losses: int, confidence: float = 0.95) -> Int
     Raises ValueError for negative counts.
     """
     _no_negative(wins, losses)
-    limit = -log(1 - confidence)
+    limit = -log(2 - 2 * upper_level(confidence))
 
     def excess(preference: float) -> float:
         return _log_evidence(wins, losses, preference) - limit
@@ -61,5 +61,5 @@ def _log_evidence(wins: int, losses: int, preference: float) -> float:
 
 
 def _no_negative(wins: int, losses: int) -> None:
-    if min(wins, losses) < 0:
+    if not (wins >= 0 and losses >= 0):
         raise ValueError(f"wins {wins}, losses {losses}; expected no negative count")

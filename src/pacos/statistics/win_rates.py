@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import bisect
 from scipy.stats import norm
 
-from pacos.statistics.proportions import Interval
+from pacos.statistics.proportions import Interval, upper_level
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,13 @@ def win_rate(wins: int, losses: int, ties: int = 0, confidence: float = 0.95) ->
     hypothesis. Without ties it is Wilson's interval; with ties it is narrower, as it should be.
     Raises ValueError for negative counts; None where there are no items.
     """
-    if min(wins, losses, ties) < 0:
+    if not all(count >= 0 for count in (wins, losses, ties)):
         raise ValueError(f"wins {wins}, losses {losses}, ties {ties}; expected no negative count")
     items = wins + losses + ties
     if items == 0:
         return None
     estimate = (wins - losses) / items
-    z = float(norm.ppf(0.5 + confidence / 2))
+    z = float(norm.ppf(upper_level(confidence)))
     # The interval's ends are where the score statistic, which falls as the hypothesis rises, crosses +z and -z.
     low = -1.0 if estimate == -1 else _crossing(wins, losses, items, -1.0, estimate, z)
     high = 1.0 if estimate == 1 else _crossing(wins, losses, items, estimate, 1.0, -z)
