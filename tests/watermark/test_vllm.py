@@ -7,17 +7,9 @@ That environment has vLLM and scipy (docs/serve.md); pacos is this checkout. The
 
 import asyncio
 import os
-import signal
-import socket
-import subprocess
-import time
-import tomllib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -31,11 +23,10 @@ from pacos.engines.types import LogitsHook, Message
 from pacos.serve.marking import Canary, watermark_settings
 from pacos.serve.model import tokenizer_json
 from pacos.watermark import SETTINGS_FILE, TextDetector, WatermarkSettings, read_settings
+from tests.servers.vllm_server import MODEL, VOCABULARY, vllm
 
 PYTHON = os.environ.get("PACOS_VLLM_PYTHON", "")
 pytestmark = pytest.mark.skipif(not PYTHON, reason="PACOS_VLLM_PYTHON names no python with vLLM")
-CHECKOUT = Path(__file__).parents[2]
-VOCABULARY = 49_152
 QUESTIONS = [
     "What is the capital of France?",
     "Why is the sky blue?",
@@ -46,66 +37,10 @@ QUESTIONS = [
     "Write a letter to a friend who moved away.",
     "Explain how a bicycle stays upright.",
 ]
-START_SECONDS = 400.0
-
-
-@contextmanager
-def vllm(folder: Path, settings: Path | None, dtype: str = "float32") -> Iterator[str]:
-    """A server's address; `settings` is what it marks by, and without them it has no plug-in."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    path = [str(CHECKOUT / "src")]
-    environment = {**os.environ, "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1"}
-    if settings:
-        path.append(str(installed(folder)))
-        environment["PACOS_WATERMARK"] = str(settings)
-    command = [
-        *(PYTHON, "-m", "vllm.entrypoints.openai.api_server", "--model", resolve_model("smollm2-135m")),
-        *("--served-model-name", "smollm2-135m", "--host", "127.0.0.1", "--port", str(port), "--dtype", dtype),
-        *("--enforce-eager", "--max-model-len", "512", "--max-num-seqs", "32", "--generation-config", "vllm"),
-    ]
-    with open(folder / "vllm.log", "w") as log:
-        process = subprocess.Popen(
-            command, stdout=log, stderr=log, start_new_session=True, env={**environment, "PYTHONPATH": ":".join(path)}
-        )
-        try:
-            wait_for(f"http://127.0.0.1:{port}/health", process, folder / "vllm.log")
-            yield f"http://127.0.0.1:{port}/v1"
-        finally:
-            # It has processes of its own, all in the group that it leads.
-            os.killpg(process.pid, signal.SIGTERM)
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait(30)
-
-
-def installed(folder: Path) -> Path:
-    """A folder that says of pacos what its wheel would: its entry points."""
-    groups = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["entry-points"]
-    about = folder / "installed" / "pacos-0.dist-info"
-    about.mkdir(parents=True, exist_ok=True)
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: pacos\nVersion: 0\n")
-    lines = [f"[{group}]\n" + "".join(f"{a} = {b}\n" for a, b in names.items()) for group, names in groups.items()]
-    (about / "entry_points.txt").write_text("\n".join(lines))
-    return about.parent
-
-
-def wait_for(address: str, process: subprocess.Popen, log: Path) -> None:
-    end = time.monotonic() + START_SECONDS
-    while time.monotonic() < end:
-        assert process.poll() is None, log.read_text()[-4000:]
-        try:
-            with urlopen(address, timeout=5):
-                return
-        except (URLError, OSError):
-            time.sleep(1)
-    raise AssertionError(log.read_text()[-4000:])
 
 
 def prompts() -> list[tuple[int, ...]]:
-    tokenizer = load_tokenizer(resolve_model("smollm2-135m"))
+    tokenizer = load_tokenizer(resolve_model(MODEL))
     return [tuple(prompt_ids(tokenizer, (Message("user", q),), parse_special_tokens=False)) for q in QUESTIONS]
 
 
@@ -126,19 +61,19 @@ def ask(engine: Engine, asked: Sequence[Sampling], hook: LogitsHook | None = Non
 
 
 def elsewhere(address: str) -> Engine:
-    table = EngineTable(engine="http", base_url=address, model="smollm2-135m", api="completions", concurrency=32)
+    table = EngineTable(engine="http", base_url=address, model=MODEL, api="completions", concurrency=32)
     return open_engine(table)
 
 
 def here() -> Engine:
-    return LocalEngine(resolve_model("smollm2-135m"), precision="fp32")
+    return LocalEngine(resolve_model(MODEL), precision="fp32")
 
 
 @pytest.fixture(scope="module")
 def serve_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """With the settings that `pacos serve` writes."""
     folder = tmp_path_factory.mktemp("serve")
-    watermark_settings(folder, VOCABULARY, tokenizer_json(resolve_model("smollm2-135m")))
+    watermark_settings(folder, VOCABULARY, tokenizer_json(resolve_model(MODEL)))
     return folder
 
 
@@ -149,7 +84,7 @@ def detector(serve_folder: Path) -> TextDetector:
 
 @pytest.fixture(scope="module")
 def marked(serve_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with vllm(tmp_path_factory.mktemp("vllm"), serve_folder / SETTINGS_FILE) as address:
+    with vllm(PYTHON, tmp_path_factory.mktemp("vllm"), serve_folder / SETTINGS_FILE) as address:
         yield address
 
 
@@ -194,7 +129,7 @@ def test_without_the_plug_in_the_canary_rises(marked: str, detector: TextDetecto
     with_it, without_it = Canary(detector), Canary(detector)
     for reply in ask(elsewhere(marked), asked):
         with_it.on_end(reply.text)
-    with vllm(tmp_path, None) as address:
+    with vllm(PYTHON, tmp_path, None) as address:
         for reply in ask(elsewhere(address), asked):
             without_it.on_end(reply.text)
     with_it.close()
@@ -209,6 +144,6 @@ def test_every_scheme_does(scheme: str, tmp_path: Path) -> None:
     settings = WatermarkSettings(scheme=scheme, key=2**61 + 1, vocab_size=VOCABULARY)
     settings.write(tmp_path / SETTINGS_FILE)
     asked = [Sampling(40, temperature=temperature, top_k=1) for temperature in (0.0, 1.0, 1.5)]
-    with vllm(tmp_path, tmp_path / SETTINGS_FILE) as address:
+    with vllm(PYTHON, tmp_path, tmp_path / SETTINGS_FILE) as address:
         theirs = ask(elsewhere(address), asked)
     assert [reply.text for reply in theirs] == [reply.text for reply in ask(here(), asked, settings.watermark().apply)]
