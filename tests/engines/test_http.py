@@ -182,6 +182,42 @@ def test_streams_the_same_text_piece_by_piece(api: str) -> None:
     assert deltas[-1].reply.usage.completion_tokens > 0
 
 
+def test_what_is_not_the_default_is_sent_and_what_is_not_taken_is_told() -> None:
+    asked = {"top_k": 40, "min_p": 0.05, "repetition_penalty": 1.1, "presence_penalty": 0.5, "frequency_penalty": -0.5}
+    sampling = Sampling(20, **asked, logit_bias=((3, 1.5), (7, -100.0)))
+    with OpenAIServer(text_of=echo, refused_parameters=("min_p", "logit_bias")) as server:
+        http = HttpEngine(table(server))
+        answers = complete_all(http, [Request("r", "x", sampling), Request("plain", "x", Sampling(20))])
+    sent = next(body for body in server.bodies if "logit_bias" in body and "min_p" not in body)
+    assert sent["logit_bias"] == {"3": 1.5, "7": -100.0}
+    assert set(answers["r"].left_out) == {"min_p", "logit_bias"}
+    assert answers["plain"].left_out == ()
+    assert {frozenset(body) for body in server.bodies if "top_k" not in body} == {
+        frozenset({"model", "messages", "max_tokens", "temperature", "top_p"})
+    }
+    taken = next(body for body in server.bodies if "top_k" in body and not body.keys() & {"min_p", "logit_bias"})
+    assert taken.items() >= {name: value for name, value in asked.items() if name != "min_p"}.items()
+
+
+def test_a_prompt_of_token_ids_goes_out_as_such() -> None:
+    request = Request("r", "as text", Sampling(20), prompt_ids=(5, 6, 7))
+    with OpenAIServer(text_of=lambda prompt, seed: str(prompt)) as server:
+        assert complete_all(HttpEngine(table(server, api="completions")), [request])["r"].text == "[5, 6, 7]"
+        assert complete_all(HttpEngine(table(server)), [request])["r"].text == "as text"
+
+
+@pytest.mark.parametrize("asked", [{"logprobs": 0}, {"echo": True}, {"logits_hook": lambda ids, logits: logits}])
+def test_what_no_server_is_asked_for_is_refused_by_name(asked: dict) -> None:
+    with OpenAIServer(text_of=echo) as server:
+        answers = complete_all(
+            HttpEngine(table(server)), [Request("r", "x", Sampling(20), **asked), Request("good", "x", Sampling(20))]
+        )
+    assert (answers["r"].kind, answers["r"].fatal) == ("bad_request", False)
+    assert next(iter(asked)) in answers["r"].message
+    assert answers["good"].text
+    assert len(server.bodies) == 1
+
+
 def test_a_failing_stream_is_one_line() -> None:
     async def collect(engine: HttpEngine) -> None:
         async for _ in engine.stream(Request("r", "x", Sampling(max_tokens=10))):
