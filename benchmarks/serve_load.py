@@ -1,4 +1,4 @@
-"""A server under mixed load, for as long as one likes: does its memory stay flat, and is all that people left there kept?
+"""A server under mixed load, for as long as one likes: does its memory stay flat, and is all that people left kept?
 
     python benchmarks/serve_load.py --seconds 3600 --model pacos-mini --out load.json
 
