@@ -81,6 +81,15 @@ def test_a_reader_of_nothing_is_cut_and_what_it_was_sent_is_dropped(
             read_all(connection)
 
 
+def test_two_lengths_of_one_body_are_refused_and_nothing_that_follows_is_read(served: Served) -> None:
+    second = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    sent = POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + second
+    with closing(connected(served, sent)) as connection:
+        told = b"".join(iter(lambda: connection.recv(2**16), b""))
+    assert told.startswith(b"HTTP/1.1 400")
+    assert told.count(b"HTTP/1.1 ") == 1
+
+
 def test_half_a_form_is_no_form(served: Served) -> None:
     before = len(served.rows("people_acceptances"))
     head = b"POST /terms HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nhalf"
