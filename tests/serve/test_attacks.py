@@ -8,6 +8,7 @@ from contextlib import closing, suppress
 
 import pytest
 
+from pacos.serve import page_stream
 from pacos.serve.bodies import MAX_MESSAGES
 from pacos.web import connections, server, streams
 from tests.serve.conftest import ScriptedEngine, Served, eventually
@@ -79,6 +80,29 @@ def test_a_reader_of_nothing_is_cut_and_what_it_was_sent_is_dropped(
         time.sleep(3)
         with pytest.raises(ConnectionError):
             read_all(connection)
+
+
+def test_an_answer_that_is_slow_to_draw_is_drawn_seldom(
+    start: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(text: str) -> list[str]:
+        time.sleep(0.05)
+        return [text]
+
+    monkeypatch.setattr(page_stream, "render_blocks", slow)
+    visitor = Visitor(start(ScriptedEngine(["word "] * 100, pause_seconds=0.01)))
+    visitor.accept()
+    pieces = [event for event in visitor.ask()[1] if event["type"] == "piece"]
+    assert "".join(piece["text"] for piece in pieces) == "word " * 100
+    assert len(pieces) < 10
+
+
+def test_tokenizing_without_end_is_limited_elsewhere(start: Callable[..., Served]) -> None:
+    visitor = Visitor(start())
+    calls = [("/tokenize", {"prompt": "Hi"}), ("/detokenize", {"tokens": [1]})] * 220
+    statuses = [visitor.send("POST", *call, X_Forwarded_For="203.0.113.7")[0] for call in calls]
+    assert statuses[:400] == [200] * 400
+    assert statuses[-1] == 429
 
 
 def test_two_lengths_of_one_body_are_refused_and_nothing_that_follows_is_read(served: Served) -> None:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.params import Depends
 from pydantic import ConfigDict, Field
 from starlette.responses import Response
@@ -14,6 +14,7 @@ from pacos.serve.answering import Answers
 from pacos.serve.bodies import ChatMessage, Ids
 from pacos.serve.metrics import Metrics
 from pacos.web.json_body import JsonBody
+from pacos.web.people import Limit
 
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -38,6 +39,8 @@ class OperatorApi:
     """Routes for programs that prepare questions or watch the server; none asks the engine for anything."""
 
     def __init__(self, answers: Answers, admitted: Sequence[Depends]) -> None:
+        # Harnesses tokenize each of their prompts.
+        self.limit = Limit(session=(200, 600), address=(400, 1200))
         self.answers, self.tokens, self.model = answers, answers.tokens, answers.model
         self.admitted = admitted
 
@@ -52,8 +55,9 @@ class OperatorApi:
         router.add_api_route("/metrics", self.metrics, methods=["GET"], response_model=None)
         return router
 
-    def tokenize(self, body: TokenizeBody) -> dict[str, Any]:
+    def tokenize(self, body: TokenizeBody, request: Request) -> dict[str, Any]:
         """The ids of a prompt as the model would read it."""
+        self.limit.take(request)
         if body.messages:
             prompt = self.model.prompt(tuple(message.message() for message in body.messages))
             ids = self.tokens.of_prompt(prompt, parse_special_tokens=False)
@@ -61,8 +65,9 @@ class OperatorApi:
             ids = self.tokens.of_text(body.prompt or "", add_special_tokens=body.add_special_tokens)
         return {"count": len(ids), "max_model_len": self.model.context_tokens, "tokens": list(ids)}
 
-    def detokenize(self, body: DetokenizeBody) -> dict[str, str]:
+    def detokenize(self, body: DetokenizeBody, request: Request) -> dict[str, str]:
         """The text of ids."""
+        self.limit.take(request)
         return {"prompt": self.tokens.decode(tuple(body.tokens))}
 
     def tokenizer_info(self) -> dict[str, Any]:
