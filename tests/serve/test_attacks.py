@@ -3,16 +3,20 @@
 import json
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 
 import pytest
 
+from pacos.engines import Delta, Reply, Request, Usage
+from pacos.engines.types import TokenLogprob
 from pacos.serve import page_stream
 from pacos.serve.bodies import MAX_MESSAGES
 from pacos.web import connections, server, streams
-from tests.serve.conftest import ScriptedEngine, Served, eventually
+from tests.serve.conftest import ScriptedEngine, Served, WordModerator, eventually
 from tests.serve.test_chat_page import QUESTION, Visitor
+from tests.serve.test_keys import ask, get_key, labels
 
 POST = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 ASKED = b'{"model": "tiny", "prompt": "Hi", "stream": true, "max_tokens": 2000}'
@@ -172,6 +176,38 @@ def test_a_question_of_thousands_of_messages_is_refused(served: Served) -> None:
     assert (status, json.loads(told)["error"]["code"]) == (400, "array_above_max_length")
 
 
+class NamingEngine(ScriptedEngine):
+    """Names each piece as one token, and says the forbidden word in every answer but the first."""
+
+    async def stream(self, request: Request) -> AsyncIterator[Delta]:
+        pieces = ["Fine. ", "Well, ", "secret ", "end."]
+        pieces[2] = "harmless " if not self.requests else "forbidden secret "
+        self.requests.append(request)
+        for number, piece in enumerate(pieces):
+            yield Delta(piece, logprobs=(TokenLogprob(number + 10, piece, -1.0, ((5, piece, -1.0),)),))
+        yield Delta("", Reply(request.id, "".join(pieces), "stop", Usage(7, 4)))
+
+
+@pytest.mark.parametrize("path", ["/v1/completions", "/v1/chat/completions"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_no_log_probability_names_what_was_withheld_and_other_choices_stay(
+    start: Callable[..., Served], path: str, stream: bool
+) -> None:
+    served = start(NamingEngine(), moderating=WordModerator())
+    asked = {"model": "tiny", "n": 2, "stream": stream}
+    if "chat" in path:
+        asked |= {"messages": QUESTION["messages"], "logprobs": True, "top_logprobs": 1}
+    else:
+        asked |= {"prompt": "Hi", "logprobs": 1, "echo": not stream}
+    status, told = Visitor(served).send("POST", path, asked)
+    assert status == 200
+    assert "secret" not in told
+    assert "forbidden" not in told
+    for reason, word in (("content_filter", "Fine."), ("stop", "harmless")):
+        assert f'"finish_reason": "{reason}"'.replace(" ", "") in told.replace(" ", "")
+        assert word in told
+
+
 @pytest.mark.parametrize("name", ["%00", "%c3%a9", "%0d%0aX:%20y", "a" * 5000])
 def test_names_that_cannot_be_are_not_found_in_either_database(
     start: Callable[..., Served], database_url: str, name: str
@@ -187,6 +223,23 @@ def test_names_that_cannot_be_are_not_found_in_either_database(
         status, told = visitor.send(method, path, body)
         assert (status, json.loads(told)["error"]["code"]) == (404, "not_found")
     assert visitor.send("POST", "/reports", {"reason": "wrong", "comparison": "\0"})[0] == 201
+
+
+def test_a_key_that_is_revoked_in_the_middle_of_an_answer_is_no_key_for_the_next(start: Callable[..., Served]) -> None:
+    served = start(ScriptedEngine(["word "] * 20, pause_seconds=0.05), requires_key=True)
+    visitor = Visitor(served)
+    visitor.accept()
+    key = get_key(visitor)
+    asked = {**QUESTION, "model": "tiny", "stream": True}
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(Visitor(served).send, "POST", "/v1/chat/completions", asked, Authorization=f"Bearer {key}")
+        assert eventually(lambda: served.engine.num_made > 2)
+        visitor.send("POST", "/keys/revoke", {"label": labels(visitor)[0]})
+        assert served.engine.num_made < 20
+        assert ask(served, key) == (401, "invalid_api_key")
+        status, told = answer.result(10)
+    assert (status, told.count("word ")) == (200, 20)
+    assert told.endswith("data: [DONE]\n\n")
 
 
 def test_wrong_password_is_told_to_programs_in_openais_shape(start: Callable[..., Served]) -> None:
