@@ -1,4 +1,4 @@
-"""A server under mixed load, for as long as one likes: does its memory stay flat, and is all that was left there kept?
+"""A server under mixed load, for as long as one likes: does its memory stay flat, and is all that people left kept?
 
     python benchmarks/serve_load.py --seconds 3600 --model pacos-mini --out load.json
 
@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 VISITORS = 50
+FILLING = 120  # questions of some 800 tokens
 WARM_UP = 0.2  # of the time between a start of the server and its end
 WORDS = ["Name", "three", "fruits", "that", "grow", "in", "Spain", "and", "tell", "why", "people", "like", "them"]
 SHARES = {"api": 50, "page": 15, "slow": 10, "leaves": 10, "malformed": 5, "report": 5, "vote": 5}
@@ -83,11 +84,11 @@ class Load:
     def __init__(self, port: int, model: str, tally: Tally, seed: int) -> None:
         self.port, self.model, self.tally = port, model, tally
         self.random = random.Random(seed)
-        self.is_up = asyncio.Event()
+        self.is_up, self.is_over = asyncio.Event(), False
 
-    async def visitor(self, until: float) -> None:
+    async def visitor(self) -> None:
         """One visit after another."""
-        while time.monotonic() < until:
+        while not self.is_over:
             await self.is_up.wait()
             (kind,) = self.random.choices(list(SHARES), SHARES.values())
             try:
@@ -177,6 +178,16 @@ class Load:
         await self._checked(await ask(self.port, "POST", f"/comparisons/{start['id']}/vote", form, session), 200)
         self.tally.votes[start["id"]] = choice
 
+    async def fill_caches(self) -> None:
+        """Has the prefix caches of both engines as full as they get, which is no leak."""
+        for _ in range(FILLING):
+            question = "".join(self.random.choices("etaoin shrdlu", k=1500))
+            asked = {"messages": [{"role": "user", "content": question}]}
+            asked["sampling"] = {"temperature": 1, "top_p": 1, "max_tokens": 1}
+            await self._checked(
+                await ask(self.port, "POST", "/comparisons", json.dumps(asked).encode(), await self._session()), 200
+            )
+
     async def metrics(self) -> dict[str, float]:
         """Numbers without labels, by name."""
         text = (await (await ask(self.port, "GET", "/metrics")).rest()).decode()
@@ -202,6 +213,7 @@ def resident(process: subprocess.Popen[str]) -> float:
 
 async def live(load: Load, process: subprocess.Popen[str], seconds: float) -> list[float]:
     """One life of the server: memory after the warm-up and from then on."""
+    await load.fill_caches()
     load.is_up.set()
     await asyncio.sleep(seconds * WARM_UP)
     memory = []
@@ -232,13 +244,14 @@ async def measure(model: str, seconds: float, folder: Path, seed: int) -> dict[s
     load = Load(port, Path(model).name, tally, seed)
     lives = []
     try:
-        visitors = [asyncio.ensure_future(load.visitor(time.monotonic() + seconds)) for _ in range(VISITORS)]
+        visitors = [asyncio.ensure_future(load.visitor()) for _ in range(VISITORS)]
         lives.append(await live(load, process, seconds / 2))
         load.is_up.clear()
         process.kill()
         process.wait()
         process, _ = await asyncio.to_thread(start, model, port, folder)
         lives.append(await live(load, process, seconds / 2))
+        load.is_over = True
         await asyncio.gather(*visitors)
         await asyncio.sleep(5)
         metrics = await load.metrics()

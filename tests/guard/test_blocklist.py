@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import time
 import tomllib
 from dataclasses import asdict
 from functools import partial
@@ -226,3 +227,11 @@ def test_no_evaluation_instruction_is_flagged(blocklist: Blocklist, shared_data:
     texts += [record["instruction"] for record in json.loads(answers.read_text())]
     assert len(texts) == 252 + 805
     assert [text for text in texts if checked(blocklist, text).flagged] == []
+
+
+@pytest.mark.parametrize("piece", ["x", "ab", "a@", "x\u200b", "a ", "a.", "how ", "\n ", "¶", "a\u0301"])
+def test_the_longest_prompt_takes_no_long_time(piece: str) -> None:
+    """Regular expressions hold every thread, so that one text of the worst kind would hold up every other answer."""
+    started = time.perf_counter()
+    Blocklist().matches(piece * (32_000 // len(piece)))
+    assert time.perf_counter() - started < 5

@@ -63,7 +63,7 @@ def make_app(
     admitted = [Depends(people.admit)]
     app.include_router(OpenAiApi(answers, limits).router(), dependencies=admitted)
     app.include_router(ModerationsApi(answers.moderator, limits).router(), dependencies=admitted)
-    app.include_router(TokenizerApi(answers).router(), dependencies=admitted)
+    app.include_router(TokenizerApi(answers, limits).router(), dependencies=admitted)
     app.include_router(answers.metrics.router(answers.model.name))
     app.include_router(ChatPage(speaker, people, limits, seals, pages, options).router())
     if options.rival:

@@ -15,6 +15,8 @@ LEGACY_DEFAULT_MAX_TOKENS = 16
 MAX_TOP_LOGPROBS = 20
 # Answers of one request: prompts times choices.
 MAX_ANSWERS = 128
+# Of one request; each takes some 350 bytes until the last is known.
+MAX_LOGPROBS = 600_000
 # Each is checked alone, which may be a guard model's work.
 MAX_MESSAGES = 256
 _ANY = object()

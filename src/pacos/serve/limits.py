@@ -9,6 +9,8 @@ class Limits:
     def __init__(self) -> None:
         # On the page and by the API alike: who may ask by one may ask by the other.
         self.questions = Limit(session=(20, 20), address=(60, 60))
+        # Harnesses tokenize each of their prompts.
+        self.tokenizing = Limit(session=(200, 600), address=(400, 1200))
         self.reports = Limit(session=(5, 2), address=(15, 6))
         # A code has 80 bits; this spares the database.
         self.deletions = Limit(session=(10, 10), address=(10, 10))

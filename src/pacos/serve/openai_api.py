@@ -1,5 +1,6 @@
 """/v1: the endpoints that OpenAI's clients call."""
 
+import asyncio
 import json
 import sys
 import traceback
@@ -14,7 +15,14 @@ from starlette.responses import JSONResponse, Response
 from pacos.engines import Sampling, Usage
 from pacos.engines.types import TokenLogprob
 from pacos.serve.answering import Answers, End, Piece, Question
-from pacos.serve.bodies import LEGACY_DEFAULT_MAX_TOKENS, MAX_TOKENS, ChatBody, CompletionBody, SamplingBody
+from pacos.serve.bodies import (
+    LEGACY_DEFAULT_MAX_TOKENS,
+    MAX_LOGPROBS,
+    MAX_TOKENS,
+    ChatBody,
+    CompletionBody,
+    SamplingBody,
+)
 from pacos.serve.limits import Limits
 from pacos.serve.shapes import Choice, Shape
 from pacos.web.error_shape import RefusalError
@@ -35,6 +43,20 @@ class _Asked:
     logprobs: int | None
     echoed: Sequence[str] = ()
     """The text of each question, where it is to begin the answer."""
+
+    def require_few_logprobs(self) -> None:
+        """RefusalError where so many would be told that they fill the server's memory; of a text's tokens it guesses
+        the number."""
+        if self.logprobs is None:
+            return
+        read = sum(len(each) // (2 if isinstance(each, str) else 1) for each in self.questions if self.echoed)
+        most = self.num_drawn * (read + len(self.questions) * self.sampling.max_tokens) * (1 + self.logprobs)
+        if most > MAX_LOGPROBS:
+            line = (
+                f"This request may have {most:,} log-probabilities; this server gives at most {MAX_LOGPROBS:,} at once."
+            )
+            line += " Ask for fewer answers, tokens or alternatives at a time."
+            raise RefusalError(400, "too_many_logprobs", line, param="logprobs")
 
 
 @dataclass
@@ -97,13 +119,14 @@ class OpenAiApi:
 
     async def _respond(self, request: Request, body: SamplingBody, asked: _Asked, shape: Shape) -> Response:
         self._require_model(body.model)
+        asked.require_few_logprobs()
         self.limits.questions.take(request)
         events = merged(self._answers(asked, visitor_of(request)))
         if body.stream:
             # The first event says only that an engine has begun; a refusal in its place has a status of its own.
             await while_connected(request.receive, anext(events))
             return PieceResponse(_chunks(events, asked, shape, body.wants_usage_chunk), "text/event-stream")
-        return JSONResponse(await while_connected(request.receive, _whole(events, asked, shape)))
+        return await while_connected(request.receive, _whole(events, asked, shape))
 
     def _answers(self, asked: _Asked, visitor: str) -> list[AsyncGenerator[Piece | End, None]]:
         # Which of several is best is told by log-probabilities, whether or not they are shown.
@@ -138,7 +161,7 @@ class OpenAiApi:
         }
 
 
-async def _whole(events: Events, asked: _Asked, shape: Shape) -> dict[str, Any]:
+async def _whole(events: Events, asked: _Asked, shape: Shape) -> Response:
     made = [_Answer() for _ in range(len(asked.questions) * asked.num_drawn)]
     async with aclosing(events):
         async for place, event in events:
@@ -147,6 +170,13 @@ async def _whole(events: Events, asked: _Asked, shape: Shape) -> dict[str, Any]:
                 made[place].logprobs += event.logprobs
             else:
                 made[place].end = event
+    if asked.logprobs is None:
+        return _told(made, asked, shape)
+    # In a thread: many log-probabilities take seconds to write down, in which others are answered.
+    return await asyncio.to_thread(_told, made, asked, shape)
+
+
+def _told(made: Sequence[_Answer], asked: _Asked, shape: Shape) -> Response:
     choices: list[Choice] = []
     for number in range(len(asked.questions)):
         drawn = made[number * asked.num_drawn : (number + 1) * asked.num_drawn]
@@ -159,7 +189,7 @@ async def _whole(events: Events, asked: _Asked, shape: Shape) -> dict[str, Any]:
                 text, logprobs = asked.echoed[number] + text, each.end.prompt_logprobs + logprobs
             shown = None if asked.logprobs is None else logprobs
             choices.append(Choice(len(choices), text, each.end.finish_reason, shown))
-    return shape.whole(choices, _usage([each.end for each in made if each.end], asked.num_drawn))
+    return JSONResponse(shape.whole(choices, _usage([each.end for each in made if each.end], asked.num_drawn)))
 
 
 async def _chunks(events: Events, asked: _Asked, shape: Shape, wants_usage: bool) -> AsyncGenerator[str, None]:

@@ -87,14 +87,14 @@ class PageStore:
     def shared(self, name: str) -> SharedConversation | None:
         """A public conversation, or None."""
         with self._database.reading() as connection:
-            row = connection.execute(_SHARED.select().where(_SHARED.c.id == name)).first()
+            row = _is_name(name) and connection.execute(_SHARED.select().where(_SHARED.c.id == name)).first()
         return SharedConversation(row.transcript, row.shared_at, row.author_sha256) if row else None
 
     def unshare(self, name: str, author_sha256: str) -> bool:
         """Deletes a conversation of this author's for good; whether there was one."""
         own = (_SHARED.c.id == name) & (_SHARED.c.author_sha256 == author_sha256)
         with self._database.transaction() as connection:
-            return connection.execute(_SHARED.delete().where(own)).rowcount > 0
+            return _is_name(name) and connection.execute(_SHARED.delete().where(own)).rowcount > 0
 
     def begin_vote(
         self, models: tuple[ServedModel, ServedModel], conversation: Sequence[Message], is_swapped: bool, is_blind: bool
@@ -110,8 +110,8 @@ class PageStore:
     def pairing(self, name: str) -> Pairing | None:
         """The models that were asked, or None."""
         with self._database.reading() as connection:
-            row = connection.execute(_VOTES.select().where(_VOTES.c.id == name)).first()
-        if row is None:
+            row = _is_name(name) and connection.execute(_VOTES.select().where(_VOTES.c.id == name)).first()
+        if not row:
             return None
         sha256s = row.model_a_sha256, row.model_b_sha256
         return Pairing((row.model_a, row.model_b), sha256s, row.prompt_sha256, row.choice)
@@ -126,3 +126,8 @@ class PageStore:
     def close(self) -> None:
         """Closes the connections."""
         self._database.close()
+
+
+def _is_name(text: str) -> bool:
+    # What else an address holds, PostgreSQL may not take.
+    return text.isascii() and text.isprintable()

@@ -21,6 +21,8 @@ from pacos.web.markdown import render_blocks
 Event = dict[str, Any]
 # No eye sees more, and a paragraph that is sent anew for each of its words grows with their square.
 REDRAW_SECONDS = 0.04
+# A long program takes a tenth of a second to colour; others wait meanwhile, so that it is done the more seldom.
+REDRAW_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class PageAnswer:
         self._answer = speaker.answers.answer(said, sampling, visitor=visitor)
         self._text, self._fresh = begun, ""
         self._blocks = render_blocks(begun) if begun else []
-        self._asked, self._drawn = time.perf_counter(), 0.0
+        self._asked, self._redraw_at = time.perf_counter(), 0.0
         self._first_seconds: float | None = None
 
     async def begin(self) -> None:
@@ -68,17 +70,19 @@ class PageAnswer:
             async for event in answer:
                 if isinstance(event, Piece):
                     self._fresh += event.text
-                if self._fresh and (isinstance(event, End) or time.perf_counter() - self._drawn > REDRAW_SECONDS):
+                if self._fresh and (isinstance(event, End) or time.perf_counter() > self._redraw_at):
                     yield self._piece()
                 if isinstance(event, End):
                     yield await self._end(event)
 
     def _piece(self) -> Event:
         self._text, fresh, self._fresh = self._text + self._fresh, self._fresh, ""
+        started = time.perf_counter()
         before, self._blocks = self._blocks, render_blocks(self._text)
+        drawn = time.perf_counter()
+        self._redraw_at = drawn + max(REDRAW_SECONDS, (drawn - started) / REDRAW_SHARE)
         # Appended text only ever changes the last blocks.
         changed = [(i, html) for i, html in enumerate(self._blocks) if i >= len(before) or before[i] != html]
-        self._drawn = time.perf_counter()
         seal = self._seals.seal(self._speaker.answers.model, self._conversation, self._text)
         return {"type": "piece", "text": fresh, "blocks": changed, "count": len(self._blocks), "seal": seal}
 

@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from pydantic import ConfigDict, Field
 
 from pacos.serve.answering import Answers
 from pacos.serve.bodies import ChatMessage, Ids
+from pacos.serve.limits import Limits
 from pacos.web.json_body import JsonBody
 
 
@@ -29,8 +30,8 @@ class DetokenizeBody(JsonBody):
 class TokenizerApi:
     """Routes for programs that prepare prompts; none asks the engine for anything."""
 
-    def __init__(self, answers: Answers) -> None:
-        self.tokens, self.model = answers.tokens, answers.model
+    def __init__(self, answers: Answers, limits: Limits) -> None:
+        self.tokens, self.model, self.limit = answers.tokens, answers.model, limits.tokenizing
 
     def router(self) -> APIRouter:
         """The routes."""
@@ -41,8 +42,9 @@ class TokenizerApi:
         router.add_api_route("/tokenizer_info", self.tokenizer_info, methods=["GET"])
         return router
 
-    def tokenize(self, body: TokenizeBody) -> dict[str, Any]:
+    def tokenize(self, body: TokenizeBody, request: Request) -> dict[str, Any]:
         """The ids of a prompt as the model would read it."""
+        self.limit.take(request)
         if body.messages:
             prompt = self.model.prompt(tuple(message.message() for message in body.messages))
             ids = self.tokens.of_prompt(prompt, parse_special_tokens=False)
@@ -50,8 +52,9 @@ class TokenizerApi:
             ids = self.tokens.of_text(body.prompt or "", add_special_tokens=body.add_special_tokens)
         return {"count": len(ids), "max_model_len": self.model.context_tokens, "tokens": list(ids)}
 
-    def detokenize(self, body: DetokenizeBody) -> dict[str, str]:
+    def detokenize(self, body: DetokenizeBody, request: Request) -> dict[str, str]:
         """The text of ids."""
+        self.limit.take(request)
         return {"prompt": self.tokens.decode(tuple(body.tokens))}
 
     def tokenizer_info(self) -> dict[str, Any]:

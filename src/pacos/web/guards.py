@@ -85,6 +85,11 @@ class RequestGuards:
         if is_loopback(reached_at) and not is_local_host(headers.get("host", "")):
             line = "This server answers to localhost only; a proxy in front of it must send Host: localhost."
             await error_response(403, line, "foreign_host")(scope, receive, send_with_headers)
+        elif "content-length" in headers and "transfer-encoding" in headers:
+            # A proxy may go by the other one, and take for the next request what is the end of this one.
+            refusal = error_response(400, "Content-Length and Transfer-Encoding exclude each other.", "invalid_request")
+            refusal.headers["Connection"] = "close"
+            await refusal(scope, receive, send_with_headers)
         elif scope["method"] not in SAFE_METHODS and not is_own_origin(headers, scope["scheme"]):
             refusal = error_response(403, "Requests from another site's page are refused.", "cross_origin")
             await refusal(scope, receive, send_with_headers)

@@ -1,0 +1,250 @@
+"""What somebody sends who means no good: none of it holds the server up, fills it, or gets past its rules."""
+
+import json
+import socket
+import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+
+import pytest
+
+from pacos.engines import Delta, Reply, Request, Usage
+from pacos.engines.types import TokenLogprob
+from pacos.serve import page_stream
+from pacos.serve.bodies import MAX_MESSAGES
+from pacos.web import connections, server, streams
+from tests.serve.conftest import ScriptedEngine, Served, WordModerator, eventually
+from tests.serve.test_chat_page import QUESTION, Visitor
+from tests.serve.test_keys import ask, get_key, labels
+
+POST = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+ASKED = b'{"model": "tiny", "prompt": "Hi", "stream": true, "max_tokens": 2000}'
+HALF = '"\\ud800"'
+
+
+def connected(served: Served, sent: bytes = b"", buffer: int = 0) -> socket.socket:
+    connection = socket.socket()
+    connection.settimeout(10)
+    if buffer:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+    connection.connect(("127.0.0.1", int(served.url.rpartition(":")[2])))
+    connection.sendall(sent)
+    return connection
+
+
+def read_all(connection: socket.socket) -> None:
+    while connection.recv(2**16):
+        pass
+
+
+def is_closed(connection: socket.socket) -> bool:
+    """Whether the other side closes it, whatever it says before; TimeoutError where it waits on."""
+    with suppress(ConnectionError):
+        read_all(connection)
+    return True
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        POST,
+        POST + b"Content-Length: 100\r\n\r\n{",
+        POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n",
+        # Refused unread, and never ended.
+        POST + b"Content-Length: 2000000\r\n\r\n{",
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /healthz HTTP",
+    ],
+    ids=["nothing", "half a head", "half a body", "an open chunk", "a body too large", "half a second request"],
+)
+def test_a_request_that_does_not_end_is_cut_while_a_long_answer_is_not(
+    start: Callable[..., Served], monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setattr(connections, "REQUEST_SECONDS", 0.4)
+    served = start(ScriptedEngine(["word "] * 8, pause_seconds=0.1))
+    with closing(connected(served, sent)) as connection:
+        assert is_closed(connection)
+    asked = {"model": "tiny", "prompt": "Hi", "max_tokens": 8}
+    status, body = Visitor(served).send("POST", "/v1/completions", asked)
+    assert (status, json.loads(body)["choices"][0]["text"]) == (200, "word " * 8)
+
+
+def test_a_reader_of_nothing_is_cut_and_what_it_was_sent_is_dropped(
+    start: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (server, streams):
+        monkeypatch.setattr(module, "SEND_SECONDS", 0.5)
+    served = start(ScriptedEngine(["x" * 50_000] * 1000))
+    asked = POST + b"Content-Length: %d\r\n\r\n" % len(ASKED) + ASKED
+    with closing(connected(served, asked, buffer=4096)) as connection:
+        assert eventually(lambda: served.engine.num_freed_early == 1, 10)
+        assert served.engine.num_made < 1000
+        # What was on its way is dropped by a reset; else it would lie there for as long as the reader likes.
+        time.sleep(3)
+        with pytest.raises(ConnectionError):
+            read_all(connection)
+
+
+def test_an_answer_that_is_slow_to_draw_is_drawn_seldom(
+    start: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(text: str) -> list[str]:
+        time.sleep(0.05)
+        return [text]
+
+    monkeypatch.setattr(page_stream, "render_blocks", slow)
+    visitor = Visitor(start(ScriptedEngine(["word "] * 100, pause_seconds=0.01)))
+    visitor.accept()
+    pieces = [event for event in visitor.ask()[1] if event["type"] == "piece"]
+    assert "".join(piece["text"] for piece in pieces) == "word " * 100
+    assert len(pieces) < 10
+
+
+def test_tokenizing_without_end_is_limited_elsewhere(start: Callable[..., Served]) -> None:
+    visitor = Visitor(start())
+    calls = [("/tokenize", {"prompt": "Hi"}), ("/detokenize", {"tokens": [1]})] * 220
+    statuses = [visitor.send("POST", *call, X_Forwarded_For="203.0.113.7")[0] for call in calls]
+    assert statuses[:400] == [200] * 400
+    assert statuses[-1] == 429
+
+
+def test_two_lengths_of_one_body_are_refused_and_nothing_that_follows_is_read(served: Served) -> None:
+    second = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    sent = POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + second
+    with closing(connected(served, sent)) as connection:
+        told = b"".join(iter(lambda: connection.recv(2**16), b""))
+    assert told.startswith(b"HTTP/1.1 400")
+    assert told.count(b"HTTP/1.1 ") == 1
+
+
+def test_half_a_form_is_no_form(served: Served) -> None:
+    before = len(served.rows("people_acceptances"))
+    head = b"POST /terms HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nhalf"
+    with closing(connected(served, head)) as connection:
+        connection.shutdown(socket.SHUT_WR)
+        connection.recv(2**16)
+    assert Visitor(served).send("GET", "/healthz")[0] == 200
+    assert len(served.rows("people_acceptances")) == before
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/completions", f'{{"model": "tiny", "prompt": {HALF}}}'),
+        ("/v1/chat/completions", f'{{"model": "tiny", "messages": [{{"role": "user", "content": {HALF}}}]}}'),
+        ("/v1/moderations", f'{{"input": {HALF}}}'),
+        ("/tokenize", f'{{"prompt": {HALF}}}'),
+        ("/tokenize", f'{{"messages": [{{"role": "user", "content": {HALF}}}]}}'),
+        ("/chat", f'{{"messages": [{{"role": "user", "content": {HALF}}}]}}'),
+        ("/shared", f'{{"consent": true, "messages": [{{"role": "user", "content": {HALF}}}]}}'),
+        ("/reports", f'{{"reason": "wrong", "comparison": {HALF}}}'),
+    ],
+)
+def test_half_a_surrogate_pair_is_refused_wherever_it_stands(served: Served, path: str, body: str) -> None:
+    visitor = Visitor(served)
+    visitor.accept()
+    status, told = visitor.send("POST", path, body.encode())
+    assert (status, json.loads(told)["error"]["type"]) == (400, "invalid_request_error")
+    assert served.engine.requests == []
+
+
+@pytest.mark.parametrize("origin", ["http://[", "http://[::1", "null", "file://", "", "http://evil@127.0.0.1"])
+def test_an_origin_that_is_none_is_another_sites(served: Served, origin: str) -> None:
+    status, told = Visitor(served).send("POST", "/terms", b"", Origin=origin)
+    assert (status, json.loads(told)["error"]["code"]) == (403, "cross_origin")
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"n": 128, "max_tokens": 2048, "logprobs": 20},
+        {"n": 64, "max_tokens": 2048, "logprobs": 20, "stream": True},
+        {"prompt": [[1] * 1000] * 100, "max_tokens": 0, "echo": True, "logprobs": 20},
+        {"prompt": ["words " * 1000] * 100, "max_tokens": 0, "echo": True, "logprobs": 20},
+    ],
+)
+def test_more_log_probabilities_than_memory_bears_are_refused(served: Served, more: dict[str, object]) -> None:
+    status, told = Visitor(served).send("POST", "/v1/completions", {"model": "tiny", "prompt": "Hi", **more})
+    assert (status, json.loads(told)["error"]["code"]) == (400, "too_many_logprobs")
+    assert served.engine.requests == []
+
+
+def test_a_question_of_thousands_of_messages_is_refused(served: Served) -> None:
+    messages = QUESTION["messages"] * (MAX_MESSAGES + 1)
+    status, told = Visitor(served).send("POST", "/v1/chat/completions", {"model": "tiny", "messages": messages})
+    assert (status, json.loads(told)["error"]["code"]) == (400, "array_above_max_length")
+
+
+class NamingEngine(ScriptedEngine):
+    """Names each piece as one token, and says the forbidden word in every answer but the first."""
+
+    async def stream(self, request: Request) -> AsyncIterator[Delta]:
+        pieces = ["Fine. ", "Well, ", "secret ", "end."]
+        pieces[2] = "harmless " if not self.requests else "forbidden secret "
+        self.requests.append(request)
+        for number, piece in enumerate(pieces):
+            yield Delta(piece, logprobs=(TokenLogprob(number + 10, piece, -1.0, ((5, piece, -1.0),)),))
+        yield Delta("", Reply(request.id, "".join(pieces), "stop", Usage(7, 4)))
+
+
+@pytest.mark.parametrize("path", ["/v1/completions", "/v1/chat/completions"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_no_log_probability_names_what_was_withheld_and_other_choices_stay(
+    start: Callable[..., Served], path: str, stream: bool
+) -> None:
+    served = start(NamingEngine(), moderating=WordModerator())
+    asked = {"model": "tiny", "n": 2, "stream": stream}
+    if "chat" in path:
+        asked |= {"messages": QUESTION["messages"], "logprobs": True, "top_logprobs": 1}
+    else:
+        asked |= {"prompt": "Hi", "logprobs": 1, "echo": not stream}
+    status, told = Visitor(served).send("POST", path, asked)
+    assert status == 200
+    assert "secret" not in told
+    assert "forbidden" not in told
+    for reason, word in (("content_filter", "Fine."), ("stop", "harmless")):
+        assert f'"finish_reason": "{reason}"'.replace(" ", "") in told.replace(" ", "")
+        assert word in told
+
+
+@pytest.mark.parametrize("name", ["%00", "%c3%a9", "%0d%0aX:%20y", "a" * 5000])
+def test_names_that_cannot_be_are_not_found_in_either_database(
+    start: Callable[..., Served], database_url: str, name: str
+) -> None:
+    served = start(rival=ScriptedEngine(), database_url=database_url)
+    visitor = Visitor(served)
+    visitor.accept()
+    for method, path, body in (
+        ("GET", f"/shared/{name}", None),
+        ("POST", f"/shared/{name}/delete", b""),
+        ("POST", f"/comparisons/{name}/vote", b'{"choice": "a"}'),
+    ):
+        status, told = visitor.send(method, path, body)
+        assert (status, json.loads(told)["error"]["code"]) == (404, "not_found")
+    assert visitor.send("POST", "/reports", {"reason": "wrong", "comparison": "\0"})[0] == 201
+
+
+def test_a_key_that_is_revoked_in_the_middle_of_an_answer_is_no_key_for_the_next(start: Callable[..., Served]) -> None:
+    served = start(ScriptedEngine(["word "] * 20, pause_seconds=0.05), requires_key=True)
+    visitor = Visitor(served)
+    visitor.accept()
+    key = get_key(visitor)
+    asked = {**QUESTION, "model": "tiny", "stream": True}
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(Visitor(served).send, "POST", "/v1/chat/completions", asked, Authorization=f"Bearer {key}")
+        assert eventually(lambda: served.engine.num_made > 2)
+        visitor.send("POST", "/keys/revoke", {"label": labels(visitor)[0]})
+        assert served.engine.num_made < 20
+        assert ask(served, key) == (401, "invalid_api_key")
+        status, told = answer.result(10)
+    assert (status, told.count("word ")) == (200, 20)
+    assert told.endswith("data: [DONE]\n\n")
+
+
+def test_wrong_password_is_told_to_programs_in_openais_shape(start: Callable[..., Served]) -> None:
+    visitor = Visitor(start(review_password="a long password"))
+    status, told = visitor.send("POST", "/review/login", b"password=x")
+    assert (status, json.loads(told)["error"]["code"]) == (401, "wrong_password")
+    status, told = visitor.send("POST", "/review/login", b"password=x", Accept="text/html")
+    assert (status, "not the password" in told) == (401, True)
