@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -135,6 +136,11 @@ def test_bad_votes_are_one_line_each_and_nothing_is_lost(tmp_path: Path, client:
         other.begin()
         first = one.showing()
         assert one.post("vote", showing=first, choice="A").status_code == 303
+        with ThreadPoolExecutor(8) as pool:
+            second = one.showing()
+            answers = list(pool.map(lambda choice: one.post("vote", showing=second, choice=choice), "ABABABAB"))
+        assert sorted(answer.status_code for answer in answers) == [303] + [409] * 7
+        assert one.post("undo", showing=second).status_code == 303
         later = plan_of(run)["showings"][5]["id"]
         assert refusal(one.post("vote", showing=first, choice="B")) == (409, "already_voted")
         assert refusal(one.post("vote", showing=later, choice="B")) == (409, "not_its_turn")
@@ -154,7 +160,8 @@ def test_bad_votes_are_one_line_each_and_nothing_is_lost(tmp_path: Path, client:
         assert refusal(one.post("undo", showing=first)) == (410, "study_closed")
         assert "The study is closed" in one.page()
         assert client.get(one.link.rpartition("/")[0], headers={"Accept": "text/html"}).status_code == 404
-    (vote,) = votes_of(run)
+    vote, undone = votes_of(run)
+    assert (undone["showing"], undone["undone"]) == (second, True)
     assert (vote["showing"], vote["choice"], vote["undone"]) == (first, "A", False)
     assert "Closed with 1 of 12 planned votes" in report_of(run)["deviations"][0]
     assert "No vote by annotator 2." in report_of(run)["deviations"]
