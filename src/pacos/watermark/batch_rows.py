@@ -115,7 +115,8 @@ class BatchRows:
             raise PacosError(f"watermark: row {error} of the engine's batch was never announced.") from None
         previous = self.mark.scheme.num_previous
         contexts_BT = torch.tensor([row.context(previous) for row in rows], device=logits_BV.device)
-        temperatures_B1 = logits_BV.new_tensor([[row.params.temperature or GREEDY_TEMPERATURE] for row in rows])
+        temperatures = [row.params.temperature or GREEDY_TEMPERATURE for row in rows]
+        temperatures_B1 = logits_BV.new_tensor(temperatures)[:, None] if set(temperatures) != {1.0} else None
         penalties = {
             place: _Penalties(row, logits_BV[place])
             for place, row in enumerate(rows)
@@ -123,7 +124,7 @@ class BatchRows:
         }
         for place, each in penalties.items():
             each.put_on(logits_BV[place])
-        marked_BV = self.mark.apply(contexts_BT, logits_BV / temperatures_B1).mul_(temperatures_B1)
+        marked_BV = self.mark.apply(contexts_BT, logits_BV, temperatures_B1)
         for place, each in penalties.items():
             each.take_off(marked_BV[place])
         return marked_BV

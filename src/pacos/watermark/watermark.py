@@ -64,11 +64,14 @@ class Watermark:
         window = self._window([*context, candidate] if self.scheme.self_salted else context)
         return bool(self._lists.are_green(np.array([window], dtype=np.int64), np.array([candidate]))[0])
 
-    def apply(self, input_ids_BT: "torch.Tensor", logits_BV: "torch.Tensor") -> "torch.Tensor":
+    def apply(
+        self, input_ids_BT: "torch.Tensor", logits_BV: "torch.Tensor", temperatures_B1: "torch.Tensor | None" = None
+    ) -> "torch.Tensor":
         """Logits [B, V] with green tokens raised by delta, each row after its own ids [B, T]; the input is not changed.
 
-        Logits may be wider than `vocab_size` (a padded head): the rest stays. Where T is too short for the scheme the
-        rows come back unmarked, as a detector does not score such positions either.
+        Logits that are yet to be divided by `temperatures_B1` are raised so much more. They may be wider than
+        `vocab_size` (a padded head): the rest stays. Where T is too short for the scheme the rows come back unmarked,
+        as a detector does not score such positions either.
         """
         if logits_BV.shape[-1] < self.vocab_size:
             raise PacosError(
@@ -81,11 +84,13 @@ class Watermark:
         # Tensors are met through their own methods only, so that this loads no torch.
         contexts_BT = input_ids_BT[:, -previous:]
         if self.scheme.self_salted:
-            return self._raise_candidates(contexts_BT, logits_BV)
+            return self._raise_candidates(contexts_BT, logits_BV, temperatures_B1)
         if isinstance(self._lists, KeyedLists) and logits_BV.device.type != "cpu":
             raise_BV = self._lists.on_device(contexts_BT.to(logits_BV.device)).to(logits_BV.dtype) * self.delta
         else:
             raise_BV = self._raise_of(self._lists.bits(_array(contexts_BT)), logits_BV)
+        if temperatures_B1 is not None:
+            raise_BV *= temperatures_B1
         if logits_BV.shape[-1] == self.vocab_size:
             return raise_BV.add_(logits_BV)
         raised_BV = logits_BV.clone()
@@ -134,7 +139,9 @@ class Watermark:
         places = logits_BV.new_tensor(bits_BK.ravel()).int()
         return self._raises[kind].index_select(0, places).view(len(bits_BK), -1)[:, : self.vocab_size]
 
-    def _raise_candidates(self, contexts_BT: "torch.Tensor", logits_BV: "torch.Tensor") -> "torch.Tensor":
+    def _raise_candidates(
+        self, contexts_BT: "torch.Tensor", logits_BV: "torch.Tensor", temperatures_B1: "torch.Tensor | None"
+    ) -> "torch.Tensor":
         count = min(SELFHASH_CANDIDATES, self.vocab_size)
         likeliest = logits_BV[:, : self.vocab_size].topk(count, dim=-1)
         candidates_BC = _array(likeliest.indices)
@@ -142,6 +149,8 @@ class Watermark:
         windows = np.column_stack([windows, candidates_BC.ravel()])
         green = self._lists.are_green(windows, candidates_BC.ravel()).reshape(candidates_BC.shape)
         raise_BC = logits_BV.new_tensor(green) * self.delta
+        if temperatures_B1 is not None:
+            raise_BC *= temperatures_B1
         return logits_BV.scatter(1, likeliest.indices, likeliest.values + raise_BC)
 
 
