@@ -149,6 +149,15 @@ def test_half_a_surrogate_pair_is_refused_wherever_it_stands(served: Served, pat
     assert served.engine.requests == []
 
 
+@pytest.mark.parametrize("kind", ["multipart/form-data; boundary=x", "text/plain", "\xff/;;"])
+@pytest.mark.parametrize(
+    "path", ["/v1/completions", "/v1/moderations", "/tokenize", "/detokenize", "/chat", "/reports"]
+)
+def test_a_body_that_is_not_called_json_is_told_so(served: Served, path: str, kind: str) -> None:
+    status, told = Visitor(served).send("POST", path, b"--x", Content_Type=kind)
+    assert (status, json.loads(told)["error"]["code"]) == (415, "unsupported_media_type")
+
+
 @pytest.mark.parametrize("origin", ["http://[", "http://[::1", "null", "file://", "", "http://evil@127.0.0.1"])
 def test_an_origin_that_is_none_is_another_sites(served: Served, origin: str) -> None:
     status, told = Visitor(served).send("POST", "/terms", b"", Origin=origin)
