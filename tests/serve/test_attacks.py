@@ -13,10 +13,12 @@ from pacos.engines import Delta, Reply, Request, Usage
 from pacos.engines.types import TokenLogprob
 from pacos.serve import page_stream
 from pacos.serve.bodies import MAX_MESSAGES
+from pacos.serve.turns import Turns
 from pacos.web import connections, server, streams
 from tests.serve.conftest import ScriptedEngine, Served, WordModerator, eventually
 from tests.serve.test_chat_page import QUESTION, Visitor
 from tests.serve.test_keys import ask, get_key, labels
+from tests.serve.test_openai_api import metric
 
 POST = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 ASKED = b'{"model": "tiny", "prompt": "Hi", "stream": true, "max_tokens": 2000}'
@@ -249,6 +251,33 @@ def test_a_key_that_is_revoked_in_the_middle_of_an_answer_is_no_key_for_the_next
         status, told = answer.result(10)
     assert (status, told.count("word ")) == (200, 20)
     assert told.endswith("data: [DONE]\n\n")
+
+
+@pytest.mark.parametrize("disguise", ["made-up sessions", "one key at many addresses"])
+def test_nobody_gets_more_turns_by_looking_like_many(start: Callable[..., Served], disguise: str) -> None:
+    engine = ScriptedEngine(["word"], pause_seconds=0.2)
+    served = start(engine, turns=Turns(at_once=1))
+    visitor = Visitor(served)
+    visitor.accept()
+    key = get_key(visitor)
+
+    def ask(prompt: str, address: str, cookie: str = "", **headers: str) -> None:
+        sender = Visitor(served, cookie)
+        asked = {"model": "tiny", "prompt": prompt}
+        assert sender.send("POST", "/v1/completions", asked, X_Forwarded_For=address, **headers)[0] == 200
+
+    def ask_as_many(number: int) -> None:
+        if disguise == "made-up sessions":
+            ask(f"many {number}", "203.0.113.1", f"pacos_session={number}")
+        else:
+            ask(f"many {number}", f"203.0.113.{number + 10}", Authorization=f"Bearer {key}")
+
+    with ThreadPoolExecutor(8) as pool:
+        many = [pool.submit(ask_as_many, number) for number in range(6)]
+        assert eventually(lambda: metric(served, "pacos_answers_waiting") == 5)
+        for future in (pool.submit(ask, "one", "203.0.113.2"), *many):
+            future.result()
+    assert [request.prompt for request in engine.requests].index("one") < 4
 
 
 def test_wrong_password_is_told_to_programs_in_openais_shape(start: Callable[..., Served]) -> None:
