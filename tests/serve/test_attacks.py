@@ -1,5 +1,6 @@
 """What somebody sends who means no good: none of it holds the server up, fills it, or gets past its rules."""
 
+import asyncio
 import json
 import socket
 import time
@@ -278,6 +279,31 @@ def test_nobody_gets_more_turns_by_looking_like_many(start: Callable[..., Served
         for future in (pool.submit(ask, "one", "203.0.113.2"), *many):
             future.result()
     assert [request.prompt for request in engine.requests].index("one") < 4
+
+
+def test_who_has_fewer_answers_under_way_is_before_who_waits_longer() -> None:
+    order: list[str] = []
+
+    async def visits() -> None:
+        turns, long, short = Turns(at_once=2), asyncio.Event(), asyncio.Event()
+
+        async def visit(visitor: str, name: str, end: asyncio.Event) -> None:
+            async with turns.turn(visitor):
+                order.append(name)
+                await end.wait()
+
+        names = (("a", "a1", long), ("b", "b1", short), ("a", "a2", long), ("b", "b2", long))
+        tasks = []
+        for each in names:
+            tasks.append(asyncio.create_task(visit(*each)))
+            await asyncio.sleep(0)
+        short.set()
+        await tasks[1]
+        long.set()
+        await asyncio.gather(*tasks)
+
+    asyncio.run(visits())
+    assert order == ["a1", "b1", "b2", "a2"]
 
 
 def test_wrong_password_is_told_to_programs_in_openais_shape(start: Callable[..., Served]) -> None:
