@@ -1,5 +1,6 @@
 """What somebody sends who means no good: none of it holds the server up, fills it, or gets past its rules."""
 
+import asyncio
 import json
 import socket
 import time
@@ -13,10 +14,12 @@ from pacos.engines import Delta, Reply, Request, Usage
 from pacos.engines.types import TokenLogprob
 from pacos.serve import page_stream
 from pacos.serve.bodies import MAX_MESSAGES
+from pacos.serve.turns import Turns
 from pacos.web import connections, server, streams
 from tests.serve.conftest import ScriptedEngine, Served, WordModerator, eventually
 from tests.serve.test_chat_page import QUESTION, Visitor
 from tests.serve.test_keys import ask, get_key, labels
+from tests.serve.test_openai_api import metric
 
 POST = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 ASKED = b'{"model": "tiny", "prompt": "Hi", "stream": true, "max_tokens": 2000}'
@@ -149,6 +152,15 @@ def test_half_a_surrogate_pair_is_refused_wherever_it_stands(served: Served, pat
     assert served.engine.requests == []
 
 
+@pytest.mark.parametrize("kind", ["multipart/form-data; boundary=x", "text/plain", "\xff/;;"])
+@pytest.mark.parametrize(
+    "path", ["/v1/completions", "/v1/moderations", "/tokenize", "/detokenize", "/chat", "/reports"]
+)
+def test_a_body_that_is_not_called_json_is_told_so(served: Served, path: str, kind: str) -> None:
+    status, told = Visitor(served).send("POST", path, b"--x", Content_Type=kind)
+    assert (status, json.loads(told)["error"]["code"]) == (415, "unsupported_media_type")
+
+
 @pytest.mark.parametrize("origin", ["http://[", "http://[::1", "null", "file://", "", "http://evil@127.0.0.1"])
 def test_an_origin_that_is_none_is_another_sites(served: Served, origin: str) -> None:
     status, told = Visitor(served).send("POST", "/terms", b"", Origin=origin)
@@ -240,6 +252,58 @@ def test_a_key_that_is_revoked_in_the_middle_of_an_answer_is_no_key_for_the_next
         status, told = answer.result(10)
     assert (status, told.count("word ")) == (200, 20)
     assert told.endswith("data: [DONE]\n\n")
+
+
+@pytest.mark.parametrize("disguise", ["made-up sessions", "one key at many addresses"])
+def test_nobody_gets_more_turns_by_looking_like_many(start: Callable[..., Served], disguise: str) -> None:
+    engine = ScriptedEngine(["word"], pause_seconds=0.2)
+    served = start(engine, turns=Turns(at_once=1))
+    visitor = Visitor(served)
+    visitor.accept()
+    key = get_key(visitor)
+
+    def ask(prompt: str, address: str, cookie: str = "", **headers: str) -> None:
+        sender = Visitor(served, cookie)
+        asked = {"model": "tiny", "prompt": prompt}
+        assert sender.send("POST", "/v1/completions", asked, X_Forwarded_For=address, **headers)[0] == 200
+
+    def ask_as_many(number: int) -> None:
+        if disguise == "made-up sessions":
+            ask(f"many {number}", "203.0.113.1", f"pacos_session={number}")
+        else:
+            ask(f"many {number}", f"203.0.113.{number + 10}", Authorization=f"Bearer {key}")
+
+    with ThreadPoolExecutor(8) as pool:
+        many = [pool.submit(ask_as_many, number) for number in range(6)]
+        assert eventually(lambda: metric(served, "pacos_answers_waiting") == 5)
+        for future in (pool.submit(ask, "one", "203.0.113.2"), *many):
+            future.result()
+    assert [request.prompt for request in engine.requests].index("one") < 4
+
+
+def test_who_has_fewer_answers_under_way_is_before_who_waits_longer() -> None:
+    order: list[str] = []
+
+    async def visits() -> None:
+        turns, long, short = Turns(at_once=2), asyncio.Event(), asyncio.Event()
+
+        async def visit(visitor: str, name: str, end: asyncio.Event) -> None:
+            async with turns.turn(visitor):
+                order.append(name)
+                await end.wait()
+
+        names = (("a", "a1", long), ("b", "b1", short), ("a", "a2", long), ("b", "b2", long))
+        tasks = []
+        for each in names:
+            tasks.append(asyncio.create_task(visit(*each)))
+            await asyncio.sleep(0)
+        short.set()
+        await tasks[1]
+        long.set()
+        await asyncio.gather(*tasks)
+
+    asyncio.run(visits())
+    assert order == ["a1", "b1", "b2", "a2"]
 
 
 def test_wrong_password_is_told_to_programs_in_openais_shape(start: Callable[..., Served]) -> None:

@@ -19,7 +19,7 @@ from schemathesis.generation import GenerationMode
 
 from pacos.core.models import MINI
 
-CASES_EACH = 16
+CASES_EACH = 10
 OPERATIONS = [
     "POST /v1/chat/completions", "POST /v1/completions", "POST /v1/moderations", "GET /v1/models/{name}",
     "POST /tokenize", "POST /detokenize", "POST /chat", "POST /comparisons", "POST /comparisons/{name}/vote",

@@ -13,6 +13,9 @@ class JsonBody(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _refuse_half_surrogates(cls, body: Any) -> Any:
+        if not isinstance(body, dict | list):
+            # No JSON at all, or none that has texts of its own; the validator says what it expected.
+            return body
         try:
             json.dumps(body, ensure_ascii=False).encode()
         except UnicodeEncodeError:
