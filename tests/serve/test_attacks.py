@@ -14,7 +14,7 @@ from pacos.engines import Delta, Reply, Request, Usage
 from pacos.engines.types import TokenLogprob
 from pacos.serve import page_stream
 from pacos.serve.bodies import MAX_MESSAGES
-from pacos.serve.turns import Turns
+from pacos.serve.fair_queue import FairQueue
 from pacos.web import connections, server, streams
 from tests.serve.conftest import ScriptedEngine, Served, WordModerator, eventually
 from tests.serve.test_chat_page import QUESTION, Visitor
@@ -257,7 +257,7 @@ def test_a_key_that_is_revoked_in_the_middle_of_an_answer_is_no_key_for_the_next
 @pytest.mark.parametrize("disguise", ["made-up sessions", "one key at many addresses"])
 def test_nobody_gets_more_turns_by_looking_like_many(start: Callable[..., Served], disguise: str) -> None:
     engine = ScriptedEngine(["word"], pause_seconds=0.2)
-    served = start(engine, turns=Turns(at_once=1))
+    served = start(engine, queue=FairQueue(at_once=1))
     visitor = Visitor(served)
     visitor.accept()
     key = get_key(visitor)
@@ -285,10 +285,10 @@ def test_who_has_fewer_answers_under_way_is_before_who_waits_longer() -> None:
     order: list[str] = []
 
     async def visits() -> None:
-        turns, long, short = Turns(at_once=2), asyncio.Event(), asyncio.Event()
+        queue, long, short = FairQueue(at_once=2), asyncio.Event(), asyncio.Event()
 
         async def visit(visitor: str, name: str, end: asyncio.Event) -> None:
-            async with turns.turn(visitor):
+            async with queue.slot(visitor):
                 order.append(name)
                 await end.wait()
 
