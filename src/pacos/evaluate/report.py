@@ -1,6 +1,6 @@
 """evaluate/report.json: what was measured, part by part."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pacos.core.reports import read_report
@@ -90,7 +90,8 @@ class EvaluateReport:
     Of the `items`, those with a known right answer, `exact_match_items`, are what exact match is a share of.
 
     `comparisons` has every candidate against the baseline, on the main and on the harder items; `pairwise` is the first
-    candidate's on the main items once more, under a key that other programs read. `slot_effect` is by judge. An example
+    candidate's on the main items once more, under a key that other programs read. `slot_effect` is by judge, and so is
+    `certified`: whether `pacos certify` found that very judge good enough before it judged here. An example
     has the texts `skill`, `instruction`, `input` and `reference`, `right` (None where no answer is known), and each
     model's answer under its label.
 
@@ -120,6 +121,7 @@ class EvaluateReport:
     usd: float
     seconds: float
     rouge_l: RougeL | None = None
+    certified: dict[str, bool] = field(default_factory=dict)
 
 
 def read(folder: Path) -> EvaluateReport:

@@ -1,7 +1,7 @@
 """Judging: who judges, what a judge is shown, and how its reply is read; for whoever asks judges."""
 
-from pacos.judging.judge_prompts import JudgeKeys, JudgePrompt, load_prompt, prompt_folder
-from pacos.judging.judges import Judge, judge_named, judges_of
+from pacos.judging.judge_prompts import JudgeKeys, JudgePrompt, load_prompt
+from pacos.judging.judges import Judge, judge_named, judges_of, prompt_files
 from pacos.judging.verdict_reading import PREFERENCE, Choice, ReadVote, read_vote
 
 __all__ = [
@@ -14,6 +14,6 @@ __all__ = [
     "judge_named",
     "judges_of",
     "load_prompt",
-    "prompt_folder",
+    "prompt_files",
     "read_vote",
 ]

@@ -8,7 +8,7 @@ from pacos.core.files import sha256_text
 from pacos.core.models import resolve_model, weights_sha256
 from pacos.core.recipe import EngineTable, Recipe
 from pacos.engines import Sampling, engine_table
-from pacos.judging.judge_prompts import DEFAULT, JudgePrompt, load_prompt
+from pacos.judging.judge_prompts import DEFAULT, FILES, FOLDERS, JudgePrompt, load_prompt, prompt_folder
 
 # A reason of one sentence and a verdict; a judge that thinks is given a table of its own, with its own max_tokens.
 MAX_TOKENS = 512
@@ -52,6 +52,14 @@ def judges_of(recipe: Recipe) -> list[Judge]:
     if not recipe.evaluate.judges:
         return [_of_judge_table(recipe, None)]
     return [judge_named(name, recipe) for name in dict.fromkeys(recipe.evaluate.judges)]
+
+
+def prompt_files(recipe: Recipe) -> list[Path]:
+    """The files of the prompts that judges of the recipe are given by path: inputs, as any file of the user's."""
+    tables = [recipe.engines[name] for name in recipe.evaluate.judges if name in recipe.engines]
+    given = [table.prompt for table in (tables or [recipe.judge]) if table.prompt]
+    folders = [prompt_folder(name) for name in given]
+    return [folder / file for folder in folders if folder.parent != FOLDERS for file in FILES]
 
 
 def judge_named(name: str, recipe: Recipe, prompt: str | None = None) -> Judge:
