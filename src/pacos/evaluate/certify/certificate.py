@@ -65,8 +65,9 @@ def unmet_criteria(
         *((f"accuracy against {name} answers", each, LEAST_ACCURACY) for name, each in attacks.items()),
         ("accuracy where people decided", people, CHANCE),
     ]
-    unmet = [_missed(what, each and each.accuracy_interval, bound) for what, each, bound in checks]
-    unmet.append(_missed("consistency on LLMBar Natural", natural and natural.consistency_interval, LEAST_CONSISTENCY))
+    unmet = [_missed(what, each.accuracy_interval if each else None, bound) for what, each, bound in checks]
+    consistency = natural.consistency_interval if natural else None
+    unmet.append(_missed("consistency on LLMBar Natural", consistency, LEAST_CONSISTENCY))
     return tuple(filter(None, unmet))
 
 

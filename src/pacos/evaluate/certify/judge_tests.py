@@ -91,8 +91,8 @@ def _test(part: str, entry: dict[str, Any]) -> JudgeTest:
     return _make(part, entry["input"], outputs[entry["label"] - 1], outputs[2 - entry["label"]])
 
 
-def _make(part: str, instruction: str, better: str, worse: str, people: tuple[int, ...] = ()) -> JudgeTest:
-    number = _hash(part, instruction, *sorted((better, worse)))
+def _make(part: str, instruction: str, better: str, worse: str, people: tuple[int, ...] = (), *apart: str) -> JudgeTest:
+    number = _hash(part, instruction, *sorted((better, worse)), *apart)
     return JudgeTest(Item(number, "main", part, instruction, "", ""), better, worse, people)
 
 
@@ -117,7 +117,7 @@ def people_tests(path: Path, most: int | None) -> list[JudgeTest]:
     groups: dict[tuple[str, ...], list[dict[str, str]]] = defaultdict(list)
     for row in _vote_rows(path):
         groups[row["instance_id"], *sorted((row["model_a"], row["model_b"]))].append(row)
-    return some(most, map(_people_test, groups.values()))
+    return some(most, (_people_test(key, rows) for key, rows in groups.items()))
 
 
 def _vote_rows(path: Path) -> Iterator[dict[str, str]]:
@@ -133,7 +133,7 @@ def _vote_rows(path: Path) -> Iterator[dict[str, str]]:
         yield row
 
 
-def _people_test(rows: Sequence[dict[str, str]]) -> JudgeTest:
+def _people_test(key: tuple[str, ...], rows: Sequence[dict[str, str]]) -> JudgeTest:
     first = rows[0]
     votes: dict[str, int] = {}
     for row in sorted(rows, key=lambda row: float(row["timestamp"] or 0)):
@@ -143,7 +143,8 @@ def _people_test(rows: Sequence[dict[str, str]]) -> JudgeTest:
     # In no order that a model's name or a row's could tell.
     if sum(people) < 0 or (sum(people) == 0 and _hash(a) > _hash(b)):
         a, b, people = b, a, tuple(-vote for vote in people)
-    return _make("people", first["prompt"].strip(), a, b, people)
+    # Two models may have written the same.
+    return _make("people", first["prompt"].strip(), a, b, people, *key)
 
 
 def some(most: int | None, tests: Iterable[JudgeTest]) -> list[JudgeTest]:

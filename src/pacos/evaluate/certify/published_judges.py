@@ -23,7 +23,7 @@ class PublishedJudge:
     """One judge on one subset: its score from the raw replies, and LLMBar's own figures from them, as counts.
 
     `figures` are right votes in the published order and swapped, right in both, and equal in both; `kappa` is Cohen's
-    between the two orders. `differing` names what statistics.json has otherwise, None where there is no such file.
+    between the two orders as published. `differing` names what statistics.json has otherwise, None without such a file.
     """
 
     subset: str
@@ -60,7 +60,8 @@ def _judge(folder: Path, path: Path) -> PublishedJudge:
         "correct_both": sum(given and swapped for given, swapped in right),
         "equal": sum(given == swapped for given, swapped in winners),
     }
-    kappa = cohen_kappa([str(given) for given, _ in winners], [str(swapped) for _, swapped in winners])
+    # As published: what could not be read counts there as output 2, in this figure alone.
+    kappa = cohen_kappa(*zip(*[(given == 1, swapped == 1) for given, swapped in winners], strict=True))
     place = path.parent.relative_to(folder).parts
     subset, judge = "/".join(place[:-2]), "/".join(place[-2:])
     published = path.with_name("statistics.json")
