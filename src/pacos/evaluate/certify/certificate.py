@@ -1,9 +1,11 @@
 """A judge's certificate: what it was tested on, how it did, whether that is enough, and where this is kept."""
 
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from pacos.core.errors import PacosError
 from pacos.core.reports import read_report
 from pacos.evaluate.certify.judge_scores import JudgeScore, PeopleAgreement
 from pacos.evaluate.certify.judge_tests import NATURAL
@@ -86,15 +88,13 @@ def certificate_folder(judge: Judge) -> Path:
     return Path(os.environ.get("PACOS_DATA") or user / "pacos") / "certificates" / judge.identity()[:16]
 
 
-def find_certificate(judge: Judge) -> Certificate | None:
-    """The judge's certificate, passed or not; None where it was never tested. PacosError where the file is no good."""
+def is_certified(judge: Judge) -> bool:
+    """Whether the judge was tested and did well enough; a certificate that cannot be read is none, and that is said."""
     folder = certificate_folder(judge)
     if not (folder / FILE).exists():
-        return None
-    return read_report(Certificate, folder, FILE, f"Remove it, then repeat `pacos certify {judge.name}`.")
-
-
-def is_certified(judge: Judge) -> bool:
-    """Whether the judge was tested and did well enough."""
-    found = find_certificate(judge)
-    return found is not None and found.certified
+        return False
+    try:
+        return read_report(Certificate, folder, FILE, f"Repeat `pacos certify {judge.name}`.").certified
+    except PacosError as error:
+        print(error, file=sys.stderr)
+        return False
