@@ -206,7 +206,7 @@ def test_a_prompt_of_token_ids_goes_out_as_such() -> None:
         assert complete_all(HttpEngine(table(server)), [request])["r"].text == "as text"
 
 
-@pytest.mark.parametrize("asked", [{"logprobs": 0}, {"echo": True}, {"logits_hook": lambda ids, logits: logits}])
+@pytest.mark.parametrize("asked", [{"echo": True}, {"logits_hook": lambda ids, logits: logits}])
 def test_what_no_server_is_asked_for_is_refused_by_name(asked: dict) -> None:
     with OpenAIServer(text_of=echo) as server:
         answers = complete_all(
@@ -277,3 +277,33 @@ def test_a_call_is_kept_as_it_was_sent_and_answered_where_the_table_asks(
     assert sent == json.loads(json.dumps(server.bodies[0]).replace(KEY, "***"))
     assert answer["note"] == ["***"]
     assert answer["usage"]["completion_tokens"] == reply.usage.completion_tokens
+
+
+CHAT_FORM = {"content": [{"token": "A", "logprob": -0.5, "top_logprobs": [
+    {"token": "B", "logprob": -1.5}, {"token": "A", "logprob": -0.5}, {"token": "odd", "logprob": "x"}]}]}  # fmt: skip
+LEGACY_FORM = {"tokens": ["A"], "token_logprobs": [-0.5], "top_logprobs": [{"B": -1.5, "A": -0.5, "odd": None}]}
+
+
+@pytest.mark.parametrize(
+    ("api", "form", "sent"),
+    [("chat", CHAT_FORM, {"logprobs": True, "top_logprobs": 2}), ("completions", LEGACY_FORM, {"logprobs": 2})],
+)
+def test_log_probabilities_are_asked_for_and_read_in_both_forms(api: str, form: dict, sent: dict) -> None:
+    def tell(answer: dict) -> None:
+        answer["choices"][0]["logprobs"] = form
+
+    request = Request("r", "x", Sampling(1), logprobs=2)
+    with OpenAIServer(text_of=lambda prompt, seed: "A", rewrite=tell) as server:
+        reply = complete_all(HttpEngine(table(server, api=api)), [request])["r"]
+        assert {name: server.bodies[0].get(name) for name in sent} == sent
+    assert [(t.text, t.logprob, t.top) for t in reply.logprobs] == [("A", -0.5, ((-1, "A", -0.5), (-1, "B", -1.5)))]
+
+
+@pytest.mark.parametrize("form", [None, [], {"content": None}, {"content": "x"}, {"tokens": 3}, {"tokens": []}])
+def test_a_server_that_tells_no_log_probabilities_gives_its_text(form: object) -> None:
+    def tell(answer: dict) -> None:
+        answer["choices"][0]["logprobs"] = form
+
+    with OpenAIServer(text_of=lambda prompt, seed: "A", rewrite=tell) as server:
+        reply = complete_all(HttpEngine(table(server)), [Request("r", "x", Sampling(1), logprobs=2)])["r"]
+    assert (reply.text, reply.logprobs) == ("A", ())

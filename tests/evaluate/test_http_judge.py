@@ -1,6 +1,7 @@
 """The stage with a judge on a real server, opened by the real open_engine; only the models under test are scripted."""
 
 import json
+import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -11,6 +12,8 @@ import pytest
 
 from pacos.core.errors import PacosError
 from tests.evaluate.conftest import counts
+from tests.evaluate.judge_data import RIGHT, write_judge_data
+from tests.evaluate.test_certify import asked, knowing, letters
 from tests.servers.openai_server import OpenAIServer
 
 
@@ -118,3 +121,44 @@ def test_what_lost_answers_may_have_cost_counts_in_every_process(
                 evaluate_in(judged_by(server, max_usd=0.004, **prices))
         # Each request may cost 0.001; the first one's real cost leaves room for three that were cut.
         assert 2 <= len(server.bodies) <= 4
+
+
+def test_a_ranking_by_an_uncertified_judge_says_so(
+    judged_by: Any,
+    evaluate_in: Any,
+    trained: Path,
+    server_judge: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("PACOS_DATA", str(tmp_path / "user"))
+    data = write_judge_data(tmp_path / "data")
+    knows = lambda prompt, seed: (  # noqa: E731
+        server_judge(prompt, seed) if "number" in prompt and RIGHT not in prompt else knowing(prompt)
+    )
+    with OpenAIServer(text_of=knows) as server:
+        recipe = judged_by(server, temperature=0, model="m")
+        assert evaluate_in(recipe).certified == {"http:m": False}
+        assert "not certified: http:m" in capsys.readouterr().out
+        shutil.rmtree(trained / "evaluate")
+        assert asked(server, data).exit_code == 0
+        assert evaluate_in(recipe).certified == {"http:m": True}
+        assert "not certified" not in capsys.readouterr().out
+        # Another temperature is another judge.
+        shutil.rmtree(trained / "evaluate")
+        assert evaluate_in(judged_by(server, temperature=1, model="m")).certified == {"http:m": False}
+
+
+def test_preferences_by_log_probability_weigh_the_win_rate(
+    judged_by: Any, evaluate_in: Any, trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A judge that leans to the answer shown first: plain votes are conflicts, their weights say how far it leans."""
+    with OpenAIServer(text_of=lambda prompt, seed: "A", rewrite=letters(0.6)) as server:
+        report = evaluate_in(judged_by(server, prompt="letter"))
+    assert counts(report.pairwise) == [0, 0, 8, 0]
+    assert report.pairwise.conflicts == 8
+    assert report.pairwise.weighted_win_rate == pytest.approx(0.5)
+    with closing(sqlite3.connect(trained / "evaluate" / "ballots.sqlite")) as box:
+        preferences = {preference for (preference,) in box.execute("select preference from votes")}
+    assert [round(preference, 9) for preference in preferences] == [round(0.6 / 0.9, 9)]

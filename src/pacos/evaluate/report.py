@@ -1,6 +1,6 @@
 """evaluate/report.json: what was measured, part by part."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pacos.core.reports import read_report
@@ -23,7 +23,8 @@ class Pairwise:
     """A candidate against the baseline; ties count half in `win_rate`, whose 95% interval is Tango's.
 
     `conflicts` of the ties are items whose two orders disagreed; unparsable items are in none of the other counts.
-    The decisive rate leaves ties out; its interval is Wilson's and its p-value the exact sign test's. What has nothing
+    The decisive rate leaves ties out; its interval is Wilson's and its p-value the exact sign test's. The weighted rate
+    is the mean preference over both orders, by log-probability where the judge is read so. What has nothing
     to be computed from, such as a win rate without a readable verdict, is None.
     """
 
@@ -37,6 +38,8 @@ class Pairwise:
     decisive_win_rate: float | None
     decisive_interval: tuple[float, float] | None
     sign_test_p: float | None
+    weighted_win_rate: float | None = None
+    weighted_interval: tuple[float, float] | None = None
 
     @property
     def judged(self) -> int:
@@ -87,7 +90,8 @@ class EvaluateReport:
     Of the `items`, those with a known right answer, `exact_match_items`, are what exact match is a share of.
 
     `comparisons` has every candidate against the baseline, on the main and on the harder items; `pairwise` is the first
-    candidate's on the main items once more, under a key that other programs read. `slot_effect` is by judge. An example
+    candidate's on the main items once more, under a key that other programs read. `slot_effect` is by judge, and so is
+    `certified`: whether `pacos certify` found that very judge good enough before it judged here. An example
     has the texts `skill`, `instruction`, `input` and `reference`, `right` (None where no answer is known), and each
     model's answer under its label.
 
@@ -117,6 +121,7 @@ class EvaluateReport:
     usd: float
     seconds: float
     rouge_l: RougeL | None = None
+    certified: dict[str, bool] = field(default_factory=dict)
 
 
 def read(folder: Path) -> EvaluateReport:

@@ -10,6 +10,7 @@ from pacos.core.records import read_examples
 from pacos.core.run_folder import RunFolder
 from pacos.evaluate.answers import Answers, answer_items
 from pacos.evaluate.candidates import Candidate, find_candidates
+from pacos.evaluate.certify.certificate import is_certified
 from pacos.evaluate.exact_match import exact_match
 from pacos.evaluate.examples import pick_examples
 from pacos.evaluate.items import Item, builtin_items, file_items, read_or_make_items
@@ -19,7 +20,7 @@ from pacos.evaluate.stopwatch import Stopwatch
 from pacos.evaluate.tables import print_report
 from pacos.evaluate.verdicts import judge_agreement, pairwise, slot_effect
 from pacos.evaluate.voting import Judgment, judge_answers, write_verdicts
-from pacos.judging import Judge, judges_of
+from pacos.judging import Judge, judges_of, prompt_files
 
 
 def run(recipe: Recipe, run_folder: RunFolder) -> EvaluateReport:
@@ -48,7 +49,7 @@ def run(recipe: Recipe, run_folder: RunFolder) -> EvaluateReport:
 
 def _inputs(recipe: Recipe, run_folder: RunFolder) -> tuple[Path, ...]:
     given = (recipe.evaluate.instructions, recipe.evaluate.references)
-    files = [run_folder.path / "train" / "done.json", *map(Path, given)]
+    files = [run_folder.path / "train" / "done.json", *map(Path, given), *prompt_files(recipe)]
     return (*files, run_folder.dataset)
 
 
@@ -123,6 +124,7 @@ def _report(
         comparisons=comparisons,
         slot_effect={judge: slot_effect(judgment.ballots, cast) for judge, cast in votes.items()},
         judge_agreement=judge_agreement(judgment.verdicts),
+        certified={judge.name: is_certified(judge) for judge in judges},
         examples=pick_examples(main, answers, first, seed),
         usd=round(judgment.usd, 6),
         seconds=round(watch.seconds, 2),

@@ -29,6 +29,12 @@ def print_report(report: EvaluateReport, folder: Path) -> None:
         shown = "-" if rate is None else _estimate(rate, effect.interval)
         told = f"{judge}: first-shown answer wins {shown} of {effect.votes} decisive votes; 50% is fair"
         console.print(told, soft_wrap=True)
+    if doubtful := [judge for judge, is_certified in report.certified.items() if not is_certified]:
+        console.print(
+            f"not certified: {', '.join(doubtful)}; this ranking rests on a judge that has not shown that it can judge "
+            "(pacos certify JUDGE)",
+            soft_wrap=True,
+        )
     console.print(f"evaluate: {report.seconds:,.1f} s, ${report.usd:.2f}; {folder / 'report.json'}", soft_wrap=True)
 
 
@@ -77,6 +83,10 @@ def _summary(report: EvaluateReport, labels: Sequence[str]) -> Table:
             if compared:
                 cells = [_outcome(compared) if m == label else "" for m in labels]
                 table.add_row(f"win rate, ties half{ending}", str(compared.judged), *cells)
+                if _differs(compared):
+                    weighted = _estimate(compared.weighted_win_rate, compared.weighted_interval)
+                    cells = [weighted if m == label else "" for m in labels]
+                    table.add_row(f"win rate, weighted by probability{ending}", str(compared.judged), *cells)
     return table
 
 
@@ -84,6 +94,12 @@ def _score(means: Mapping[str, float], intervals: Mapping[str, tuple[float, floa
     if label not in means:
         return ""
     return f"{means[label]:{sign}.3f} ({intervals[label][0]:.3f} to {intervals[label][1]:.3f})"
+
+
+def _differs(compared: Pairwise) -> bool:
+    """Whether the weighted rate says anything beside the plain one."""
+    rates = compared.win_rate, compared.weighted_win_rate
+    return None not in rates and abs((rates[0] or 0) - (rates[1] or 0)) > 1e-9
 
 
 def _outcome(compared: Pairwise) -> str:

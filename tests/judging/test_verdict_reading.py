@@ -1,14 +1,23 @@
 """Verdicts are read leniently and never guessed; prompts keep their blocks apart."""
 
 import re
+from math import log
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pacos.engines import Failure, Reply
+from pacos.engines import Failure, Reply, TokenLogprob
 from pacos.engines.types import FinishReason
-from pacos.judging import comparison_prompt, read_choice
+from pacos.judging import JudgeKeys, load_prompt, read_vote
+
+
+def read_choice(reply: Reply | Failure) -> str:
+    return read_vote(reply, JudgeKeys()).choice
+
+
+def comparison_prompt(*texts: str) -> str:
+    return load_prompt("pairwise").shown(*texts)
 
 
 @pytest.mark.parametrize(
@@ -74,3 +83,49 @@ def test_absent_blocks_are_left_out() -> None:
     assert "<input>" not in prompt
     assert "<reference>" not in prompt
     assert "<answer_b>\n\n</answer_b>" in prompt
+
+
+LETTER = JudgeKeys(read="letter", a="A", b="B", tie="C")
+
+
+def first_token(*likely: tuple[str, float], text: str = "A") -> Reply:
+    top = tuple((-1, token, log(probability)) for token, probability in likely)
+    return Reply("", text, "length", logprobs=(TokenLogprob(-1, text, None, top),))
+
+
+@pytest.mark.parametrize(
+    ("reply", "choice", "preference"),
+    [
+        (first_token(("A", 0.6), ("B", 0.2), ("The", 0.1)), "A", 0.75),
+        (first_token((" A", 0.3), ("A", 0.1), ("B", 0.4)), "tie", 0.5),
+        (first_token(("A", 0.2), ("C", 0.6)), "A", 0.625),
+        # What was drawn counts for nothing beside what is likely.
+        (first_token(("B", 0.8), ("A", 0.2)), "B", 0.2),
+        (first_token(("B", 0.9)), "B", 0.0),
+        (first_token(("The", 0.6), ("A", 0.3)), "unparsable", None),
+        (first_token(("a", 0.9)), "unparsable", None),
+    ],
+)
+def test_a_letter_is_weighed_by_its_probability(reply: Reply, choice: str, preference: float | None) -> None:
+    read = read_vote(reply, LETTER)
+    assert (read.choice, read.is_weighted) == (choice, True)
+    assert read.preference == (None if preference is None else pytest.approx(preference))
+
+
+@pytest.mark.parametrize(
+    ("text", "vote"),
+    [("A", ("A", 1.0)), (" B.", ("B", 0.0)), ("**C**", ("tie", 0.5)), ("A is", ("unparsable", None)),
+     ("", ("unparsable", None))],
+)  # fmt: skip
+def test_a_letter_without_log_probabilities_counts_whole(text: str, vote: tuple[str, float | None]) -> None:
+    read = read_vote(Reply("", text, "length"), LETTER)
+    assert (read.choice, read.preference, read.is_weighted) == (*vote, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "choice"),
+    [("Output (a)", "A"), ("Output (b).", "B"), ("output (b)", "unparsable"), ("Output (a) or (b)", "unparsable"),
+     ("I cannot say.", "unparsable")],
+)  # fmt: skip
+def test_a_label_is_all_of_the_reply(text: str, choice: str) -> None:
+    assert read_vote(Reply("", text, "stop"), JudgeKeys(read="label", a="Output (a)", b="Output (b)")).choice == choice

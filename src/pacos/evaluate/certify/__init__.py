@@ -1,0 +1,1 @@
+"""`pacos certify`: what a judge is tested on, and the certificate that it earns."""
