@@ -13,6 +13,7 @@ import typer
 from typer.exceptions import TyperException
 
 from pacos import __version__
+from pacos.cli.ballots import ballots
 from pacos.cli.environment import quiet_libraries, stay_offline
 from pacos.cli.failure import one_line
 from pacos.cli.leaderboard import leaderboard
@@ -34,6 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(leaderboard, name="leaderboard")
+app.add_typer(ballots, name="ballots")
 
 RecipePath = Annotated[
     Path, typer.Argument(metavar="RECIPE", help="A recipe: a path, or a name that `pacos recipes` lists.")
