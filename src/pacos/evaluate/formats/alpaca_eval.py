@@ -67,10 +67,10 @@ def _votes(row: Mapping[str, Any], path: Path, number: int, record: int) -> Iter
     if not all(isinstance(output, str) for output in outputs):
         raise MisfitError("has no text for output_1 or output_2")
     whole = preference_of(row["preference"], path, number)
-    by_order = {first: key for first, key in BY_ORDER.items() if key in row}
-    if by_order:
-        given = [(first, preference_of(row[key], path, number)) for first, key in by_order.items()]
-    else:
+    given: list[tuple[bool | None, float]] = [
+        (is_first, preference_of(row[key], path, number)) for is_first, key in BY_ORDER.items() if key in row
+    ]
+    if not given:
         first = shown_first(dict(row), whole)
         given = [(None if math.isnan(first) else bool(first), whole)]
     for _, preference in given:

@@ -115,7 +115,7 @@ def _read(folder: Path, seed: int, baseline: str, imported: Mapping[tuple[str, s
     with closing(BallotBox(folder / BOX)) as box:
         ballots, models, votes = {each.id: each for each in box.ballots()}, box.models(), box.votes()
     judged: dict[tuple[str, frozenset[str]], int] = {}
-    found = []
+    found: list[tuple[int, NamedVote]] = []
     for vote in votes:
         ballot = ballots[vote.ballot]
         if not {ballot.answer_a, ballot.answer_b} <= texts.keys():

@@ -138,10 +138,10 @@ def _agreement(last: Sequence[NamedVerdict]) -> VoterAgreement:
     for verdict in last:
         if verdict.value is not None:
             # Sides by name: which of the two is the candidate differs from source to source.
-            sides = sorted((verdict.candidate, verdict.baseline))
+            one, other = sorted((verdict.candidate, verdict.baseline))
             won = verdict.candidate if verdict.value > 0.5 else verdict.baseline
-            label = "tie" if verdict.value == 0.5 else str(sides.index(won))
-            units.setdefault((verdict.item, *sides), []).append(label)
+            label = "tie" if verdict.value == 0.5 else str(int(won == other))
+            units.setdefault((verdict.item, one, other), []).append(label)
     several = [unit for unit in units.values() if len(unit) > 1]
     if not several:
         return VoterAgreement(0, None, None, None)

@@ -182,7 +182,8 @@ def preference_of(value: Any, path: Path, number: int) -> float:
 
 
 def shown_first(record: dict[str, Any], preference: float) -> float:
-    """Whether the model's output was, as 1, 0 or NaN: as a column says it, or else as the judge's log-probabilities and the preference tell.
+    """Whether the model's output was, 1, 0 or NaN: as a column says it, or else as the judge's log-probabilities and
+    the preference tell.
 
     AlpacaEval's weighted judges answer m for the output shown first and M for the other. The preference is
     2 - P(m) / (P(m) + P(M)) where the baseline was shown first, and 1 + P(m) / (P(m) + P(M)) where the model was.
