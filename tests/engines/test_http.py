@@ -206,7 +206,7 @@ def test_a_prompt_of_token_ids_goes_out_as_such() -> None:
         assert complete_all(HttpEngine(table(server)), [request])["r"].text == "as text"
 
 
-@pytest.mark.parametrize("asked", [{"logprobs": 0}, {"echo": True}, {"logits_hook": lambda ids, logits: logits}])
+@pytest.mark.parametrize("asked", [{"echo": True}, {"logits_hook": lambda ids, logits: logits}])
 def test_what_no_server_is_asked_for_is_refused_by_name(asked: dict) -> None:
     with OpenAIServer(text_of=echo) as server:
         answers = complete_all(

@@ -9,10 +9,24 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Boolean, Column, Float, Integer, LargeBinary, MetaData, String, Table, Text, func, insert, select
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Connection,
+    Float,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    func,
+    insert,
+    select,
+)
 
 from pacos.core.recipe import EngineTable
-from pacos.engines import Failure, Reply, Request, Usage
+from pacos.engines import Failure, Reply, Request, TokenLogprob, Usage
 from pacos.store.database import Database, Schema, insert_missing
 
 # In a reply's sampling, what of it the server did not take.
@@ -44,6 +58,8 @@ _REPLIES = Table(
     Column("session_seconds", Float, nullable=False),
     # zlib of the JSON list [what was sent, what came], where the recipe asks for it.
     Column("raw", LargeBinary),
+    # JSON of the written tokens' log-probabilities, where they were asked for.
+    Column("logprobs", Text),
 )
 # Requests that ended without a reply, with what they may have cost all the same.
 _FAILURES = Table(
@@ -61,7 +77,13 @@ _FAILURES = Table(
     Column("given_up", Boolean, nullable=False),
     Column("received", String, nullable=False),
 )
-SCHEMA = Schema("ledger", _METADATA)
+
+
+def _add_logprobs(connection: Connection) -> None:
+    connection.exec_driver_sql("ALTER TABLE replies ADD COLUMN logprobs TEXT")
+
+
+SCHEMA = Schema("ledger", _METADATA, (_add_logprobs,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +133,9 @@ def call_key(table: EngineTable, request: Request, *apart: str) -> str:
     """
     prompt = request.prompt if isinstance(request.prompt, str) else [asdict(message) for message in request.prompt]
     rounded = () if table.weights == "auto" else (table.weights,)
-    content = [table.engine, table.model, table.path, table.api, prompt, request.sampling.chosen(), *rounded, *apart]
+    weighed = () if request.logprobs is None else (f"logprobs {request.logprobs}",)
+    content = [table.engine, table.model, table.path, table.api, prompt, request.sampling.chosen(), *rounded, *weighed]
+    content += apart
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
@@ -139,7 +163,13 @@ class Ledger:
                 failure = connection.execute(given_up).first()
                 return None if failure is None else Failure(call.request.id, failure.kind, failure.message)
         usage = Usage(row.prompt_tokens, row.completion_tokens)
-        return Reply(call.request.id, row.text, row.finish_reason, usage, row.usd, row.seconds, row.unseen_usd)
+        told = tuple(
+            TokenLogprob(number, text, logprob, tuple((n, t, p) for n, t, p in top))
+            for number, text, logprob, top in json.loads(row.logprobs or "[]")
+        )
+        return Reply(
+            call.request.id, row.text, row.finish_reason, usage, row.usd, row.seconds, row.unseen_usd, logprobs=told
+        )
 
     def read(self, key: str) -> StoredReply | None:
         """What was stored under this key."""
@@ -179,6 +209,9 @@ class Ledger:
             "session": self._session,
             "session_seconds": time.monotonic() - self._start,
             "raw": None if reply.raw is None else zlib.compress(json.dumps(reply.raw).encode()),
+            "logprobs": json.dumps([[t.id, t.text, t.logprob, t.top] for t in reply.logprobs])
+            if reply.logprobs
+            else None,
         }
         # Waiting for the disk takes longer than a small model on this machine needs for a reply, which costs nothing.
         with self._database.transaction(is_costly=reply.usd + reply.unseen_usd > 0) as connection:

@@ -35,6 +35,8 @@ class EngineTable:
     """For `local`: a model as `train.base` names one."""
     weights: Literal["auto", "int8"] = _key("auto")
     """For `local`: how matrices are held; `int8` rounds them and what they multiply to 8 bits, a little less exact."""
+    prompt: str | None = _key(None)
+    """Of a judge: what it is shown and how it is read, `pairwise`, `letter` or a folder; unset means `pairwise`."""
     temperature: float = _key(1.0, at_least=0, at_most=2)
     """Sampling temperature; 0 always takes the likeliest token."""
     top_p: float = _key(1.0, at_least=0, at_most=1)
@@ -277,6 +279,11 @@ def serving(model: str, overrides: Iterable[str] = ()) -> Recipe:
     return _resolve(Path("--model"), name, text, {"serve": {"model": model}}, overrides)
 
 
+def judging(overrides: Iterable[str] = ()) -> Recipe:
+    """The recipe of a judge that is asked outside of any run."""
+    return _resolve(Path("overrides"), "judging", "", {}, overrides)
+
+
 def load_run(folder: Path, overrides: Iterable[str] = ()) -> Recipe:
     """The recipe a run was made with, its overrides included; PacosError where the folder is no run."""
     path = folder / "resolved.json"
@@ -306,6 +313,8 @@ def _resolve(path: Path, name: str, text: str, document: dict[str, Any], overrid
             check_name(f"{where}: {table}.engine", value, (*ENGINE_KINDS, *engines), "engine")
         else:
             value = checked(where, table_class(table), table, key, value)
+        if (table, key) == ("teacher", "prompt"):
+            raise PacosError(f"{where}: a judge has a prompt; the teacher's is the key generate.prompt.")
         if table not in tables:
             # A key of an inner table, such as train.lora.
             table, _, inner = table.partition(".")

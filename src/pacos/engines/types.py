@@ -69,9 +69,10 @@ class Sampling:
 class Request:
     """`prompt` is raw text to complete, or a chat; `id` is the caller's own and comes back on the reply.
 
-    `prompt_ids` are read instead of the prompt, by the local engine and by servers with api="completions". What the
-    local engine alone has: `logprobs` asks for log-probabilities and that many likeliest tokens beside each, at most
-    100, `echo` for the prompt's as well; `logits_hook` shapes this request's logits alone.
+    `prompt_ids` are read instead of the prompt, by the local engine and by servers with api="completions". `logprobs`
+    asks for log-probabilities and that many likeliest tokens beside each, of the local engine at most 100; a server
+    that has none is asked without. What the local engine alone has: `echo` asks for the prompt's as well; `logits_hook`
+    shapes this request's logits alone.
     """
 
     id: str
@@ -86,6 +87,8 @@ class Request:
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
     """One token, its natural log-probability given all before it (None for a prompt's first), and the likeliest.
+
+    `id` is -1 where a server tells none.
 
     Of the model's own distribution: before temperature, penalties and hook. `top` has (id, text, logprob), best first.
     A token's text is what it adds to a text before it, its leading blank included, and a special token's its name.

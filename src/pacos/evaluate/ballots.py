@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import Column, ForeignKey, MetaData, String, Table, select
+from sqlalchemy import Column, Connection, Float, ForeignKey, MetaData, String, Table, select
 
 from pacos.evaluate.answers import Answer
 from pacos.evaluate.items import Item
-from pacos.judging import Choice
+from pacos.judging import PREFERENCE, Choice
 from pacos.store.database import Database, Schema, insert_missing
 
 _METADATA = MetaData()
@@ -45,8 +45,16 @@ _VOTES = Table(
     # Under which the ledger has an engine's reply.
     Column("ledger_key", String),
     Column("at", String, nullable=False),
+    # How far it prefers answer A, 0 to 1; none where it cannot be read, or was cast before preferences were kept.
+    Column("preference", Float),
 )
-SCHEMA = Schema("ballots", _METADATA)
+
+
+def _add_preference(connection: Connection) -> None:
+    connection.exec_driver_sql("ALTER TABLE votes ADD COLUMN preference FLOAT")
+
+
+SCHEMA = Schema("ballots", _METADATA, (_add_preference,))
 
 
 @dataclass(frozen=True)
@@ -61,12 +69,17 @@ class Ballot:
 
 @dataclass(frozen=True)
 class Vote:
-    """What one voter, a judge or a person, says of one ballot."""
+    """What one voter, a judge or a person, says of one ballot.
+
+    `preference` is how far it prefers answer A, 0 to 1, by log-probability where the judge is read so; None where the
+    vote cannot be read.
+    """
 
     ballot: str
     voter: str
     choice: Choice
     ledger_key: str | None = None
+    preference: float | None = None
 
 
 @dataclass(frozen=True)
@@ -133,9 +146,13 @@ class BallotBox:
 
     def votes(self) -> list[Vote]:
         """All votes."""
-        columns = [_VOTES.c.ballot, _VOTES.c.voter, _VOTES.c.choice, _VOTES.c.ledger_key]
+        columns = [_VOTES.c.ballot, _VOTES.c.voter, _VOTES.c.choice, _VOTES.c.ledger_key, _VOTES.c.preference]
         with self._database.reading() as connection:
-            return [Vote(*row) for row in connection.execute(select(*columns))]
+            rows = connection.execute(select(*columns)).all()
+        return [
+            Vote(ballot, voter, choice, key, PREFERENCE[choice] if preference is None else preference)
+            for ballot, voter, choice, key, preference in rows
+        ]
 
     def close(self) -> None:
         """Closes the file."""

@@ -23,7 +23,8 @@ class Pairwise:
     """A candidate against the baseline; ties count half in `win_rate`, whose 95% interval is Tango's.
 
     `conflicts` of the ties are items whose two orders disagreed; unparsable items are in none of the other counts.
-    The decisive rate leaves ties out; its interval is Wilson's and its p-value the exact sign test's. What has nothing
+    The decisive rate leaves ties out; its interval is Wilson's and its p-value the exact sign test's. The weighted rate
+    is the mean preference over both orders, by log-probability where the judge is read so. What has nothing
     to be computed from, such as a win rate without a readable verdict, is None.
     """
 
@@ -37,6 +38,8 @@ class Pairwise:
     decisive_win_rate: float | None
     decisive_interval: tuple[float, float] | None
     sign_test_p: float | None
+    weighted_win_rate: float | None = None
+    weighted_interval: tuple[float, float] | None = None
 
     @property
     def judged(self) -> int:

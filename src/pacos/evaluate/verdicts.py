@@ -8,14 +8,18 @@ from typing import Literal
 
 from pacos.evaluate.ballots import Ballot, Pair, Vote
 from pacos.evaluate.report import Pairwise, SlotEffect
-from pacos.statistics import krippendorff_alpha, sign_test, wilson, win_rate
+from pacos.statistics import clustered_win_rate, krippendorff_alpha, sign_test, wilson, win_rate
 
 Outcome = Literal["decided", "tie", "conflict", "unparsable"]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one judge said of one pair over both orders; `preferred` is a blind answer id, None unless decided."""
+    """What one judge said of one pair over both orders; `preferred` is a blind answer id, None unless decided.
+
+    `preference` is how far the judge prefers the first of `answers`, 0 to 1, the mean over both orders; None where one
+    of them cannot be read.
+    """
 
     item: str
     judge: str
@@ -23,6 +27,7 @@ class Verdict:
     ballots: tuple[str, str]
     outcome: Outcome
     preferred: str | None
+    preference: float | None = None
 
 
 def verdicts_of(ballots: Iterable[Ballot], votes: Iterable[Vote]) -> list[Verdict]:
@@ -58,7 +63,19 @@ def _verdict(both: Sequence[Vote], by_id: Mapping[str, Ballot]) -> Verdict:
         (first.ballot, second.ballot),
         outcome,
         preferred[0] if outcome == "decided" else None,
+        _mean_preference(both, by_id),
     )
+
+
+def _mean_preference(both: Sequence[Vote], by_id: Mapping[str, Ballot]) -> float | None:
+    total = 0.0
+    for vote in both:
+        if vote.preference is None:
+            return None
+        ballot = by_id[vote.ballot]
+        is_first = ballot.answer_a == answers_of(ballot)[0]
+        total += vote.preference if is_first else 1 - vote.preference
+    return total / len(both)
 
 
 def _preferred(vote: Vote, ballot: Ballot) -> str:
@@ -72,10 +89,14 @@ def pairwise(pairs: Sequence[Pair], verdicts: Iterable[Verdict]) -> Pairwise:
     for verdict in verdicts:
         by_answers[verdict.answers].append(verdict)
     wins = losses = ties = unparsable = conflicts = 0
+    preferences: list[float] = []
     for pair in pairs:
         said = by_answers[tuple(sorted((pair.candidate, pair.baseline)))]
         parsable = [verdict for verdict in said if verdict.outcome != "unparsable"]
         balance = sum((v.preferred == pair.candidate) - (v.preferred == pair.baseline) for v in parsable)
+        first = min(pair.candidate, pair.baseline) == pair.candidate
+        graded = [v.preference if first else 1 - v.preference for v in parsable if v.preference is not None]
+        preferences += [sum(graded) / len(graded)] if graded else []
         unparsable += not parsable
         wins += balance > 0
         losses += balance < 0
@@ -94,7 +115,15 @@ def pairwise(pairs: Sequence[Pair], verdicts: Iterable[Verdict]) -> Pairwise:
         decisive_win_rate=wins / decisive if decisive else None,
         decisive_interval=wilson(wins, decisive),
         sign_test_p=sign_test(wins, losses),
+        weighted_win_rate=sum(preferences) / len(preferences) if preferences else None,
+        weighted_interval=_weighted_interval(preferences),
     )
+
+
+def _weighted_interval(preferences: Sequence[float]) -> tuple[float, float] | None:
+    if len(preferences) < 2:
+        return None
+    return clustered_win_rate(preferences, range(len(preferences))).interval
 
 
 def slot_effect(ballots: Iterable[Ballot], votes: Iterable[Vote]) -> SlotEffect:

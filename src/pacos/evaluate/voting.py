@@ -1,6 +1,7 @@
 """Judges at work: their votes on every pair in both orders, and the verdicts these come to."""
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +17,10 @@ from pacos.evaluate.answers import Answers, opened_as
 from pacos.evaluate.ballots import Ballot, BallotBox, Pair, Vote, answer_id, ballots_of
 from pacos.evaluate.items import Item
 from pacos.evaluate.verdicts import Verdict, verdicts_of
-from pacos.judging import Judge, comparison_prompt, read_choice
+from pacos.judging import Judge, ReadVote, read_vote
+
+# As many of the likeliest tokens as every server tells; the letters are among them, or are no verdict.
+LIKELIEST = 5
 
 
 @dataclass(frozen=True)
@@ -54,43 +58,55 @@ def judge_answers(
     usd = 0.0
     with closing(BallotBox(folder / "ballots.sqlite")) as box:
         box.add(ballots, every_pair, {answer: label for (label, _), answer in ids.items()})
-        prompts = _prompts(ballots, items, texts)
         for judge in judges:
-            votes, paid = _ask(judge, prompts, seed, folder)
+            votes, paid = cast_votes(judge, ballots, items, texts, seed, folder)
             box.vote(votes)
             usd += paid
         # The box may hold votes on what other weights answered, from before this stage was stopped.
-        cast = [vote for vote in box.votes() if vote.ballot in prompts]
+        asked = {ballot.id for ballot in ballots}
+        cast = [vote for vote in box.votes() if vote.ballot in asked]
     return Judgment(ballots, cast, verdicts_of(ballots, cast), pairs, usd)
 
 
-def _prompts(ballots: Sequence[Ballot], items: Sequence[Item], texts: dict[str, str]) -> dict[str, str]:
-    """What is shown of each ballot, by its id."""
-    by_id = {item.id: item for item in items}
-    shown = {}
+def cast_votes(
+    judge: Judge, ballots: Sequence[Ballot], items: Sequence[Item], texts: Mapping[str, str], seed: int, folder: Path
+) -> tuple[list[Vote], float]:
+    """The judge's vote on every ballot, and what all its replies cost; a refused ballot is an unparsable one.
+
+    `texts` are the answers by blind id. Asks only for the replies that the ledger in `folder` does not hold yet.
+    """
+    by_id, as_chat = {item.id: item for item in items}, _takes_chat(judge.table)
+    logprobs = LIKELIEST if judge.prompt.keys.read == "letter" and judge.table.engine != "builtin" else None
+    requests = []
     for ballot in ballots:
         item = by_id[ballot.item]
         answers = texts[ballot.answer_a], texts[ballot.answer_b]
-        shown[ballot.id] = comparison_prompt(item.instruction, item.input, item.reference, *answers)
-    return shown
-
-
-def _ask(judge: Judge, prompts: dict[str, str], seed: int, folder: Path) -> tuple[list[Vote], float]:
-    """The judge's vote on every ballot, and what all its replies cost; a refused ballot is an unparsable one."""
-    as_chat = _takes_chat(judge.table)
-    requests = [
-        Request(ballot, (Message("user", prompt),) if as_chat else prompt, judge.sampling)
-        for ballot, prompt in prompts.items()
-    ]
+        shown = judge.prompt.shown(item.instruction, item.input, item.reference, *answers)
+        prompt = (Message("user", shown),) if as_chat else shown
+        requests.append(Request(ballot.id, prompt, judge.sampling, logprobs=logprobs))
     # Two ballots may show the same, and each has a reply of its own.
     calls = [Call(number, call_key(judge.table, each, each.id), each) for number, each in enumerate(requests)]
     engine = open_engine(opened_as(judge.table), role="judge", seed=seed, folder=folder)
     with closing(Ledger(folder / "ledger.sqlite", f"judge {judge.name}", engine.name)) as ledger:
         replies = ask_all(judge.table_name, f"votes of {judge.name}", engine, judge.table, calls, ledger)
         usd = ledger.totals().usd
-    choices = [read_choice(replies[call.key]) for call in calls]
-    votes = [Vote(c.request.id, judge.name, choice, c.key) for c, choice in zip(calls, choices, strict=True)]
+    read = [read_vote(replies[call.key], judge.prompt.keys) for call in calls]
+    _tell_of_plain_letters(judge, read)
+    votes = [
+        Vote(call.request.id, judge.name, vote.choice, call.key, vote.preference)
+        for call, vote in zip(calls, read, strict=True)
+    ]
     return votes, usd
+
+
+def _tell_of_plain_letters(judge: Judge, read: Sequence[ReadVote]) -> None:
+    plain = sum(not vote.is_weighted and vote.choice != "unparsable" for vote in read)
+    if plain and judge.prompt.keys.read == "letter":
+        print(
+            f"{judge.name}: {plain:,} of {len(read):,} replies came without log-probabilities; "
+            "their letters count whole, as plain verdicts",
+            file=sys.stderr,
+        )
 
 
 def _takes_chat(table: EngineTable) -> bool:

@@ -1,9 +1,14 @@
 """Judges: the engines that judge, under the names that their votes carry."""
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
 
+from pacos.core.files import sha256_text
+from pacos.core.models import resolve_model, weights_sha256
 from pacos.core.recipe import EngineTable, Recipe
 from pacos.engines import Sampling, engine_table
+from pacos.judging.judge_prompts import DEFAULT, JudgePrompt, load_prompt
 
 # A reason of one sentence and a verdict; a judge that thinks is given a table of its own, with its own max_tokens.
 MAX_TOKENS = 512
@@ -11,12 +16,32 @@ MAX_TOKENS = 512
 
 @dataclass(frozen=True)
 class Judge:
-    """An engine that judges. `table_name` is where the recipe has its prices and limits, for errors."""
+    """An engine that judges by a prompt. `table_name` is where the recipe has its prices and limits, for errors."""
 
     name: str
     table_name: str
     table: EngineTable
     sampling: Sampling
+    prompt: JudgePrompt
+
+    @property
+    def model(self) -> str:
+        """Who judges: a server's model, a checkpoint as the recipe names it, or the builtin judge."""
+        return self.table.model or self.table.path or (self.table.base_url if self.table.engine == "http" else "judge")
+
+    def identity(self) -> str:
+        """A hash of all that shapes a vote, beside the seed: engine, model or weights, prompt and sampling.
+
+        Where a server stands is not in it unless nothing else names its model.
+        """
+        table, sampling = self.table, self.sampling
+        model = self.model
+        if table.engine == "local":
+            folder = Path(resolve_model(table.path))
+            model = weights_sha256(folder) if folder.is_dir() else table.path
+        drawn = sampling.max_tokens, sampling.temperature, sampling.top_p
+        content = [table.engine, model, table.api, table.weights, self.prompt.sha256, *drawn]
+        return sha256_text(json.dumps(content))
 
 
 def judges_of(recipe: Recipe) -> list[Judge]:
@@ -25,18 +50,36 @@ def judges_of(recipe: Recipe) -> list[Judge]:
     One that is named by a spec, such as "builtin:judge", is asked greedily; a table says itself how it is asked.
     """
     if not recipe.evaluate.judges:
-        table = recipe.judge
-        return [_judge(f"{table.engine}:{table.model or table.path or 'judge'}", "judge", table, recipe)]
-    return [_named(name, recipe) for name in dict.fromkeys(recipe.evaluate.judges)]
+        return [_of_judge_table(recipe, None)]
+    return [judge_named(name, recipe) for name in dict.fromkeys(recipe.evaluate.judges)]
 
 
-def _named(name: str, recipe: Recipe) -> Judge:
+def judge_named(name: str, recipe: Recipe, prompt: str | None = None) -> Judge:
+    """The judge of [engines.NAME], of the [judge] table for "judge", or of an engine's spec.
+
+    `prompt` stands in for the table's. Raises PacosError where there is none of that name, or its prompt is no good.
+    """
+    if name == "judge" and name not in recipe.engines:
+        return _of_judge_table(recipe, prompt)
     table, _ = engine_table(name, recipe.engines)
     if name in recipe.engines:
-        return _judge(name, f"engines.{name}", table, recipe)
-    return Judge(name, name, table, Sampling(MAX_TOKENS, temperature=0.0, seed=recipe.evaluate.seed))
+        return _judge(name, f"engines.{name}", table, _drawn(table, recipe), prompt)
+    greedy = Sampling(MAX_TOKENS, temperature=0.0, seed=recipe.evaluate.seed)
+    return _judge(name, name, table, greedy, prompt)
 
 
-def _judge(name: str, table_name: str, table: EngineTable, recipe: Recipe) -> Judge:
-    sampling = Sampling(table.max_tokens, table.temperature, table.top_p, seed=recipe.evaluate.seed)
-    return Judge(name, table_name, table, sampling)
+def _of_judge_table(recipe: Recipe, prompt: str | None) -> Judge:
+    table = recipe.judge
+    name = f"{table.engine}:{table.model or table.path or 'judge'}"
+    return _judge(name, "judge", table, _drawn(table, recipe), prompt)
+
+
+def _drawn(table: EngineTable, recipe: Recipe) -> Sampling:
+    return Sampling(table.max_tokens, table.temperature, table.top_p, seed=recipe.evaluate.seed)
+
+
+def _judge(name: str, table_name: str, table: EngineTable, sampling: Sampling, prompt: str | None) -> Judge:
+    loaded = load_prompt(prompt or table.prompt or DEFAULT)
+    if loaded.keys.max_tokens is not None:
+        sampling = replace(sampling, max_tokens=loaded.keys.max_tokens)
+    return Judge(name, table_name, table, sampling, loaded)

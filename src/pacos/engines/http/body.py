@@ -19,7 +19,7 @@ def body_of(request: Request, model: str, api: str, refused: Set[str]) -> dict[s
 
     Raises NoReplyError where the request asks for what only a local engine has.
     """
-    asked = {"logprobs": request.logprobs is not None, "echo": request.echo, "logits_hook": bool(request.logits_hook)}
+    asked = {"echo": request.echo, "logits_hook": bool(request.logits_hook)}
     if in_vain := [name for name, is_asked in asked.items() if is_asked]:
         message = f"{' and '.join(in_vain)}: only a local engine has that"
         raise NoReplyError("", trouble=Trouble("bad_request", message))
@@ -40,6 +40,10 @@ def body_of(request: Request, model: str, api: str, refused: Set[str]) -> dict[s
     for name in _CHOSEN:
         if name in chosen and name not in refused:
             body[name] = {str(token): bias for token, bias in chosen[name]} if name == "logit_bias" else chosen[name]
+    if request.logprobs is not None and "logprobs" not in refused:
+        # One endpoint's number is the other's switch and number.
+        is_chat = api != "completions"
+        body |= {"logprobs": True, "top_logprobs": request.logprobs} if is_chat else {"logprobs": request.logprobs}
     return body
 
 

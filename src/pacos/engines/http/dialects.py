@@ -203,6 +203,7 @@ SPELLINGS: dict[str, str] = {
     "seed": "(?:random_)?seed",
     "stop": "stop(?:_?sequences)?",
     "max_tokens": "max_?tokens",
+    "logprobs": "(?:top_?)?log_?probs",
     "stream_options": "stream_?options",
 }
 

@@ -14,6 +14,7 @@ from pacos.engines.http.body import left_out
 from pacos.engines.http.connection import Connection
 from pacos.engines.http.dialects import TEXT_PARTS, THOUGHT_FIELDS, Ending, ending
 from pacos.engines.http.error_body import read_error
+from pacos.engines.http.likelihoods import token_logprobs
 from pacos.engines.http.troubles import NoReplyError, Trouble, one_line, said_trouble, status_trouble, trouble_of
 from pacos.engines.http.usage import said_usd, usage_of
 from pacos.engines.prices import Prices
@@ -80,7 +81,9 @@ class Reader:
         if ends:
             text, reason = text[: min(ends)], "stop"
         raw = (json.dumps(self._mask.json(sent)), json.dumps(answer)) if self._keep_raw else None
-        return Reply(request.id, text, reason, usage, usd, seconds, left_out=left_out(request, sent), raw=raw)
+        told = token_logprobs(choice.get("logprobs"))
+        left = left_out(request, sent)
+        return Reply(request.id, text, reason, usage, usd, seconds, left_out=left, raw=raw, logprobs=told)
 
     async def deltas(
         self, events: AsyncIterator[dict[str, Any]], request: Request, sent: dict[str, Any]
@@ -94,7 +97,9 @@ class Reader:
             answer |= {key: event[key] for key in _BESIDE if event.get(key)}
             choices = event.get("choices")
             for part in map(_object, choices if isinstance(choices, list) else ()):
-                choice |= {key: value for key, value in part.items() if value and key not in ("delta", "text")}
+                choice |= {
+                    key: value for key, value in part.items() if value and key not in ("delta", "text", "logprobs")
+                }
                 delta = _object(part.get("delta"))
                 piece, thought, _ = _read_parts(delta.get("content") or part.get("text"))
                 said, thoughts = said + piece, thoughts + thought + _thoughts_beside(delta)

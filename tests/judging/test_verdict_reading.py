@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 
 from pacos.engines import Failure, Reply
 from pacos.engines.types import FinishReason
-from pacos.judging import comparison_prompt, read_choice
+from pacos.judging import JudgeKeys, load_prompt, read_vote
+
+
+def read_choice(reply: Reply | Failure) -> str:
+    return read_vote(reply, JudgeKeys()).choice
+
+
+def comparison_prompt(*texts: str) -> str:
+    return load_prompt("pairwise").shown(*texts)
 
 
 @pytest.mark.parametrize(
