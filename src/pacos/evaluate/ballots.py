@@ -142,7 +142,8 @@ class BallotBox:
     def models(self) -> dict[str, str]:
         """The key to the blinding: each answer's model."""
         with self._database.reading() as connection:
-            return dict(connection.execute(select(_BLIND_LABELS.c.answer, _BLIND_LABELS.c.model)).tuples().all())
+            rows = connection.execute(select(_BLIND_LABELS.c.answer, _BLIND_LABELS.c.model))
+            return {answer: model for answer, model in rows}
 
     def votes(self) -> list[Vote]:
         """All votes."""

@@ -141,7 +141,7 @@ def _annotation(verdict: NamedVerdict, reading: Reading) -> dict[str, Any]:
         "dataset": reading.items[verdict.item].skill or "pacos",
         "output_2": answers[verdict.candidate], "generator_2": verdict.candidate,
         "annotator": verdict.voter,
-        "preference": 1.5 if verdict.outcome == "conflict" else _scaled(verdict.votes, verdict.candidate),
+        "preference": 1.5 if verdict.value == 0.5 else _scaled(verdict.votes, verdict.candidate),
     }  # fmt: skip
     if any(each.said for each in verdict.votes):
         row[SAID] = verdict.votes[0].said

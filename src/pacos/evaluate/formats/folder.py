@@ -71,7 +71,7 @@ def write_folder(reading: Reading, folder: Path) -> None:
         ballot = hashlib.sha256(content.encode()).hexdigest()[:16]
         ballots.append(Ballot(ballot, vote.item.id, a, b))
         pairs.append(Pair(vote.item, a, b))
-        votes.append(Vote(ballot, vote.voter, vote.choice))
+        votes.append(Vote(ballot, vote.voter, vote.choice, preference=vote.value_for(vote.model_a)))
         rows.append(
             {
                 "ballot": ballot, "voter": vote.voter, "number": number, "record": vote.record,
@@ -112,6 +112,8 @@ def _read(folder: Path, seed: int, baseline: str, imported: Mapping[tuple[str, s
             answer = Answer(**value)
             texts[answer_id(seed, model, answer)] = answer.text
             reading.outputs.setdefault(model, {}).setdefault(answer.item, answer.text)
+    if not (folder / BOX).is_file():
+        return reading
     with closing(BallotBox(folder / BOX)) as box:
         ballots, models, votes = {each.id: each for each in box.ballots()}, box.models(), box.votes()
     judged: dict[tuple[str, frozenset[str]], int] = {}
@@ -131,7 +133,7 @@ def _read(folder: Path, seed: int, baseline: str, imported: Mapping[tuple[str, s
             texts[ballot.answer_a],
             texts[ballot.answer_b],
             vote.choice,
-            more.preference if more else None,
+            more.preference if more else _graded(vote),
             more.said if more else "",
             more.is_order_known if more else True,
             more.record if more else judged.setdefault(pair, len(judged) + 1),
@@ -140,6 +142,11 @@ def _read(folder: Path, seed: int, baseline: str, imported: Mapping[tuple[str, s
         found.append((more.number if more else len(found), named))
     reading.votes = [vote for _, vote in sorted(found, key=lambda each: each[0])]
     return reading
+
+
+def _graded(vote: Vote) -> float | None:
+    """A judge's preference on AlpacaEval's scale, None where the choice says all of it."""
+    return None if vote.preference in (None, 0.0, 0.5, 1.0) else 2 - (vote.preference or 0.0)
 
 
 def _add_people(evaluate: Path, reading: Reading) -> None:

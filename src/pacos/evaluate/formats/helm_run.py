@@ -118,6 +118,6 @@ def _schema(names: set[str]) -> dict[str, Any]:
 def _metadata(model: str) -> dict[str, Any]:
     return {
         "name": f"pacos/{model}", "display_name": model, "description": "A model of a pacos run.",
-        "creator_organization_name": "pacos", "access": "open", "release_date": "1970-01-01",
+        "creator_organization_name": "pacos", "access": "open",
         "tags": ["TEXT_MODEL_TAG", "INSTRUCTION_FOLLOWING_MODEL_TAG"],
     }  # fmt: skip

@@ -122,14 +122,16 @@ def verdict_of(cell: Cell, pair: tuple[str, str], votes: Sequence[NamedVote]) ->
     values = [vote.value_for(pair[0]) for vote in votes]
     parsed = [value for value in values if value is not None]
     outcome: Outcome
-    value: float | None
+    value: float | None = None
     if len(parsed) < len(values):
-        outcome, value = "unparsable", None
-    elif len({_side(each) for each in parsed}) > 1:
-        outcome, value = "conflict", 0.5
+        outcome = "unparsable"
     else:
         value = sum(parsed) / len(parsed)
         outcome = "tie" if value == 0.5 else "decided"
+        if len({_side(each) for each in parsed}) > 1:
+            # Graded votes say how much each order weighs; plain ones that disagree are worth a half, whatever they are.
+            is_graded = any(vote.preference is not None for vote in votes)
+            outcome, value = "conflict", value if is_graded else 0.5
     return NamedVerdict(cell[0], *pair, cell[2], tuple(votes), outcome, value)
 
 
