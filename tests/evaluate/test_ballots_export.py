@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pacos.cli.main import app
-from pacos.evaluate.formats.folder import read_folder
+from pacos.evaluate.formats.kept_votes import read_folder
 from pacos.evaluate.formats.scored import vote_row
 from pacos.evaluate.formats.votes import Reading
 from tests.conftest import ROOT, missing_part

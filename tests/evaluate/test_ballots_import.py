@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from pacos.cli.main import app
 from pacos.evaluate.formats.alpaca_eval import read_alpaca_eval, write_alpaca_eval
-from pacos.evaluate.formats.folder import read_folder, write_folder
+from pacos.evaluate.formats.kept_votes import read_folder, write_folder
 from pacos.evaluate.formats.votes import NamedVote, Reading
 from pacos.evaluate.items import make_item
 from tests.evaluate.test_leaderboard_reproduce import published_rows

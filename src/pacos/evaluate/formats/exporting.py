@@ -6,9 +6,9 @@ from typing import Literal
 
 from pacos.core.errors import PacosError
 from pacos.evaluate.formats.alpaca_eval import write_alpaca_eval
-from pacos.evaluate.formats.folder import read_folder
 from pacos.evaluate.formats.helm_run import write_helm
 from pacos.evaluate.formats.inspect_log import write_inspect
+from pacos.evaluate.formats.kept_votes import read_folder
 from pacos.evaluate.formats.lm_eval_log import write_lm_eval
 from pacos.evaluate.formats.votes import Reading
 

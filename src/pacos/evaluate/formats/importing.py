@@ -9,7 +9,7 @@ from typing import Literal
 from pacos.core.errors import PacosError
 from pacos.core.files import sha256_file, write_json
 from pacos.evaluate.formats.alpaca_eval import read_alpaca_eval
-from pacos.evaluate.formats.folder import write_folder
+from pacos.evaluate.formats.kept_votes import write_folder
 from pacos.evaluate.formats.mt_bench import read_mt_bench
 from pacos.evaluate.formats.tally import PairTally, Tally, judged_again, tally
 from pacos.evaluate.formats.tulu import read_tulu

@@ -21,7 +21,7 @@ TURNS = ("First turn", "Second turn")
 
 
 @dataclass
-class _Texts:
+class _BenchTexts:
     """What is asked, by question, and answered, by model and question: each a text a turn."""
 
     questions: dict[str, list[str]] = field(default_factory=dict)
@@ -48,8 +48,8 @@ def read_mt_bench(path: Path, reading: Reading) -> None:
         )
 
 
-def _texts(path: Path) -> _Texts:
-    texts = _Texts()
+def _texts(path: Path) -> _BenchTexts:
+    texts = _BenchTexts()
     for folder in (path.parent, path.parent.parent):
         if (folder / QUESTIONS).is_file() and not texts.questions:
             for _, row in read_data_file(folder / QUESTIONS, "MT-Bench questions").values:
@@ -73,7 +73,7 @@ def _turns_of(row: Any) -> list[str] | None:
         return None
 
 
-def _votes(row: Mapping[str, Any], texts: _Texts, record: int) -> Iterator[NamedVote]:
+def _votes(row: Mapping[str, Any], texts: _BenchTexts, record: int) -> Iterator[NamedVote]:
     if "g1_winner" in row:
         yield from _judged(row, texts, record)
     elif "winner" in row:
@@ -84,7 +84,7 @@ def _votes(row: Mapping[str, Any], texts: _Texts, record: int) -> Iterator[Named
         raise MisfitError("has neither g1_winner, as a judge's, nor winner, as a person's")
 
 
-def _judged(row: Mapping[str, Any], texts: _Texts, record: int) -> Iterator[NamedVote]:
+def _judged(row: Mapping[str, Any], texts: _BenchTexts, record: int) -> Iterator[NamedVote]:
     """Two games: in the first model_1 is shown first, in the second model_2; winners are named by slot."""
     first, second = text_of(row, "model_1"), text_of(row, "model_2")
     item, one, two = _item(row, texts, first, second)
@@ -108,7 +108,7 @@ def _word(row: Mapping[str, Any], key: str) -> str:
     return word
 
 
-def _voted(row: Mapping[str, Any], texts: _Texts, record: int) -> NamedVote:
+def _voted(row: Mapping[str, Any], texts: _BenchTexts, record: int) -> NamedVote:
     a, b, word = text_of(row, "model_a"), text_of(row, "model_b"), text_of(row, "winner").strip()
     known: dict[str, Choice] = {"model_a": "A", "model_b": "B", "tie": "tie", "tie (bothbad)": "tie"}
     if word not in known:
@@ -124,7 +124,7 @@ def _judge(row: Mapping[str, Any]) -> str:
     return "/".join(map(str, judge)) if isinstance(judge, list) else text_of(row, "judge")
 
 
-def _item(row: Mapping[str, Any], texts: _Texts, one: str, two: str) -> tuple[Item, str, str]:
+def _item(row: Mapping[str, Any], texts: _BenchTexts, one: str, two: str) -> tuple[Item, str, str]:
     """The question up to the judged turn, and both models' answers up to it."""
     question, turn = number_of(row, "question_id"), number_of(row, "turn", "1")
     if turn not in ("1", "2"):
