@@ -244,6 +244,7 @@ def test_a_folder_is_taken_once_and_a_stopped_import_begins_anew(tmp_path: Path)
     _, refusal = run("import", path, "--format", "alpaca-eval", "--out", tmp_path / "out")
     assert "is there already" in refusal
     (tmp_path / "out" / "imported.json").unlink()
+    (tmp_path / "out" / ".items.jsonl.77.partial").write_text("cut")
     assert imported("alpaca-eval", tmp_path / "out", path)["tally"]["votes"] == 3
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "mine.txt").write_text("mine")

@@ -9,7 +9,7 @@ from typing import Literal
 from pacos.core.errors import PacosError
 from pacos.core.files import sha256_file, write_json
 from pacos.evaluate.formats.alpaca_eval import read_alpaca_eval
-from pacos.evaluate.formats.kept_votes import write_folder
+from pacos.evaluate.formats.kept_votes import BOX, write_folder
 from pacos.evaluate.formats.mt_bench import read_mt_bench
 from pacos.evaluate.formats.tally import PairTally, Tally, judged_again, tally
 from pacos.evaluate.formats.tulu import read_tulu
@@ -59,10 +59,8 @@ def import_ballots(files: Sequence[Path], source: Source, folder: Path) -> Impor
 
 def _is_foreign(folder: Path) -> bool:
     """Whether something lies there that an import which was stopped would not have left."""
-    return any(path.name not in ("items.jsonl", "answers", *_BOX_FILES) for path in folder.iterdir())
-
-
-_BOX_FILES = ("ballots.sqlite", "ballots.sqlite-wal", "ballots.sqlite-shm")
+    own = ("items.jsonl", "answers", BOX, f"{BOX}-wal", f"{BOX}-shm")
+    return any(path.name not in own and path.suffix != ".partial" for path in folder.iterdir())
 
 
 def _notes(reading: Reading) -> Iterator[str]:
