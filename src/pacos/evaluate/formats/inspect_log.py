@@ -20,8 +20,11 @@ def write_inspect(reading: Reading, folder: Path) -> list[Path]:
     now = datetime.now(UTC)
     for model, answers in scored_answers(reading).items():
         stamp = now.isoformat(timespec="seconds").replace(":", "-")
-        written.append(folder / f"{stamp}_{TASK}_{file_name(model)}.json")
-        write_json(written[-1], _log(model, answers, now.isoformat(timespec="seconds")))
+        log = _log(model, answers, now.isoformat(timespec="seconds"))
+        # As Inspect names its own, which its viewer takes apart at the underscores: time, name, id.
+        name = file_name(model).replace("_", "-")
+        written.append(folder / f"{stamp}_{TASK}-{name}_{log['eval']['eval_id']}.json")
+        write_json(written[-1], log)
     return written
 
 
