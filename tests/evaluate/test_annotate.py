@@ -73,12 +73,14 @@ def test_study_from_plan_to_report(tmp_path: Path, client: httpx2.Client) -> Non
         "votes": 24, "items": 12, "wins": 24, "losses": 0, "ties": 0, "both_bad": 0, "skips": 0, "win_rate": 1.0,
         "interval": 0,
     }  # fmt: skip
-    # All alike is no certainty: twelve items, as Wilson has it.
-    assert report["main"]["interval"] == pytest.approx([0.7575, 1.0], abs=1e-3)
+    # All alike is no certainty: twelve items, as Wilson has it with Student's quantile.
+    assert report["main"]["interval"] == pytest.approx([0.7124, 1.0], abs=1e-3)
     assert (report["agreement"]["pairs"], report["agreement"]["equal"]) == (12, 1.0)
     assert (report["attention_shown"], report["attention_failed"], report["deviations"]) == (3, 0, [])
     assert report["sign_test_p"] == pytest.approx(2 / 2**12)
-    assert "100.0% (75.8 to 100.0)" in closed.stdout
+    # Two votes an item are one verdict: twelve, for which the e-value is B(13, 1) / 2**-12.
+    assert report["sequential_p"] == pytest.approx(13 / 2**12)
+    assert "100.0% (71.2 to 100.0)" in closed.stdout
     assert "People prefer student" in (run / "evaluate" / "annotation" / "report.html").read_text()
     # Every showing of the plan is one row of the export, in both formats, with what was shown where.
     rows = votes_of(run)

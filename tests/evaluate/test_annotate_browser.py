@@ -54,15 +54,15 @@ def links(served: Serving) -> list[str]:
     return list(served.links.values())
 
 
-def test_two_annotators_by_keyboard_to_the_report(tmp_path: Path, visit: Callable[..., object]) -> None:
+def test_five_annotators_by_keyboard_to_the_report(tmp_path: Path, visit: Callable[..., object]) -> None:
     run = make_run(tmp_path / "run", 7, {"student": "Good answer {n}.", "base": "Poor answer {n}."})
-    with serving(run, "--annotators", 2) as served:
+    with serving(run, "--annotators", 5, "--overlap", 5) as served:
         total = sum(showing["annotator"] == 1 for showing in plan_of(run)["showings"])
         pages = [visit(link) for link in links(served)]
         for page in pages:
             assert f"{total} instructions" in page.locator("main").inner_text()
             press(page, "Enter", place(1))
-        # Both at the same time, each at an own pace.
+        # All at the same time, each at an own pace.
         for number in range(1, total + 1):
             for page in pages:
                 text = page.locator("main").inner_text()
@@ -91,11 +91,11 @@ def test_two_annotators_by_keyboard_to_the_report(tmp_path: Path, visit: Callabl
     folder = run / "evaluate" / "annotation"
     report = json.loads((folder / "report.json").read_text())
     compared = len(plan_of(run)["items"])
-    assert (report["main"]["wins"], report["main"]["votes"]) == (2 * compared, 2 * compared)
-    assert (report["attention_shown"], report["attention_failed"]) == (2, 0)
-    assert [row["undone"] for row in report["annotators"]] == [1, 1]
+    assert (report["main"]["wins"], report["main"]["votes"]) == (5 * compared, 5 * compared)
+    assert (report["attention_shown"], report["attention_failed"]) == (5, 0)
+    assert [row["undone"] for row in report["annotators"]] == [1] * 5
     votes = [json.loads(line) for line in (folder / "votes.jsonl").read_text().splitlines()]
-    assert [vote["comment"] for vote in votes if vote["place"] == 1] == ["", "abt: so it is"] * 2
+    assert [vote["comment"] for vote in votes if vote["place"] == 1] == ["", "abt: so it is"] * 5
 
 
 def test_ratings_by_keyboard_and_by_mouse(tmp_path: Path, visit: Callable[..., object]) -> None:

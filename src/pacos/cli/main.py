@@ -14,6 +14,7 @@ from typer.exceptions import TyperException
 
 from pacos import __version__
 from pacos.cli.certify import certify
+from pacos.cli.ballots import ballots
 from pacos.cli.environment import quiet_libraries, stay_offline
 from pacos.cli.failure import one_line
 from pacos.cli.leaderboard import leaderboard
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 app.add_typer(leaderboard, name="leaderboard")
 app.command()(certify)
+app.add_typer(ballots, name="ballots")
 
 RecipePath = Annotated[
     Path, typer.Argument(metavar="RECIPE", help="A recipe: a path, or a name that `pacos recipes` lists.")

@@ -21,7 +21,7 @@ from pacos.core.files import read_bytes
 RECORD_KEYS = frozenset(
     (
         "instruction", "output", "conversations", "messages", "instances", "history", "prompt", "completion",
-        "question", "answer", "response", "text", "chosen", "rejected",
+        "question", "answer", "response", "text", "chosen", "rejected", "question_id",
     )
 )  # fmt: skip
 EXPECTED = "expected JSON, JSON Lines, CSV or Parquet"

@@ -133,6 +133,18 @@ class BallotBox:
         with self._database.transaction() as connection:
             insert_missing(connection, _VOTES, [asdict(vote) | {"at": now} for vote in votes])
 
+    def ballots(self) -> list[Ballot]:
+        """All ballots."""
+        columns = [_BALLOTS.c.id, _BALLOTS.c.item, _BALLOTS.c.answer_a, _BALLOTS.c.answer_b]
+        with self._database.reading() as connection:
+            return [Ballot(*row) for row in connection.execute(select(*columns))]
+
+    def models(self) -> dict[str, str]:
+        """The key to the blinding: each answer's model."""
+        with self._database.reading() as connection:
+            rows = connection.execute(select(_BLIND_LABELS.c.answer, _BLIND_LABELS.c.model))
+            return {answer: model for answer, model in rows}
+
     def votes(self) -> list[Vote]:
         """All votes."""
         columns = [_VOTES.c.ballot, _VOTES.c.voter, _VOTES.c.choice, _VOTES.c.ledger_key, _VOTES.c.preference]

@@ -89,7 +89,7 @@ def _draw(
         if key in taken or not is_wanted(task.instruction):
             continue
         taken.add(key)
-        yield _item(item_set, skill.name, task.instruction, task.input, task.output)
+        yield make_item(item_set, skill.name, task.instruction, task.input, task.output)
         found += 1
         if found == wanted:
             return
@@ -103,7 +103,8 @@ def _distance_check(instructions: Iterable[str]) -> Callable[[str], bool]:
     return cache(lambda instruction: novelty.nearest(instruction)[0] < NOVELTY_THRESHOLD)
 
 
-def _item(item_set: ItemSet, skill: str, instruction: str, context: str, reference: str) -> Item:
+def make_item(item_set: ItemSet, skill: str, instruction: str, context: str, reference: str) -> Item:
+    """An item whose id is a hash of what is asked."""
     content = json.dumps([instruction, context], ensure_ascii=False)
     return Item(hashlib.sha256(content.encode()).hexdigest()[:16], item_set, skill, instruction, context, reference)
 
@@ -116,7 +117,7 @@ def file_items(path: Path) -> list[Item]:
     items: dict[str, Item] = {}
     repeated, contradictions = 0, []
     for number, example in enumerate(read_instructions(path), start=1):
-        item = _item("main", "", example.instruction, example.input, example.output)
+        item = make_item("main", "", example.instruction, example.input, example.output)
         known = items.setdefault(item.id, item)
         repeated += known is not item
         if known.reference and item.reference and known.reference != item.reference:

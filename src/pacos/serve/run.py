@@ -1,16 +1,14 @@
 """`pacos serve`: from a finished run to a page in the browser."""
 
 import asyncio
-import fcntl
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager, closing
 from pathlib import Path
 from threading import Thread
 
 from fastapi import FastAPI
 
-from pacos.core.errors import PacosError
 from pacos.core.recipe import EngineTable, ServeTable
 from pacos.engines import Engine, Request, Sampling, open_engine
 from pacos.guard import ModerationChain, open_moderation
@@ -28,7 +26,7 @@ from pacos.serve.reports import ReportBox
 from pacos.serve.tokens import Tokens
 from pacos.watermark import TextDetector
 from pacos.web.people import People, load_terms
-from pacos.web.server import address_of, bind, make_server, networks
+from pacos.web.server import address_of, bind, held, make_server, networks
 
 OWN_TERMS = Path(__file__).parent / "terms.md"
 
@@ -50,7 +48,9 @@ def run(run_path: Path, table: ServeTable, engines: Mapping[str, EngineTable] | 
     database = table.database or folder / "store.sqlite"
     with ExitStack() as stack:
         bound = stack.enter_context(closing(bind(table.host, table.port)))
-        stack.enter_context(_held(folder))
+        # Two first starts would draw two watermark keys.
+        busy = "another pacos serve is at work on this run; stop that one first, or, with --model, give another --run"
+        stack.enter_context(held(folder, busy, "the watermark's key and the reports"))
         detector = _detector(folder, model) if table.watermark else None
         if elsewhere:
             # After the mark's settings were written, which the server is started with.
@@ -108,27 +108,6 @@ def _watch_the_mark(answers: Answers, detector: TextDetector) -> None:
     answers.on_end = canary.on_end
     answers.metrics.count("pacos_watermark_checked", "Long answers looked at.", lambda: canary.checked)
     answers.metrics.count("pacos_watermark_missing", "Those without a mark.", lambda: canary.missing)
-
-
-@contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """Makes the folder and keeps other servers out of it: two first starts would draw two watermark keys."""
-    with ExitStack() as stack:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = stack.enter_context(open(folder / ".lock", "a"))
-            # The kernel drops the lock with the process, however it ends.
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise PacosError(
-                f"{folder}: another pacos serve is at work on this run; stop that one first, or, with --model, give "
-                "--run another folder."
-            ) from None
-        except OSError as error:
-            raise PacosError(
-                f"{folder}: cannot be written ({error.strerror}); the watermark's key and the reports go there."
-            ) from None
-        yield
 
 
 async def _warm_up(engines: Sequence[Engine]) -> None:

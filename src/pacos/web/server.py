@@ -1,9 +1,12 @@
-"""Binds the port first, then serves until Ctrl-C."""
+"""Keeps other servers out of a folder, binds the port, then serves until Ctrl-C."""
 
 import errno
+import fcntl
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from ipaddress import IPv4Network, ip_network
+from pathlib import Path
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -14,6 +17,27 @@ from pacos.web.streams import SEND_SECONDS
 
 # Long enough for a short answer to end, short enough that Ctrl-C feels like stopping.
 SHUTDOWN_SECONDS = 2
+
+
+@contextmanager
+def held(folder: Path, busy: str, kept: str, is_private: bool = False) -> Iterator[None]:
+    """Makes the folder, for this user alone where it is private, and keeps other servers out of it meanwhile.
+
+    `busy` and `kept` are for the lines of the PacosErrors: who has it already, and what goes there.
+    """
+    with ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if is_private:
+                folder.chmod(0o700)
+            lock = stack.enter_context(open(folder / ".lock", "a"))
+            # The kernel drops the lock with the process, however it ends.
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise PacosError(f"{folder}: {busy}.") from None
+        except OSError as error:
+            raise PacosError(f"{folder}: cannot be written ({error.strerror}); {kept} go there.") from None
+        yield
 
 
 def bind(host: str, port: int, host_name: str = "serve.host", port_name: str = "serve.port") -> socket.socket:

@@ -1,9 +1,7 @@
 """`pacos annotate RUN`: plans a study, prints its personal links, and serves it until Ctrl-C."""
 
-import fcntl
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,15 +26,16 @@ from pacos.evaluate.annotation.study_plan import (
 )
 from pacos.evaluate.annotation.vote_log import VoteLog, standings_of
 from pacos.evaluate.report import read
-from pacos.web.server import address_of, bind, make_server
+from pacos.web.server import address_of, bind, held, make_server
 
 MAX_LISTED = 20
 PRIMARY = (
     "Win rate of the candidate over the baseline among all votes but skips: ties and both bad count half; "
-    "95% interval by the bootstrap over items."
+    "95% interval over items, Wilson's with the number of independent votes that theirs are worth."
 )
 OTHERS = [
-    "Wins, losses, ties, both bad and skips; the win rate without answers that name a model; the sign test over items.",
+    "Wins, losses, ties, both bad and skips; the win rate without answers that name a model; the sign test over items, "
+    "one verdict each, and the same test in a form that holds whenever the study is closed.",
     "Agreement: the share of equal pairs of votes, an item and overall; Krippendorff's alpha.",
     "The slot effect: how often the answer shown first wins among decisive votes.",
     "Attention checks failed, and times, by annotator.",
@@ -62,7 +61,9 @@ def serve(run_folder: RunFolder, design: Design, host: str, port: int) -> None:
     """
     folder = run_folder.finished("evaluate") / FOLDER
     with ExitStack() as stack:
-        stack.enter_context(_held(folder))
+        # Two first starts would plan two studies; and links and votes are nobody else's to read.
+        busy = "another pacos annotate serves this study; stop that one first"
+        stack.enter_context(held(folder, busy, "the votes", is_private=True))
         bound = stack.enter_context(closing(bind(host, port, "--host", "--port")))
         log = stack.enter_context(closing(VoteLog(folder)))
         plan = _planned(run_folder, folder, log, design)
@@ -172,20 +173,3 @@ def _print_study(plan: StudyPlan, sha256: str) -> None:
         print(f"  not blind: the answer of {each.model} to item {each.item} says {each.words!r}")
     if (more := len(plan.named_themselves) - MAX_LISTED) > 0:
         print(f"  not blind: {more:,} more answers name a model; plan.json lists them all")
-
-
-@contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """Makes the folder and keeps other servers out: two first starts would plan two studies."""
-    with ExitStack() as stack:
-        try:
-            folder.mkdir(exist_ok=True)
-            # Links and votes are nobody else's to read.
-            folder.chmod(0o700)
-            lock = stack.enter_context(open(folder / ".lock", "a"))
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise PacosError(f"{folder}: another pacos annotate serves this study; stop that one first.") from None
-        except OSError as error:
-            raise PacosError(f"{folder}: cannot be written ({error.strerror}); the votes go there.") from None
-        yield

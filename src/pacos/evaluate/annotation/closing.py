@@ -60,6 +60,8 @@ def _print_report(report: AnnotationReport) -> None:
     if report.ratings:
         for model, share in report.ratings.acceptable.items():
             print(f"  {model} is acceptable, A or B  {_estimate(share, report.ratings.intervals[model])}")
+    if report.sign_test_p is not None and report.sequential_p is not None:
+        print(f"  one verdict an item  sign test p {report.sign_test_p:.3g}, whenever closed {report.sequential_p:.3g}")
     alpha = "-" if agreement.alpha is None else f"{agreement.alpha:.2f}"
     equal = "-" if agreement.equal is None else f"{agreement.equal:.1%}"
     print(f"  agreement  {equal} of {agreement.pairs:,} pairs of votes on one item, alpha {alpha}")

@@ -87,7 +87,8 @@ class AnnotationReport:
     """A closed study. `planned` and `cast` count comparisons without attention checks.
 
     `unflagged` is `main` without the items where an answer names a model. The sign test is over items by the majority
-    of their votes. `deviations` are sentences: where the study was not as planned.
+    of their votes, and so is `sequential_p`, which holds whenever the study was closed. `deviations` are sentences:
+    where the study was not as planned.
     """
 
     mode: str
@@ -101,6 +102,7 @@ class AnnotationReport:
     main: VoteCounts
     unflagged: VoteCounts
     sign_test_p: float | None
+    sequential_p: float | None
     agreement: Agreement
     slot_effect: SlotEffect
     annotators: list[AnnotatorRow]

@@ -1,7 +1,7 @@
 """What the votes of a closed study come to: rates, intervals over items, agreement, order and attention."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import combinations
 from math import isnan
 from statistics import median
@@ -11,7 +11,7 @@ from pacos.evaluate.annotation.study_plan import LEVELS, Showing, StudyPlan
 from pacos.evaluate.annotation.unblinding import HumanVote
 from pacos.evaluate.annotation.vote_log import LogEvent
 from pacos.evaluate.report import SlotEffect
-from pacos.statistics import Interval, bootstrap_interval, krippendorff_alpha, sign_test, win_rate
+from pacos.statistics import Interval, clustered_win_rate, krippendorff_alpha, sequential_p_value, sign_test
 
 SCORES = {"win": 1.0, "tie": 0.5, "both bad": 0.5, "loss": 0.0}
 ACCEPTABLE = ("A", "B")
@@ -24,6 +24,8 @@ def summarise(plan: StudyPlan, sha256: str, votes: Sequence[HumanVote], events: 
     checks = [vote for vote in holding if vote.showing.is_attention]
     flagged = {each.item for each in plan.named_themselves}
     items = _items(main)
+    # One verdict an item, by the majority of its votes: both tests take what they are fed as independent.
+    won, lost = sum(i.wins > i.losses for i in items), sum(i.wins < i.losses for i in items)
     seconds = [_clamped(vote.seconds, plan) for vote in main if vote.seconds is not None]
     planned = sum(not showing.is_attention for showing in plan.showings)
     return AnnotationReport(
@@ -37,7 +39,8 @@ def summarise(plan: StudyPlan, sha256: str, votes: Sequence[HumanVote], events: 
         overlap=plan.overlap,
         main=_counts(main),
         unflagged=_counts([vote for vote in main if vote.showing.item not in flagged]),
-        sign_test_p=sign_test(sum(i.wins > i.losses for i in items), sum(i.wins < i.losses for i in items)),
+        sign_test_p=sign_test(won, lost),
+        sequential_p=sequential_p_value(won, lost) if won + lost else None,
         agreement=_agreement(_by_item(main, lambda vote: vote.says).values()),
         slot_effect=_slot_effect(main),
         annotators=[_annotator(plan, sequence, votes) for sequence in plan.sequences().values()],
@@ -69,23 +72,14 @@ def _counts(votes: Sequence[HumanVote]) -> VoteCounts:
     )
 
 
-def _mean(values: Sequence[float], clusters: Sequence[Hashable]) -> tuple[float | None, Interval | None]:
-    """The mean with its 95% interval by the bootstrap over clusters; None of nothing.
-
-    Where all clusters came out alike the bootstrap has no width, and each counts as one vote in Tango's interval.
-    """
+def _mean(values: Sequence[float], items: Sequence[str]) -> tuple[float | None, Interval | None]:
+    """The mean of votes with its 95% interval over items; None of nothing, and no interval from one item."""
     if not values:
         return None, None
-    mean = sum(values) / len(values)
-    grouped: dict[Hashable, list[float]] = defaultdict(list)
-    for value, cluster in zip(values, clusters, strict=True):
-        grouped[cluster].append(value)
-    of_clusters = [sum(group) / len(group) for group in grouped.values()]
-    if len(set(of_clusters)) > 1:
-        return mean, bootstrap_interval(values, clusters)
-    wins, losses = sum(each > 0.5 for each in of_clusters), sum(each < 0.5 for each in of_clusters)
-    rate = win_rate(wins, losses, len(of_clusters) - wins - losses)
-    return mean, rate.interval if rate else None
+    if len(set(items)) < 2:
+        return sum(values) / len(values), None
+    estimate = clustered_win_rate(values, items)
+    return estimate.value, estimate.interval
 
 
 def _by_item(

@@ -130,7 +130,7 @@ def _by_model(records: list[dict[str, Any]], model: str | None, column: str, pat
 
 def _annotation_set(model: str, judge: str, path: Path, rows: list[dict[str, Any]]) -> AnnotationSet:
     models, baselines = (_column(rows, f"output_{number}") for number in (2, 1))
-    preferences = np.array([_number(row["preference"], path, n) for n, row in enumerate(rows, start=1)])
+    preferences = np.array([preference_of(row["preference"], path, n) for n, row in enumerate(rows, start=1)])
     return AnnotationSet(
         model,
         judge,
@@ -139,7 +139,7 @@ def _annotation_set(model: str, judge: str, path: Path, rows: list[dict[str, Any
         preferences,
         _lengths(models, len(rows)),
         _lengths(baselines, len(rows)),
-        np.array([_shown_first(row, preference) for row, preference in zip(rows, preferences, strict=True)]),
+        np.array([shown_first(row, preference) for row, preference in zip(rows, preferences, strict=True)]),
         _most_frequent(_text(row.get("generator_1")) for row in rows),
         _most_frequent(_text(row.get("generator_2")) for row in rows),
         models,
@@ -168,7 +168,8 @@ def _most_frequent(names: Iterable[str]) -> str:
     return max(sorted(set(listed)), key=listed.count, default="")
 
 
-def _number(value: Any, path: Path, number: int) -> float:
+def preference_of(value: Any, path: Path, number: int) -> float:
+    """An annotation's preference, NaN where there is none; PacosError where it is no number."""
     if value is None or str(value).strip().lower() in ("", "nan", "none", "null"):
         return math.nan
     try:
@@ -180,8 +181,9 @@ def _number(value: Any, path: Path, number: int) -> float:
         ) from None
 
 
-def _shown_first(record: dict[str, Any], preference: float) -> float:
-    """1, 0 or NaN: as a column says it, or else as the judge's log-probabilities and the preference tell.
+def shown_first(record: dict[str, Any], preference: float) -> float:
+    """Whether the model's output was, 1, 0 or NaN: as a column says it, or else as the judge's log-probabilities and
+    the preference tell.
 
     AlpacaEval's weighted judges answer m for the output shown first and M for the other. The preference is
     2 - P(m) / (P(m) + P(M)) where the baseline was shown first, and 1 + P(m) / (P(m) + P(M)) where the model was.

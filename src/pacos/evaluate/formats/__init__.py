@@ -1,0 +1,1 @@
+"""Votes from other tools in, and answers and votes for other tools out."""

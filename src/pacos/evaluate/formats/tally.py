@@ -1,0 +1,173 @@
+"""What imported votes come to: win rates with intervals, agreement and the slot effect, by pacos's own statistics."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isnan
+
+from pacos.evaluate.formats.votes import NamedVerdict, NamedVote, cells, verdicts
+from pacos.statistics import (
+    clustered_win_rate,
+    cohen_kappa,
+    krippendorff_alpha,
+    sign_test,
+    slot_effect_estimate,
+)
+
+
+@dataclass(frozen=True)
+class PairTally:
+    """A candidate against a baseline.
+
+    Counted are readable verdicts, one a voter and item; conflicts are among the ties. `win_rate` counts ties half and
+    graded verdicts as they are; its standard error and 95% interval take items as drawn. `first` is one verdict an
+    item, the first voter's, as wins, losses and ties, which the exact sign test is of.
+    """
+
+    candidate: str
+    baseline: str
+    items: int
+    voters: int
+    wins: int
+    losses: int
+    ties: int
+    conflicts: int
+    unparsable: int
+    win_rate: float | None
+    standard_error: float | None
+    interval: tuple[float, float] | None
+    first: tuple[int, int, int]
+    sign_test_p: float | None
+
+
+@dataclass(frozen=True)
+class VoterAgreement:
+    """Over the items that several voters judged: the first two's equal verdicts, Cohen's kappa of them, and
+    Krippendorff's alpha of all; verdicts are for one model, for the other, or ties."""
+
+    items: int
+    equal: float | None
+    kappa: float | None
+    alpha: float | None
+
+
+@dataclass(frozen=True)
+class SlotTally:
+    """How the answer shown first fares: decisive votes for it and for the other, and the exact sign test of them.
+
+    `effect` is how much more a candidate wins where it is shown first, with its 95% interval over items; None where no
+    item's order is known or all have the candidate in one place. Votes of unknown order are in none of these.
+    """
+
+    first: int
+    second: int
+    unknown: int
+    sign_test_p: float | None
+    effect: float | None
+    interval: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Tally:
+    """All of it; `votes` counts every vote, `replaced` those that their voter cast anew in a later record."""
+
+    votes: int
+    replaced: int
+    voters: int
+    items: int
+    pairs: list[PairTally]
+    agreement: VoterAgreement
+    slot: SlotTally
+
+
+def tally(votes: Sequence[NamedVote]) -> Tally:
+    """Counts the last verdict of every voter on every pair."""
+    last = verdicts(votes)
+    by_pair: dict[tuple[str, str], list[NamedVerdict]] = {}
+    for verdict in last:
+        by_pair.setdefault((verdict.candidate, verdict.baseline), []).append(verdict)
+    return Tally(
+        votes=len(votes),
+        replaced=len(votes) - sum(len(verdict.votes) for verdict in last),
+        voters=len({verdict.voter for verdict in last}),
+        items=len({verdict.item for verdict in last}),
+        pairs=[_pair(own) for own in by_pair.values()],
+        agreement=_agreement(last),
+        slot=_slot(last),
+    )
+
+
+def judged_again(votes: Sequence[NamedVote]) -> int:
+    """How many pairs a voter has judged in more than one record."""
+    return sum(len(records) > 1 for records in cells(votes).values())
+
+
+def _pair(own: Sequence[NamedVerdict]) -> PairTally:
+    counted = [(verdict.item, verdict.value) for verdict in own if verdict.value is not None]
+    wins, losses, ties = _counts([value for _, value in counted])
+    first: dict[str, float] = {}
+    for item, value in counted:
+        first.setdefault(item, value)
+    one_each = _counts(list(first.values()))
+    estimate = clustered_win_rate([v for _, v in counted], [i for i, _ in counted]) if len(first) > 1 else None
+    return PairTally(
+        candidate=own[0].candidate,
+        baseline=own[0].baseline,
+        items=len(first),
+        voters=len({verdict.voter for verdict in own}),
+        wins=wins,
+        losses=losses,
+        ties=ties,
+        conflicts=sum(verdict.outcome == "conflict" for verdict in own),
+        unparsable=len(own) - len(counted),
+        win_rate=estimate.value if estimate else None,
+        standard_error=estimate.standard_error if estimate else None,
+        interval=estimate.interval if estimate else None,
+        first=one_each,
+        sign_test_p=sign_test(*one_each[:2]),
+    )
+
+
+def _counts(values: Sequence[float]) -> tuple[int, int, int]:
+    wins, losses = sum(value > 0.5 for value in values), sum(value < 0.5 for value in values)
+    return wins, losses, len(values) - wins - losses
+
+
+def _agreement(last: Sequence[NamedVerdict]) -> VoterAgreement:
+    units: dict[tuple[str, str, str], list[str]] = {}
+    for verdict in last:
+        if verdict.value is not None:
+            # Sides by name: which of the two is the candidate differs from source to source.
+            one, other = sorted((verdict.candidate, verdict.baseline))
+            won = verdict.candidate if verdict.value > 0.5 else verdict.baseline
+            label = "tie" if verdict.value == 0.5 else str(int(won == other))
+            units.setdefault((verdict.item, one, other), []).append(label)
+    several = [unit for unit in units.values() if len(unit) > 1]
+    if not several:
+        return VoterAgreement(0, None, None, None)
+    first, second = ([unit[place] for unit in several] for place in (0, 1))
+    equal = sum(a == b for a, b in zip(first, second, strict=True)) / len(several)
+    kappa, alpha = cohen_kappa(first, second), krippendorff_alpha(several)
+    return VoterAgreement(len(several), equal, None if isnan(kappa) else kappa, None if isnan(alpha) else alpha)
+
+
+def _slot(last: Sequence[NamedVerdict]) -> SlotTally:
+    known = [(verdict, vote) for verdict in last for vote in verdict.votes if vote.is_order_known]
+    for_first = [value for _, vote in known if (value := vote.value_for(vote.model_a)) is not None]
+    first, second, _ = _counts(for_first)
+    values, shown_first, items = [], [], []
+    for verdict, vote in known:
+        if (value := vote.value_for(verdict.candidate)) is not None:
+            values.append(value)
+            shown_first.append(vote.model_a == verdict.candidate)
+            items.append(verdict.item)
+    both = len(Counter(shown_first)) == 2 and len(set(items)) > 1
+    estimate = slot_effect_estimate(values, shown_first, items) if both else None
+    return SlotTally(
+        first=first,
+        second=second,
+        unknown=sum(len(verdict.votes) for verdict in last) - len(known),
+        sign_test_p=sign_test(first, second),
+        effect=estimate.value if estimate else None,
+        interval=estimate.interval if estimate else None,
+    )
