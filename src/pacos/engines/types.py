@@ -69,9 +69,10 @@ class Sampling:
 class Request:
     """`prompt` is raw text to complete, or a chat; `id` is the caller's own and comes back on the reply.
 
-    `prompt_ids` are read instead of the prompt, by the local engine and by servers with api="completions". What the
-    local engine alone has: `logprobs` asks for log-probabilities and that many likeliest tokens beside each, at most
-    100, `echo` for the prompt's as well; `logits_hook` shapes this request's logits alone.
+    `prompt_ids` are read instead of the prompt, by the local engine and by servers with api="completions". `echo` asks
+    for the log-probabilities of the prompt's tokens: the local engine's from place `echo_from` on, all of a server with
+    api="completions" where it has them. What the local engine alone has: `logprobs` asks for log-probabilities of the
+    reply too, and for that many likeliest tokens beside each, at most 100; `logits_hook` shapes this request's logits.
     """
 
     id: str
@@ -80,7 +81,12 @@ class Request:
     prompt_ids: tuple[int, ...] = ()
     logprobs: int | None = None
     echo: bool = False
+    echo_from: int = 0
     logits_hook: LogitsHook | None = field(default=None, compare=False)
+
+
+UNKNOWN_TOKEN = -1
+"""The id of a token that a server names by its text alone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,10 +68,11 @@ class SlotEffect:
 
 @dataclass(frozen=True)
 class RougeL:
-    """ROUGE-L, F-measures in [0, 1], by model label: means over the `items` that have a reference answer.
+    """ROUGE-L, F-measures in [0, 1], by model label: means over the `items` that have a reference answer, word stems
+    compared, and of several references the nearest.
 
     A gain is a candidate's mean less the baseline's. Intervals are 95% ones by the bootstrap over items, of a gain over
-    the differences on the same items.
+    the differences on the same items. `absent` says why a model was not measured.
     """
 
     items: int
@@ -79,6 +80,7 @@ class RougeL:
     intervals: dict[str, tuple[float, float]]
     gains: dict[str, float]
     gain_intervals: dict[str, tuple[float, float]]
+    absent: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class Measurement:
     """One measure of every model on the same `items`, by model label, with 95% intervals.
 
     A gain is a candidate's value less the baseline's, its interval that of the differences on the same items. A model
-    that cannot be measured so is in none of these.
+    that cannot be measured so is in none of these, and one item alone has no interval.
     """
 
     items: int
@@ -103,7 +105,7 @@ class MultipleChoice:
     `acc` is the share where the right choice has the highest summed log-probability, `acc_norm` where it has the
     highest per character, as lm-eval's measures of these names; `chance` is what guessing scores. `by_topic` has topic
     -> model label -> acc, `topic_items` how many questions a topic has. `prompts` says how each model was asked:
-    "trained" (the prompt it was trained on, or its chat template) or "raw" ("Question: ... Answer:"); `absent` why a
+    by its own "chat" template, by the prompt of "alpaca", or by "raw" text, "Question: ... Answer:"; `absent` why a
     model was not measured.
     """
 
@@ -113,7 +115,7 @@ class MultipleChoice:
     acc_norm: Measurement
     topic_items: dict[str, int]
     by_topic: dict[str, dict[str, float]]
-    prompts: dict[str, Literal["trained", "raw"]]
+    prompts: dict[str, Literal["chat", "alpaca", "raw"]]
     absent: dict[str, str]
 
 

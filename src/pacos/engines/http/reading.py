@@ -10,7 +10,7 @@ from typing import Any
 import openai
 
 from pacos.core.recipe import EngineTable
-from pacos.engines.http.body import left_out
+from pacos.engines.http.body import left_out, prompt_text
 from pacos.engines.http.connection import Connection
 from pacos.engines.http.dialects import TEXT_PARTS, THOUGHT_FIELDS, Ending, ending
 from pacos.engines.http.error_body import read_error
@@ -18,7 +18,7 @@ from pacos.engines.http.troubles import NoReplyError, Trouble, one_line, said_tr
 from pacos.engines.http.usage import said_usd, usage_of
 from pacos.engines.prices import Prices
 from pacos.engines.thinking import after_thinking, reply_start
-from pacos.engines.types import Delta, FinishReason, Reply, Request
+from pacos.engines.types import UNKNOWN_TOKEN, Delta, FinishReason, Reply, Request, TokenLogprob
 
 _TEXT_KEYS = ("text", "thinking", "reasoning", "summary", "content", "refusal")
 # Of a word that nobody knows.
@@ -80,7 +80,11 @@ class Reader:
         if ends:
             text, reason = text[: min(ends)], "stop"
         raw = (json.dumps(self._mask.json(sent)), json.dumps(answer)) if self._keep_raw else None
-        return Reply(request.id, text, reason, usage, usd, seconds, left_out=left_out(request, sent), raw=raw)
+        echoed = _echoed(choice, prompt_text(request)) if request.echo else ()
+        return Reply(
+            request.id, text, reason, usage, usd, seconds, left_out=left_out(request, sent), raw=raw,
+            prompt_logprobs=echoed,
+        )  # fmt: skip
 
     async def deltas(
         self, events: AsyncIterator[dict[str, Any]], request: Request, sent: dict[str, Any]
@@ -177,6 +181,24 @@ def _first_choice(answer: dict[str, Any]) -> dict[str, Any]:
         keys = ", ".join(answer) or "none"
         raise NoReplyError(f"not an OpenAI-compatible answer: no choices in it (keys {keys})") from None
     return choice
+
+
+def _echoed(choice: dict[str, Any], prompt: str) -> tuple[TokenLogprob, ...]:
+    """The prompt's tokens with their log-probabilities, each with what stands from its place to the next one's; none
+    where the server tells none, or other text than was sent."""
+    told = _object(choice.get("logprobs"))
+    values, offsets, text = told.get("token_logprobs"), told.get("text_offset"), choice.get("text")
+    if not isinstance(values, list) or not isinstance(offsets, list) or not isinstance(text, str):
+        return ()
+    spans = list(zip(values, offsets, [*offsets[1:], len(text)], strict=False))
+    sound = all(type(start) is int and isinstance(value, int | float | None) for value, start, _ in spans)
+    if not sound or not text.startswith(prompt):
+        return ()
+    return tuple(
+        TokenLogprob(UNKNOWN_TOKEN, prompt[start:end], None if value is None else float(value))
+        for value, start, end in spans
+        if start < len(prompt)
+    )
 
 
 def _object(value: Any) -> dict[str, Any]:
