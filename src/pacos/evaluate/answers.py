@@ -13,7 +13,7 @@ from pacos.engines import Engine, Failure, Message, Reply, Request, Sampling, op
 from pacos.engines.local.tokenizer import load_tokenizer, takes_conversation
 from pacos.evaluate.candidates import Candidate
 from pacos.evaluate.items import Item
-from pacos.evaluate.published import question_key
+from pacos.evaluate.published_answers import question_key
 
 # Room for an answer twice as long as any right one; open instructions without references get Alpaca's usual 512.
 MIN_TOKENS, MAX_TOKENS, TOKENS_WITHOUT_REFERENCES = 32, 1024, 512

@@ -11,7 +11,7 @@ from pacos.core.files import sha256_file
 from pacos.core.models import resolve_model
 from pacos.core.recipe import EngineTable, Recipe
 from pacos.core.run_folder import RunFolder
-from pacos.evaluate.published import is_answers_file, read_published
+from pacos.evaluate.published_answers import is_answers_file, read_published
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from pacos.evaluate.memorisation import Recall, measure_recall, recall, recalls
 from pacos.evaluate.multiple_choice import ChoiceQuestion, choice_passages, measure_choices, read_questions
 from pacos.evaluate.overlap import measure_overlap, references_of
 from pacos.evaluate.perplexity import HELD_OUT, KnownText, measure_perplexity, read_texts, text_passages
-from pacos.evaluate.published import check_published
+from pacos.evaluate.published_answers import check_published
 from pacos.evaluate.report import Contaminated, Memorisation, MultipleChoice, Perplexity, RougeL
 from pacos.evaluate.training_data import TrainingSplit, read_training
 

@@ -15,8 +15,8 @@ from pacos.evaluate.report import MultipleChoice
 
 BUILTIN = Path(__file__).parent / "questions" / "multiple_choice.jsonl"
 EXPECTED = (
-    "expected an object with question, a text, choices, two or more different texts, and answer, the place of the right "
-    "one, counted from 0"
+    "expected an object with question, a text, choices, two or more different texts, and answer, the place of the "
+    "right one, counted from 0"
 )
 
 

@@ -10,7 +10,7 @@ from pacos.core.records import Example, read_instructions, refused
 from pacos.evaluate.answers import Answers
 from pacos.evaluate.items import Item
 from pacos.evaluate.measurement import mean_of
-from pacos.evaluate.published import question_key
+from pacos.evaluate.published_answers import question_key
 from pacos.evaluate.report import RougeL
 from pacos.text import rouge_l
 
@@ -81,8 +81,9 @@ def measure_overlap(
     return RougeL(
         items=len(references),
         means=found.values,
-        intervals=found.intervals,
+        # One item alone says nothing of others, and its intervals are all that there can be.
+        intervals=dict.fromkeys(found.values, (0.0, 1.0)) | found.intervals,
         gains=found.gains,
-        gain_intervals=found.gain_intervals,
+        gain_intervals=dict.fromkeys(found.gains, (-1.0, 1.0)) | found.gain_intervals,
         absent=dict(absent),
     )

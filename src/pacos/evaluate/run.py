@@ -14,7 +14,7 @@ from pacos.evaluate.exact_match import exact_match
 from pacos.evaluate.examples import pick_examples
 from pacos.evaluate.items import Item, builtin_items, file_items, read_or_make_items
 from pacos.evaluate.measures import Measures, measure, read_known
-from pacos.evaluate.published import is_answers_file
+from pacos.evaluate.published_answers import is_answers_file
 from pacos.evaluate.report import Comparison, EvaluateReport
 from pacos.evaluate.stopwatch import Stopwatch
 from pacos.evaluate.tables import print_report

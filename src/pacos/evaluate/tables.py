@@ -1,6 +1,6 @@
 """The numbers on the terminal: one table a model, one a skill, and one line a judge."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -84,12 +84,6 @@ def _summary(report: EvaluateReport, labels: Sequence[str]) -> Table:
     ):
         if items:
             table.add_row(name, str(items), *(_estimate(rates[m], intervals[m]) for m in labels))
-    if report.rouge_l:
-        overlap, counted = report.rouge_l, str(report.rouge_l.items)
-        table.add_row("ROUGE-L", counted, *(_score(overlap.means, overlap.intervals, m) for m in labels))
-        table.add_row(
-            "ROUGE-L, gain", counted, *(_score(overlap.gains, overlap.gain_intervals, m, "+") for m in labels)
-        )
     for name, measured, form in _measurements(report):
         table.add_row(name, str(measured.items), *(_measured(measured, label, form) for label in labels))
     for label, comparison in report.comparisons.items():
@@ -102,14 +96,17 @@ def _summary(report: EvaluateReport, labels: Sequence[str]) -> Table:
 
 def _measurements(report: EvaluateReport) -> Iterator[tuple[str, Measurement, str]]:
     """Each row's name, its numbers and their format."""
+    if report.rouge_l:
+        of = report.rouge_l
+        yield "ROUGE-L", Measurement(of.items, of.means, of.intervals, of.gains, of.gain_intervals), ".3f"
     if report.multiple_choice:
         yield "multiple choice, acc", report.multiple_choice.acc, ".1%"
         yield "multiple choice, acc_norm", report.multiple_choice.acc_norm, ".1%"
     for text in report.perplexity:
-        of = Path(text.text).name
+        source = Path(text.text).name
         per_token = Measurement(text.bits_per_byte.items, text.perplexity, text.perplexity_intervals, {}, {})
-        yield f"bits per byte, {of}", text.bits_per_byte, ".3f"
-        yield f"perplexity, {of}", per_token, ".2f"
+        yield f"bits per byte, {source}", text.bits_per_byte, ".3f"
+        yield f"perplexity, {source}", per_token, ".2f"
     for each in report.memorisation:
         yield f"repeated whole, {each.examples} by {each.prompt}", each.exact, ".1%"
         yield f"longest run of words, {each.examples} by {each.prompt}", each.longest_run, ".2f"
@@ -122,18 +119,12 @@ def _measured(measured: Measurement, label: str, form: str) -> str:
     told = _spanned(f"{measured.values[label]:{form}}", measured.intervals.get(label), form)
     if label not in measured.gains:
         return told
-    gain = _spanned(f"{measured.gains[label]:+{form}}", measured.gain_intervals.get(label), "+" + form)
+    gain = _spanned(f"{measured.gains[label]:+{form}}", measured.gain_intervals.get(label), form)
     return f"{told}\n{gain}"
 
 
 def _spanned(value: str, interval: tuple[float, float] | None, form: str) -> str:
     return f"{value} ({interval[0]:{form}} to {interval[1]:{form}})" if interval else value
-
-
-def _score(means: Mapping[str, float], intervals: Mapping[str, tuple[float, float]], label: str, sign: str = "") -> str:
-    if label not in means:
-        return ""
-    return f"{means[label]:{sign}.3f} ({intervals[label][0]:.3f} to {intervals[label][1]:.3f})"
 
 
 def _outcome(compared: Pairwise) -> str:
