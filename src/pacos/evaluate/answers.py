@@ -69,8 +69,8 @@ def ask(
 
     `apart` tells requests apart beyond prompt and sampling; `reading` may read replies before they are stored.
     """
-    table = candidate.table
-    keys = {each.id: call_key(table, each, candidate.weights_sha256, *apart) for each in requests}
+    table, weights = candidate.table, candidate.weights_sha256
+    keys = {each.id: call_key(table, each, weights, *apart) for each in requests}
     # What is the same request is asked once.
     distinct = {keys[each.id]: each for each in reversed(requests)}
     calls = [Call(number, key, each) for number, (key, each) in enumerate(reversed(distinct.items()))]

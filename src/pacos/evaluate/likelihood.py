@@ -102,7 +102,7 @@ def _request(passage: Passage, tokenizer: PreTrainedTokenizerBase | None) -> Req
     if tokenizer is None:
         # Legacy completions take one text, and a chat was refused.
         shown = f"{passage.prompt or LINE_END}{passage.text}"
-        return Request(passage.id, shown, Sampling(1, temperature=0.0), logprobs=1, echo=True)
+        return Request(passage.id, shown, Sampling(0, temperature=0.0), logprobs=1, echo=True)
     before, own = passage_ids(tokenizer, passage)
     asked = (Message("user", passage.prompt),) if isinstance(passage.prompt, str) else passage.prompt
     told = (*asked, Message("assistant", passage.text))
@@ -157,8 +157,8 @@ def _at_the_end(tokens: Sequence[TokenLogprob], text: str) -> Sequence[TokenLogp
     """Of a server's tokens the last, as many as it takes to spell the text; a local engine tells no others."""
     if not tokens or tokens[0].id != UNKNOWN_TOKEN:
         return tokens
-    left, first = len(text), len(tokens)
+    left, first = len(text.encode()), len(tokens)
     while left > 0 and first > 0:
         first -= 1
-        left -= len(tokens[first].text)
+        left -= len(tokens[first].text.encode(errors="surrogateescape"))
     return tokens[first:]

@@ -52,16 +52,17 @@ def read_questions(file: str) -> list[ChoiceQuestion]:
 def _question(value: Any) -> ChoiceQuestion | None:
     if not isinstance(value, dict):
         return None
-    question, choices, answer = value.get("question"), value.get("choices"), value.get("answer")
+    question, choices, answer = value.get("question"), value.get("choices"), str(value.get("answer"))
     if not isinstance(question, str) or not isinstance(choices, list) or not question.strip():
         return None
     are_texts = all(isinstance(choice, str) and choice.strip() for choice in choices)
     if not are_texts or len(choices) < 2 or len(set(choices)) < len(choices):
         return None
-    if type(answer) is not int or not 0 <= answer < len(choices):
+    # A number stands in a data file as it is spelt.
+    if answer not in map(str, range(len(choices))):
         return None
     topic = value.get("topic")
-    return ChoiceQuestion(question, tuple(choices), answer, topic if isinstance(topic, str) else "")
+    return ChoiceQuestion(question, tuple(choices), int(answer), topic if isinstance(topic, str) else "")
 
 
 def choice_passages(candidate: Candidate, form: Form, questions: Sequence[ChoiceQuestion]) -> list[Passage]:

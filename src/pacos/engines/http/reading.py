@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -20,6 +21,7 @@ from pacos.engines.prices import Prices
 from pacos.engines.thinking import after_thinking, reply_start
 from pacos.engines.types import UNKNOWN_TOKEN, Delta, FinishReason, Reply, Request, TokenLogprob
 
+UNREADABLE = "\N{REPLACEMENT CHARACTER}"
 _TEXT_KEYS = ("text", "thinking", "reasoning", "summary", "content", "refusal")
 # Of a word that nobody knows.
 _MOST_SHOWN = 60
@@ -184,21 +186,32 @@ def _first_choice(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _echoed(choice: dict[str, Any], prompt: str) -> tuple[TokenLogprob, ...]:
-    """The prompt's tokens with their log-probabilities, each with what stands from its place to the next one's; none
-    where the server tells none, or other text than was sent."""
+    """The prompt's tokens with their log-probabilities, of a reply that is the prompt alone; none where none are told.
+
+    A token's text is its part of the prompt, a part of a character as surrogates for its bytes. They are laid out from
+    the end: some servers begin with a special token by its name.
+    """
     told = _object(choice.get("logprobs"))
-    values, offsets, text = told.get("token_logprobs"), told.get("text_offset"), choice.get("text")
-    if not isinstance(values, list) or not isinstance(offsets, list) or not isinstance(text, str):
+    names, values = told.get("tokens"), told.get("token_logprobs")
+    if not isinstance(names, list) or not isinstance(values, list) or len(names) != len(values):
         return ()
-    spans = list(zip(values, offsets, [*offsets[1:], len(text)], strict=False))
-    sound = all(type(start) is int and isinstance(value, int | float | None) for value, start, _ in spans)
-    if not sound or not text.startswith(prompt):
-        return ()
-    return tuple(
-        TokenLogprob(UNKNOWN_TOKEN, prompt[start:end], None if value is None else float(value))
-        for value, start, end in spans
-        if start < len(prompt)
-    )
+    content, tokens = prompt.encode(), deque[TokenLogprob]()
+    end = len(content)
+    for name, value in zip(reversed(names), reversed(values), strict=True):
+        if not isinstance(name, str) or not isinstance(value, int | float | None):
+            return ()
+        start = max(0, end - _num_bytes(name, prompt))
+        text = content[start:end].decode(errors="surrogateescape")
+        tokens.appendleft(TokenLogprob(UNKNOWN_TOKEN, text, None if value is None else float(value)))
+        end = start
+    return tuple(tokens) if end == 0 else ()
+
+
+def _num_bytes(name: str, prompt: str) -> int:
+    """How many bytes of the prompt a token stands for: a part of a character is named "bytes:\\xe4", or by U+FFFD."""
+    if name.startswith("bytes:\\x"):
+        return name.count("\\x")
+    return len((name if UNREADABLE in prompt else name.replace(UNREADABLE, "?")).encode())
 
 
 def _object(value: Any) -> dict[str, Any]:
