@@ -95,7 +95,7 @@ def _summary(report: EvaluateReport, labels: Sequence[str]) -> Table:
 
 
 def _measurements(report: EvaluateReport) -> Iterator[tuple[str, Measurement, str]]:
-    """Each row's name, its numbers and their format."""
+    """Each row's name, its numbers and their format; the lengths of what was repeated are left to the report."""
     if report.rouge_l:
         of = report.rouge_l
         yield "ROUGE-L", Measurement(of.items, of.means, of.intervals, of.gains, of.gain_intervals), ".3f"
@@ -109,7 +109,6 @@ def _measurements(report: EvaluateReport) -> Iterator[tuple[str, Measurement, st
         yield f"perplexity, {source}", per_token, ".2f"
     for each in report.memorisation:
         yield f"repeated whole, {each.examples} by {each.prompt}", each.exact, ".1%"
-        yield f"longest run of words, {each.examples} by {each.prompt}", each.longest_run, ".2f"
 
 
 def _measured(measured: Measurement, label: str, form: str) -> str:
@@ -124,7 +123,11 @@ def _measured(measured: Measurement, label: str, form: str) -> str:
 
 
 def _spanned(value: str, interval: tuple[float, float] | None, form: str) -> str:
-    return f"{value} ({interval[0]:{form}} to {interval[1]:{form}})" if interval else value
+    if interval is None:
+        return value
+    # The per cent sign stands beside the value alone.
+    low, high = (f"{end:{form}}".rstrip("%") for end in interval)
+    return f"{value} ({low} to {high})"
 
 
 def _outcome(compared: Pairwise) -> str:
