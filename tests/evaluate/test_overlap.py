@@ -87,10 +87,6 @@ def test_published_predictions_stand_in_the_place_of_the_files_own_answers(
     [
         ('{"instruction": "Another.", "input": "", "response": "x"}', "answers none of the 8 items"),
         ('{"instruction": "Say number 1.", "input": "", "response": 3}', r"wrong\.jsonl: record 1 expected an object"),
-        (
-            '{"instruction": "Say number 1.", "output": "x"}\n{"instruction": "Say number 1.", "output": "y"}',
-            r"'Say number 1\.' twice and differently \('x', 'y'\)",
-        ),
     ],
 )
 def test_references_that_do_not_fit_are_one_line_before_anything_is_asked(
@@ -116,4 +112,19 @@ def test_every_question_of_the_published_set_has_a_published_answer(shared_data:
     items = file_items(folder / "user_oriented_instructions.jsonl")
     references = references_of(items, str(folder / "text-davinci-003_predictions.jsonl"))
     assert len(references) == 252
-    assert measure_overlap({}, {}, "base", 0) is None
+    assert measure_overlap({}, {}, "base", 0, {}) is None
+
+
+def test_of_several_right_answers_the_nearest_counts(
+    recipe_for: MakeRecipe, evaluate_in: EvaluateIn, engines: type[Engines], questions: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    rows = [
+        {"instruction": "Say number 1.", "output": text} for text in ("one two three", "walking dogs", "walking dogs")
+    ]
+    (tmp_path / "several.json").write_text(json.dumps(rows))
+    engines(lambda prompt: "walked dog", lambda prompt: "two", judge_fairly).install(monkeypatch)
+    keys = [f"evaluate.instructions={questions}", f"evaluate.references={tmp_path}/several.json"]
+    measured = evaluate_in(recipe_for(*keys)).rouge_l
+    assert measured is not None
+    assert (measured.items, measured.means) == (1, {"base": pytest.approx(0.5), "student": 1.0})

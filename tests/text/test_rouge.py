@@ -1,4 +1,4 @@
-"""ROUGE-L of two texts: rouge_score's value on ASCII, a value at all in other scripts."""
+"""ROUGE-L of two texts: rouge_score's value with its stemmer on ASCII, a value at all in other scripts."""
 
 import pytest
 from hypothesis import given
@@ -7,8 +7,13 @@ from rouge_score.rouge_scorer import RougeScorer
 
 from pacos.text import rouge_l
 
-SCORER = RougeScorer(["rougeL"], use_stemmer=False)
-WORDS = st.lists(st.sampled_from(["a", "b", "c", "The", "the", "7", "-", "it's"]), max_size=14).map(" ".join)
+SCORER = RougeScorer(["rougeL"], use_stemmer=True)
+WORDS = st.lists(
+    st.sampled_from(
+        ["a", "b", "c", "The", "the", "7", "-", "it's", "Running", "runs", "runner", "dies", "died", "tries"]
+    ),
+    max_size=14,
+).map(" ".join)
 
 
 @given(reference=WORDS, text=WORDS)

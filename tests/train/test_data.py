@@ -11,12 +11,13 @@ from sentencepiece import SentencePieceProcessor
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
 from pacos.core.errors import PacosError
+from pacos.core.heldout import split_heldout
 from pacos.core.prompts import render_prompt
 from pacos.core.recipe import TrainTable
 from pacos.core.records import Example, read_examples
 from pacos.engines.local.tokenizer import load_tokenizer
 from pacos.train.base import load_base
-from pacos.train.data import Document, encode, load_data, shared_prefixes, split_heldout
+from pacos.train.data import Document, encode, load_data, shared_prefixes
 from pacos.train.packing import Packer
 
 

@@ -142,9 +142,10 @@ class EvaluateTable:
     """Blind comparison of student and base."""
 
     candidates: tuple[str, ...] = _key(("student",))
-    """What to compare with the baseline: `student`, `base`, a model as `train.base` names one, or an [engines.NAME]."""
+    """What to compare with the baseline: `student`, `base`, a model as `train.base` names one, an [engines.NAME], or a
+    file (.json, .jsonl) of published answers: Self-Instruct's predictions or AlpacaEval's model outputs."""
     baseline: str = _key("base")
-    """What they are compared with: `base`, `student`, a model as `train.base` names one, or an [engines.NAME]."""
+    """What they are compared with, named as a candidate is."""
     instructions: str = _key("")
     """Items to answer: a data file or Self-Instruct's; empty means held-out tasks of the builtin teacher."""
     references: str = _key("")
@@ -152,6 +153,13 @@ class EvaluateTable:
     with a `response`; empty means the ones that stand in `instructions`."""
     max_tokens: int | None = _key(None, unit="tokens", at_least=1)
     """Where candidates' answers are cut; unset means twice the longest right answer, or a server's own limit."""
+    multiple_choice: str = _key("")
+    """Questions to answer by the likeliest of their choices: `builtin` for the 120 that come with pacos, or a data file
+    with question, choices and answer (the right one's place from 0 on); empty means none."""
+    perplexity: tuple[str, ...] = _key(())
+    """Texts to measure perplexity on: text files, or `held-out` for the examples that training kept back."""
+    memorisation: int = _key(0, unit="examples", at_least=0)
+    """So many training examples, drawn at random, are begun for the models to write on; 0 means none."""
     judges: tuple[str, ...] = _key(())
     """Engines that judge: the NAME of an [engines.NAME], "builtin:judge" or "http:BASE_URL"; empty means [judge]."""
     items_per_skill: int = _key(8, unit="items", at_least=1)

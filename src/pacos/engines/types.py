@@ -71,8 +71,9 @@ class Request:
 
     `prompt_ids` are read instead of the prompt, by the local engine and by servers with api="completions". `logprobs`
     asks for log-probabilities and that many likeliest tokens beside each, of the local engine at most 100; a server
-    that has none is asked without. What the local engine alone has: `echo` asks for the prompt's as well; `logits_hook`
-    shapes this request's logits alone.
+    that has none is asked without. `echo` asks for those of the prompt's tokens: the local engine's from place
+    `echo_from` on, all of a server with api="completions" where it has them. What the local engine alone has:
+    `logits_hook` shapes this request's logits alone.
     """
 
     id: str
@@ -81,7 +82,12 @@ class Request:
     prompt_ids: tuple[int, ...] = ()
     logprobs: int | None = None
     echo: bool = False
+    echo_from: int = 0
     logits_hook: LogitsHook | None = field(default=None, compare=False)
+
+
+UNKNOWN_TOKEN = -1
+"""The id of a token that a server names by its text alone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Each model's answers to all items, greedy; every reply is in the ledger before it is used."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -9,10 +9,11 @@ from pacos.asking import Call, Ledger, ask_all, call_key
 from pacos.core.files import write_json_lines
 from pacos.core.prompts import render_prompt
 from pacos.core.recipe import EngineTable
-from pacos.engines import Failure, Message, Reply, Request, Sampling, open_engine
+from pacos.engines import Engine, Failure, Message, Reply, Request, Sampling, open_engine
 from pacos.engines.local.tokenizer import load_tokenizer, takes_conversation
 from pacos.evaluate.candidates import Candidate
 from pacos.evaluate.items import Item
+from pacos.evaluate.published_answers import question_key
 
 # Room for an answer twice as long as any right one; open instructions without references get Alpaca's usual 512.
 MIN_TOKENS, MAX_TOKENS, TOKENS_WITHOUT_REFERENCES = 32, 1024, 512
@@ -37,22 +38,46 @@ Answers = Mapping[str, Mapping[str, Answer]]
 def answer_items(
     candidate: Candidate, items: Sequence[Item], folder: Path, max_tokens: int | None = None
 ) -> dict[str, Answer]:
-    """The candidate's answer to every item by item id, asking only for those that the ledger in `folder` lacks.
+    """The candidate's answer to every item by item id; published ones are taken as they are.
 
     Answers end at `max_tokens`; without it a checkpoint's at twice the longest reference, a server's at its own limit.
     Writes answers/LABEL.jsonl there when all are in. Raises PacosError where the engine fails or its money is spent.
     """
     table, weights = candidate.table, candidate.weights_sha256
-    sampling = Sampling(max_tokens or _max_tokens(table, items), temperature=0.0)
-    as_chat = _takes_chat(table)
-    requests = [Request(item.id, _prompt(item, as_chat), sampling) for item in items]
-    calls = [Call(number, call_key(table, each, weights), each) for number, each in enumerate(requests)]
-    engine = open_engine(opened_as(table), folder=folder)
-    with closing(Ledger(folder / "ledger.sqlite", f"candidate {candidate.label}", engine.name)) as ledger:
-        replies = ask_all(candidate.table_name, f"answers of {candidate.label}", engine, table, calls, ledger)
-    answers = {call.request.id: _answer(call.request.id, replies[call.key], weights) for call in calls}
+    if candidate.published:
+        texts = {item.id: candidate.published[question_key(item.instruction, item.input)] for item in items}
+        answers = {item: Answer(item, weights, text, "published", 0, 0.0) for item, text in texts.items()}
+    else:
+        sampling = Sampling(max_tokens or _max_tokens(table, items), temperature=0.0)
+        as_chat = takes_chat(table)
+        requests = [Request(item.id, question(item.instruction, item.input, as_chat), sampling) for item in items]
+        replies = ask(candidate, f"answers of {candidate.label}", requests, folder)
+        answers = {item: _answer(item, reply, weights) for item, reply in replies.items()}
     write_json_lines(folder / f"answers/{candidate.label}.jsonl", map(asdict, answers.values()))
     return answers
+
+
+def ask(
+    candidate: Candidate,
+    title: str,
+    requests: Sequence[Request],
+    folder: Path,
+    *apart: str,
+    reading: Callable[[Engine], Engine] = lambda engine: engine,
+) -> dict[str, Reply | Failure]:
+    """The candidate's reply to every request by its id, asked for only where the ledger in `folder` has none.
+
+    `apart` tells requests apart beyond prompt and sampling; `reading` may read replies before they are stored.
+    """
+    table, weights = candidate.table, candidate.weights_sha256
+    keys = {each.id: call_key(table, each, weights, *apart) for each in requests}
+    # What is the same request is asked once.
+    distinct = {keys[each.id]: each for each in reversed(requests)}
+    calls = [Call(number, key, each) for number, (key, each) in enumerate(reversed(distinct.items()))]
+    engine = reading(open_engine(opened_as(table), folder=folder))
+    with closing(Ledger(folder / "ledger.sqlite", f"candidate {candidate.label}", engine.name)) as ledger:
+        replies = ask_all(candidate.table_name, title, engine, table, calls, ledger)
+    return {each.id: replies[keys[each.id]] for each in requests}
 
 
 def opened_as(table: EngineTable) -> EngineTable:
@@ -60,7 +85,7 @@ def opened_as(table: EngineTable) -> EngineTable:
     return replace(table, api="completions") if table.engine == "local" else table
 
 
-def _takes_chat(table: EngineTable) -> bool:
+def takes_chat(table: EngineTable) -> bool:
     """A server's chat is sent messages, and so is a checkpoint with a chat template of its own, as `pacos serve` asks
     it: a student that was trained on conversations has its base's. Others, and legacy completions, get Alpaca's prompt.
     """
@@ -69,10 +94,11 @@ def _takes_chat(table: EngineTable) -> bool:
     return table.engine == "http" and table.api == "chat"
 
 
-def _prompt(item: Item, as_chat: bool) -> str | tuple[Message, ...]:
+def question(instruction: str, context: str, as_chat: bool) -> str | tuple[Message, ...]:
+    """What a model is sent to have an instruction answered: a chat, or Alpaca's prompt."""
     if as_chat:
-        return (Message("user", f"{item.instruction}\n\n{item.input}".strip()),)
-    return render_prompt(item.instruction, item.input)
+        return (Message("user", f"{instruction}\n\n{context}".strip()),)
+    return render_prompt(instruction, context)
 
 
 def _answer(item: str, reply: Reply | Failure, weights: str) -> Answer:

@@ -3,35 +3,32 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import mean
 
 from pacos.core.data_files import DataFile, read_data_file
 from pacos.core.errors import PacosError
 from pacos.core.records import Example, read_instructions, refused
 from pacos.evaluate.answers import Answers
 from pacos.evaluate.items import Item
+from pacos.evaluate.measurement import mean_of
+from pacos.evaluate.published_answers import question_key
 from pacos.evaluate.report import RougeL
-from pacos.statistics import Interval, bootstrap_interval
 from pacos.text import rouge_l
 
 
-def read_references(path: Path) -> dict[tuple[str, str], str]:
-    """Answers by (instruction, input), stripped: of a data file of questions, or of Self-Instruct's predictions, which
-    have a `response`; empty ones are left out.
+def read_references(path: Path) -> dict[str, list[str]]:
+    """Right answers by `question_key`, stripped: of a data file of questions, or of Self-Instruct's predictions, which
+    have a `response`. A question may have several; empty ones are left out.
 
-    Raises PacosError for a file of neither shape, and for two answers to one question.
+    Raises PacosError for a file of neither shape.
     """
     file = read_data_file(path, "reference answers")
     is_predictions = any(isinstance(value, dict) and "response" in value for _, value in file.values[:1])
     examples = _predictions(path, file) if is_predictions else read_instructions(path)
-    answers: dict[tuple[str, str], str] = {}
+    answers: dict[str, list[str]] = {}
     for each in examples:
-        answer, question = each.output.strip(), _question(each.instruction, each.input)
-        if answer and answers.setdefault(question, answer) != answer:
-            raise PacosError(
-                f"{path}: answers {each.instruction[:60]!r} twice and differently ({answers[question][:40]!r}, "
-                f"{answer[:40]!r}); keep one answer each."
-            )
+        known = answers.setdefault(question_key(each.instruction, each.input), [])
+        answer = each.output.strip()
+        known += [answer] if answer and answer not in known else []
     return answers
 
 
@@ -49,20 +46,16 @@ def _predictions(path: Path, file: DataFile) -> list[Example]:
     return examples
 
 
-def _question(instruction: str, context: str) -> tuple[str, str]:
-    return instruction.strip(), context.strip()
-
-
-def references_of(items: Sequence[Item], path: str) -> dict[str, str]:
-    """By item id the answer that the file at `path` has, or without one the item's own where it comes from a file.
+def references_of(items: Sequence[Item], path: str) -> dict[str, list[str]]:
+    """By item id the answers that the file at `path` has, or without one the item's own where it comes from a file.
 
     Builtin tasks have one right answer each, of which exact match says more. PacosError where the file answers none.
     """
     if not path:
-        return {item.id: item.reference for item in items if item.reference and not item.skill}
+        return {item.id: [item.reference] for item in items if item.reference and not item.skill}
     answers = read_references(Path(path))
-    questions = {item.id: _question(item.instruction, item.input) for item in items}
-    found = {item: answers[question] for item, question in questions.items() if question in answers}
+    keys = {item.id: question_key(item.instruction, item.input) for item in items}
+    found = {item: known for item, key in keys.items() if (known := answers.get(key))}
     if not found:
         raise PacosError(
             f"evaluate.references {path}: answers none of the {len(items):,} items; "
@@ -71,29 +64,26 @@ def references_of(items: Sequence[Item], path: str) -> dict[str, str]:
     return found
 
 
-def measure_overlap(answers: Answers, references: Mapping[str, str], baseline: str, seed: int) -> RougeL | None:
-    """Every model's mean ROUGE-L over the items with a reference, and how much more each candidate's is than the
-    baseline's; None where no item has one. Intervals are the bootstrap's, items drawn with replacement; one item alone
-    says nothing of others, and its intervals are all that there can be."""
+def measure_overlap(
+    answers: Answers, references: Mapping[str, Sequence[str]], baseline: str, seed: int, absent: Mapping[str, str]
+) -> RougeL | None:
+    """Every model's mean ROUGE-L over the items with a reference, of several the nearest, and how much more each
+    candidate's is than the baseline's; None where no item has one. Models in `absent` are not measured.
+    """
     if not references:
         return None
     scores = {
-        label: [rouge_l(text, given[item].text) for item, text in references.items()]
+        label: [max(rouge_l(text, given[item].text) for text in texts) for item, texts in references.items()]
         for label, given in answers.items()
+        if label not in absent
     }
-    gains = {
-        label: [own - other for own, other in zip(each, scores[baseline], strict=True)]
-        for label, each in scores.items()
-        if label != baseline
-    }
+    found = mean_of(scores, baseline, seed)
     return RougeL(
         items=len(references),
-        means={label: mean(each) for label, each in scores.items()},
-        intervals={label: _interval(each, 0.0, seed) for label, each in scores.items()},
-        gains={label: mean(each) for label, each in gains.items()},
-        gain_intervals={label: _interval(each, -1.0, seed) for label, each in gains.items()},
+        means=found.values,
+        # One item alone says nothing of others, and its intervals are all that there can be.
+        intervals=dict.fromkeys(found.values, (0.0, 1.0)) | found.intervals,
+        gains=found.gains,
+        gain_intervals=dict.fromkeys(found.gains, (-1.0, 1.0)) | found.gain_intervals,
+        absent=dict(absent),
     )
-
-
-def _interval(values: Sequence[float], least: float, seed: int) -> Interval:
-    return bootstrap_interval(values, seed=seed) if len(values) > 1 else Interval(least, 1.0)

@@ -1,4 +1,4 @@
-"""The stage: the same held-out items for every model, exact match, and judges who see nothing but answers."""
+"""The stage: the same held-out items for every model, measures without a judge, and judges who see but answers."""
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,8 +14,9 @@ from pacos.evaluate.certify.certificate import is_certified
 from pacos.evaluate.exact_match import exact_match
 from pacos.evaluate.examples import pick_examples
 from pacos.evaluate.items import Item, builtin_items, file_items, read_or_make_items
-from pacos.evaluate.overlap import measure_overlap, references_of
-from pacos.evaluate.report import Comparison, EvaluateReport, RougeL
+from pacos.evaluate.measures import Measures, measure, read_known
+from pacos.evaluate.published_answers import is_answers_file
+from pacos.evaluate.report import Comparison, EvaluateReport
 from pacos.evaluate.stopwatch import Stopwatch
 from pacos.evaluate.tables import print_report
 from pacos.evaluate.verdicts import judge_agreement, pairwise, slot_effect
@@ -29,18 +30,19 @@ def run(recipe: Recipe, run_folder: RunFolder) -> EvaluateReport:
     with run_folder.stage("evaluate", _inputs(recipe, run_folder)) as stage:
         _warn_of_questions_given_away(recipe, run_folder)
         items = read_or_make_items(stage.folder / "items.jsonl", to_ask)
-        # Read before anything is asked: what is wrong with them is said at once.
-        references = references_of(items, recipe.evaluate.references)
+        # Read before anything is asked: what is wrong with it is said at once.
+        known = read_known(recipe, run_folder, items, models)
         with Stopwatch(stage.folder / "seconds.json") as watch:
             answers = {}
             for model in models:
                 answers[model.label] = answer_items(model, items, stage.folder, recipe.evaluate.max_tokens)
                 watch.save()
+            measures = measure(recipe, known, items, models, answers, stage.folder)
+            watch.save()
             judges, seed = judges_of(recipe), recipe.evaluate.seed
             judgment = judge_answers(stage.folder, judges, items, answers, models[0].label, seed)
             write_verdicts(stage.folder / "verdicts.jsonl", judgment.verdicts)
-            overlap = measure_overlap(answers, references, models[0].label, seed)
-            report = _report(items, answers, models, judges, judgment, overlap, seed, watch)
+            report = _report(items, answers, models, judges, judgment, measures, seed, watch)
         _warn_of_absent(report)
         stage.finish(report, ("items.jsonl", "answers", "ballots.sqlite", "verdicts.jsonl"))
         print_report(report, stage.folder)
@@ -48,7 +50,9 @@ def run(recipe: Recipe, run_folder: RunFolder) -> EvaluateReport:
 
 
 def _inputs(recipe: Recipe, run_folder: RunFolder) -> tuple[Path, ...]:
-    given = (recipe.evaluate.instructions, recipe.evaluate.references)
+    table = recipe.evaluate
+    given = [table.instructions, table.references, table.multiple_choice, *table.perplexity]
+    given += filter(is_answers_file, (table.baseline, *table.candidates))
     files = [run_folder.path / "train" / "done.json", *map(Path, given), *prompt_files(recipe)]
     return (*files, run_folder.dataset)
 
@@ -95,7 +99,7 @@ def _report(
     models: Sequence[Candidate],
     judges: Sequence[Judge],
     judgment: Judgment,
-    overlap: RougeL | None,
+    measures: Measures,
     seed: int,
     watch: Stopwatch,
 ) -> EvaluateReport:
@@ -128,7 +132,14 @@ def _report(
         examples=pick_examples(main, answers, first, seed),
         usd=round(judgment.usd, 6),
         seconds=round(watch.seconds, 2),
-        rouge_l=overlap,
+        rouge_l=measures.rouge_l,
+        empty_answers={
+            label: sum(not each.text.strip() for each in given.values()) for label, given in answers.items()
+        },
+        multiple_choice=measures.multiple_choice,
+        perplexity=measures.perplexity,
+        memorisation=measures.memorisation,
+        contamination=measures.contamination,
     )
 
 

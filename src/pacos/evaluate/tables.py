@@ -1,15 +1,16 @@
 """The numbers on the terminal: one table a model, one a skill, and one line a judge."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from pacos.evaluate.report import EvaluateReport, Pairwise, SkillRow
+from pacos.evaluate.report import EvaluateReport, Measurement, Pairwise, SkillRow
 
 # A longer table would push what matters off the screen.
 MOST_SKILLS = 10
+PROMPTS = {"chat": "its chat template", "alpaca": "Alpaca's prompt", "raw": "plain text"}
 
 
 def print_report(report: EvaluateReport, folder: Path) -> None:
@@ -24,6 +25,7 @@ def print_report(report: EvaluateReport, folder: Path) -> None:
                 soft_wrap=True,
             )
     console.print(_summary(report, labels))
+    _print_notes(console, report)
     for judge, effect in report.slot_effect.items():
         rate = effect.first_shown_win_rate
         shown = "-" if rate is None else _estimate(rate, effect.interval)
@@ -36,6 +38,21 @@ def print_report(report: EvaluateReport, folder: Path) -> None:
             soft_wrap=True,
         )
     console.print(f"evaluate: {report.seconds:,.1f} s, ${report.usd:.2f}; {folder / 'report.json'}", soft_wrap=True)
+
+
+def _print_notes(console: Console, report: EvaluateReport) -> None:
+    """What the numbers rest on: how models were asked for choices, and how much the training data gives away."""
+    if report.multiple_choice:
+        asked = ", ".join(f"{label} by {PROMPTS[form]}" for label, form in report.multiple_choice.prompts.items())
+        chance = f"guessing scores {report.multiple_choice.chance:.0%}"
+        console.print(f"multiple choice: {asked or 'nobody could be asked'}; {chance}", soft_wrap=True)
+    for row in report.contamination:
+        given = f"the training data give away {row.given_away:,} of {row.items:,}"
+        how = f" ({row.near:,} by a question above ROUGE-L 0.7, {row.overlap:,} by a shared passage)"
+        console.print(f"{row.evaluation}: {given}{how if row.given_away else ''}", soft_wrap=True)
+    for label, count in report.empty_answers.items():
+        if count:
+            console.print(f"{label}: {count:,} answers are empty", soft_wrap=True)
 
 
 def _skill_table(rows: Sequence[SkillRow], labels: Sequence[str]) -> Table:
@@ -58,7 +75,8 @@ def _share(row: SkillRow, label: str) -> str:
 
 
 def _summary(report: EvaluateReport, labels: Sequence[str]) -> Table:
-    table = Table("measure", title="with 95% intervals", title_justify="left")
+    title = f"with 95% intervals; under a value its gain over {report.baseline}"
+    table = Table("measure", title=title, title_justify="left")
     for column in ("items", *labels):
         table.add_column(column, justify="right")
     for name, items, rates, intervals in (
@@ -72,12 +90,8 @@ def _summary(report: EvaluateReport, labels: Sequence[str]) -> Table:
     ):
         if items:
             table.add_row(name, str(items), *(_estimate(rates[m], intervals[m]) for m in labels))
-    if report.rouge_l:
-        overlap, counted = report.rouge_l, str(report.rouge_l.items)
-        table.add_row("ROUGE-L", counted, *(_score(overlap.means, overlap.intervals, m) for m in labels))
-        table.add_row(
-            "ROUGE-L, gain", counted, *(_score(overlap.gains, overlap.gain_intervals, m, "+") for m in labels)
-        )
+    for name, measured, form in _measurements(report):
+        table.add_row(name, str(measured.items), *(_measured(measured, label, form) for label in labels))
     for label, comparison in report.comparisons.items():
         for ending, compared in (("", comparison.main), (", harder", comparison.harder)):
             if compared:
@@ -90,10 +104,40 @@ def _summary(report: EvaluateReport, labels: Sequence[str]) -> Table:
     return table
 
 
-def _score(means: Mapping[str, float], intervals: Mapping[str, tuple[float, float]], label: str, sign: str = "") -> str:
-    if label not in means:
-        return ""
-    return f"{means[label]:{sign}.3f} ({intervals[label][0]:.3f} to {intervals[label][1]:.3f})"
+def _measurements(report: EvaluateReport) -> Iterator[tuple[str, Measurement, str]]:
+    """Each row's name, its numbers and their format; the lengths of what was repeated are left to the report."""
+    if report.rouge_l:
+        of = report.rouge_l
+        yield "ROUGE-L", Measurement(of.items, of.means, of.intervals, of.gains, of.gain_intervals), ".3f"
+    if report.multiple_choice:
+        yield "multiple choice, acc", report.multiple_choice.acc, ".1%"
+        yield "multiple choice, acc_norm", report.multiple_choice.acc_norm, ".1%"
+    for text in report.perplexity:
+        source = Path(text.text).name
+        per_token = Measurement(text.bits_per_byte.items, text.perplexity, text.perplexity_intervals, {}, {})
+        yield f"bits per byte, {source}", text.bits_per_byte, ".3f"
+        yield f"perplexity, {source}", per_token, ".2f"
+    for each in report.memorisation:
+        yield f"repeated whole, {each.examples} by {each.prompt}", each.exact, ".1%"
+
+
+def _measured(measured: Measurement, label: str, form: str) -> str:
+    """A model's value and interval, and under it what it gained over the baseline; a dash where there is none."""
+    if label not in measured.values:
+        return "-"
+    told = _spanned(f"{measured.values[label]:{form}}", measured.intervals.get(label), form)
+    if label not in measured.gains:
+        return told
+    gain = _spanned(f"{measured.gains[label]:+{form}}", measured.gain_intervals.get(label), form)
+    return f"{told}\n{gain}"
+
+
+def _spanned(value: str, interval: tuple[float, float] | None, form: str) -> str:
+    if interval is None:
+        return value
+    # The per cent sign stands beside the value alone.
+    low, high = (f"{end:{form}}".rstrip("%") for end in interval)
+    return f"{value} ({low} to {high})"
 
 
 def _differs(compared: Pairwise) -> bool:

@@ -8,7 +8,7 @@ from pacos.statistics.agreement import (
     krippendorff_alpha,
     krippendorff_alpha_interval,
 )
-from pacos.statistics.bootstrap import bootstrap_interval
+from pacos.statistics.bootstrap import bootstrap_interval, ratio_interval
 from pacos.statistics.clusters import Estimate, clustered_mean, clustered_win_rate, slot_effect_estimate
 from pacos.statistics.equivalence import Equivalence, clustered_equivalence_test, equivalence_test
 from pacos.statistics.multiplicity import holm
@@ -62,6 +62,7 @@ __all__ = [
     "krippendorff_alpha_interval",
     "preference_win_rate",
     "rank_models",
+    "ratio_interval",
     "sequential_evidence",
     "sequential_interval",
     "sequential_p_value",

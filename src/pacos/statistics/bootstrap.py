@@ -51,6 +51,26 @@ def bootstrap_interval(
     return percentile_interval(np.concatenate(means), confidence)
 
 
+def ratio_interval(
+    numerators: Sequence[float],
+    denominators: Sequence[float],
+    *,
+    confidence: float = 0.95,
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> Interval:
+    """The percentile interval of sum(numerators) / sum(denominators), an item's two drawn together with replacement.
+
+    Raises ValueError as `bootstrap_interval` does; every denominator has to be above zero.
+    """
+    tops, bottoms = checked_votes(numerators, denominators), checked_votes(denominators)
+    several_clusters(np.arange(len(tops)), "item")
+    if not (bottoms > 0).all():
+        raise ValueError("a denominator is not above zero")
+    blocks = resampled_totals(np.column_stack([tops, bottoms]), resamples, np.random.default_rng(seed))
+    return percentile_interval(np.concatenate([totals[:, 0] / totals[:, 1] for totals in blocks]), confidence)
+
+
 def resampled_totals(table: np.ndarray, resamples: int, generator: np.random.Generator) -> Iterator[np.ndarray]:
     """Blocks of column totals `[block, K]` of a table `[clusters, K]`, its rows drawn with replacement."""
     block = max(1, NUMBERS_PER_BLOCK // table.size)

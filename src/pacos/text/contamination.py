@@ -44,8 +44,8 @@ class Contamination:
         self._questions = Novelty(NEAR, unicode_tokens)
         self._file_of: dict[str, str] = {}
         self._runs: dict[tuple[str, ...], str] = {}
-        # How many questions hold a run, for those that more than one holds.
-        self._holders: dict[tuple[str, ...], int] = {}
+        # The other questions that hold a run, for those that more than one holds.
+        self._others: dict[tuple[str, ...], list[str]] = {}
 
     @classmethod
     def read(cls, paths: Iterable[Path]) -> Self:
@@ -68,7 +68,7 @@ class Contamination:
         self._questions.add(text)
         for run in {run for run, _ in _runs(text)}:
             if self._runs.setdefault(run, text) is not text:
-                self._holders[run] = self._holders.get(run, 1) + 1
+                self._others.setdefault(run, []).append(text)
 
     def find(self, example: Example) -> Match | None:
         """The question that the example gives away, or None."""
@@ -77,16 +77,26 @@ class Contamination:
         score, question = self._questions.nearest(_question(example))
         if question is not None and score > NEAR:
             return Match(self._file_of[question], question, "near", score)
+        for holders in self._overlaps(example):
+            return Match(self._file_of[holders[0]], holders[0], "overlap", 1.0)
+        return None
+
+    def overlapping(self, example: Example) -> set[str]:
+        """Every question that shares a run of words with the example."""
+        return {question for holders in self._overlaps(example) for question in holders}
+
+    def _overlaps(self, example: Example) -> Iterator[list[str]]:
+        """The questions that hold a run of the example's words, run by run."""
         for text in (_question(example), example.output):
             tenths = RUN_WORDS * WORD
             for run, first in _runs(text):
                 if (shared := self._runs.get(run)) is None:
                     tenths = RUN_WORDS * WORD
                     continue
-                if self._holders.get(run, 1) <= MOST_QUESTIONS or tenths >= PASSAGE_WORDS * WORD:
-                    return Match(self._file_of[shared], shared, "overlap", 1.0)
+                holders = [shared, *self._others.get(run, ())]
+                if len(holders) <= MOST_QUESTIONS or tenths >= PASSAGE_WORDS * WORD:
+                    yield holders
                 tenths += first
-        return None
 
 
 def _question(example: Example) -> str:

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from tokenizers.models import BPE
 from transformers import PreTrainedTokenizerBase
 
 from pacos.core.errors import PacosError
+from pacos.core.heldout import split_heldout
 from pacos.core.prompts import WITH_INPUT, WITHOUT_INPUT, render_prompt
 from pacos.core.recipe import TrainTable
 from pacos.core.records import Conversation, Dataset, Example, Record, examples_of, read_dataset, refused
@@ -19,13 +20,9 @@ from pacos.core.typed import MisfitError
 from pacos.train.conversations import ChatEncoder, ControlTokens
 from pacos.train.report import DataReport
 
-HELDOUT_MOST = 200
-HELDOUT_SHARE = 0.05
-FEWEST_TO_HOLD_BACK = 100
 HISTOGRAM_BOUNDS = (0, 32, 64, 128, 256, 512, 1024, 2048, 4096, 2**31)
 ENCODE_AT_ONCE = 1000
 PUBLISHED = "alpaca-2023"
-Split = TypeVar("Split")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,19 +141,6 @@ def _encode_all(
     examples = [record for record in records if isinstance(record, Example)]
     encoded = encode(examples, tokenizer, table.mode, table.max_length, table.parse_special_tokens)
     return [chats[record] if isinstance(record, Conversation) else next(encoded) for record in records]
-
-
-def split_heldout(
-    examples: list[Split], max_examples: int | None, all_trained: bool = False
-) -> tuple[list[Split], list[Split]]:
-    """(trained on, held back): the records after the first `max_examples`, else the last twentieth; 200 at most. Fewer
-    than 100 records are all trained on, and so are all where `all_trained` asks for it and none are left over."""
-    if len(examples) < FEWEST_TO_HOLD_BACK:
-        return examples[:max_examples], []
-    kept = len(examples) - min(HELDOUT_MOST, math.ceil(len(examples) * HELDOUT_SHARE)) * (not all_trained)
-    if max_examples is not None and len(examples) > max_examples:
-        kept = max_examples
-    return examples[:kept], examples[kept : kept + HELDOUT_MOST]
 
 
 def steps_per_epoch(num_documents: int, table: TrainTable) -> int:

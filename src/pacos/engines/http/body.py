@@ -17,9 +17,10 @@ _SHAPING = ("temperature", "top_p", "seed", *_CHOSEN)
 def body_of(request: Request, model: str, api: str, refused: Set[str]) -> dict[str, Any]:
     """The JSON to send; parameters in `refused` are left out, or renamed where a newer name is known.
 
-    Raises NoReplyError where the request asks for what only a local engine has.
+    Raises NoReplyError where the request asks for what only a local engine has; legacy completions can echo a prompt.
     """
-    asked = {"echo": request.echo, "logits_hook": bool(request.logits_hook)}
+    is_echo = request.echo and api == "completions"
+    asked = {"echo": request.echo and not is_echo, "logits_hook": bool(request.logits_hook)}
     if in_vain := [name for name, is_asked in asked.items() if is_asked]:
         message = f"{' and '.join(in_vain)}: only a local engine has that"
         raise NoReplyError("", trouble=Trouble("bad_request", message))
@@ -36,6 +37,9 @@ def body_of(request: Request, model: str, api: str, refused: Set[str]) -> dict[s
         value = getattr(request.sampling, name)
         if value not in (None, ()) and name not in refused:
             body[name] = list(value) if name == "stop" else value
+    if is_echo:
+        # One likeliest token is the fewest that some servers tell.
+        body |= {name: value for name, value in (("echo", True), ("logprobs", 1)) if name not in refused}
     chosen = request.sampling.chosen()
     for name in _CHOSEN:
         if name in chosen and name not in refused:

@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import openai
 
 from pacos.core.recipe import EngineTable
-from pacos.engines.http.body import left_out
+from pacos.engines.http.body import left_out, prompt_text
 from pacos.engines.http.connection import Connection
 from pacos.engines.http.dialects import TEXT_PARTS, THOUGHT_FIELDS, Ending, ending
 from pacos.engines.http.error_body import read_error
@@ -19,8 +20,9 @@ from pacos.engines.http.troubles import NoReplyError, Trouble, one_line, said_tr
 from pacos.engines.http.usage import said_usd, usage_of
 from pacos.engines.prices import Prices
 from pacos.engines.thinking import after_thinking, reply_start
-from pacos.engines.types import Delta, FinishReason, Reply, Request
+from pacos.engines.types import UNKNOWN_TOKEN, Delta, FinishReason, Reply, Request, TokenLogprob
 
+UNREADABLE = "\N{REPLACEMENT CHARACTER}"
 _TEXT_KEYS = ("text", "thinking", "reasoning", "summary", "content", "refusal")
 # Of a word that nobody knows.
 _MOST_SHOWN = 60
@@ -81,9 +83,12 @@ class Reader:
         if ends:
             text, reason = text[: min(ends)], "stop"
         raw = (json.dumps(self._mask.json(sent)), json.dumps(answer)) if self._keep_raw else None
-        told = token_logprobs(choice.get("logprobs"))
-        left = left_out(request, sent)
-        return Reply(request.id, text, reason, usage, usd, seconds, left_out=left, raw=raw, logprobs=told)
+        told, left = choice.get("logprobs"), left_out(request, sent)
+        own = () if request.echo else token_logprobs(told)
+        echoed = _echoed(choice, prompt_text(request)) if request.echo else ()
+        return Reply(
+            request.id, text, reason, usage, usd, seconds, left_out=left, raw=raw, logprobs=own, prompt_logprobs=echoed
+        )
 
     async def deltas(
         self, events: AsyncIterator[dict[str, Any]], request: Request, sent: dict[str, Any]
@@ -182,6 +187,35 @@ def _first_choice(answer: dict[str, Any]) -> dict[str, Any]:
         keys = ", ".join(answer) or "none"
         raise NoReplyError(f"not an OpenAI-compatible answer: no choices in it (keys {keys})") from None
     return choice
+
+
+def _echoed(choice: dict[str, Any], prompt: str) -> tuple[TokenLogprob, ...]:
+    """The prompt's tokens with their log-probabilities, of a reply that is the prompt alone; none where none are told.
+
+    A token's text is its part of the prompt, a part of a character as surrogates for its bytes. They are laid out from
+    the end: some servers begin with a special token by its name.
+    """
+    told = _object(choice.get("logprobs"))
+    names, values = told.get("tokens"), told.get("token_logprobs")
+    if not isinstance(names, list) or not isinstance(values, list) or len(names) != len(values):
+        return ()
+    content, tokens = prompt.encode(), deque[TokenLogprob]()
+    end = len(content)
+    for name, value in zip(reversed(names), reversed(values), strict=True):
+        if not isinstance(name, str) or not isinstance(value, int | float | None):
+            return ()
+        start = max(0, end - _num_bytes(name, prompt))
+        text = content[start:end].decode(errors="surrogateescape")
+        tokens.appendleft(TokenLogprob(UNKNOWN_TOKEN, text, None if value is None else float(value)))
+        end = start
+    return tuple(tokens) if end == 0 else ()
+
+
+def _num_bytes(name: str, prompt: str) -> int:
+    """How many bytes of the prompt a token stands for: a part of a character is named "bytes:\\xe4", or by U+FFFD."""
+    if name.startswith("bytes:\\x"):
+        return name.count("\\x")
+    return len((name if UNREADABLE in prompt else name.replace(UNREADABLE, "?")).encode())
 
 
 def _object(value: Any) -> dict[str, Any]:

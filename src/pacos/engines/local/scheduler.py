@@ -128,17 +128,16 @@ class Scheduler:
             if chunk.start + len(chunk.ids) == len(job.prompt_ids):
                 prefilled.append(job)
                 wanted.append(at + len(chunk.ids) - 1)
-            if job.request.echo:
-                echoed += range(at, at + len(chunk.ids))
+            echoed += range(at + len(chunk.ids) - _num_echoed(job, chunk), at + len(chunk.ids))
             at += len(chunk.ids)
         last_ids = [job.sampler.new_ids[-1] for job in self._decoding]
         alone = [chunk for _, chunk in chunks]
         logits = self._network.logits(self._cache, last_ids, positions, alone, [*wanted, *echoed])
         at = len(wanted)
         for job, chunk in chunks:
-            if job.request.echo:
-                self._echo(job, chunk, logits[at : at + len(chunk.ids)])
-                at += len(chunk.ids)
+            if count := _num_echoed(job, chunk):
+                self._echo(job, chunk, logits[at : at + count])
+                at += count
             job.read += len(chunk.ids)
             self._prefixes.keep(job.prompt_ids[: job.read], chunk.row)
         for job in prefilled:
@@ -187,11 +186,11 @@ class Scheduler:
         )
 
     def _echo(self, job: Job, chunk: Chunk, logits_TV: Tensor) -> None:
-        """The log-probability of each token that follows one of the chunk's, and of none for the prompt's first."""
-        ids = job.prompt_ids
-        if chunk.start == 0:
+        """The log-probability of each token that follows one of the chunk's last; of none for the prompt's first."""
+        ids, end = job.prompt_ids, chunk.start + len(chunk.ids)
+        if chunk.start == job.request.echo_from == 0:
             job.prompt_logprobs.append(TokenLogprob(ids[0], self._text(ids[0]), None))
-        followers = ids[chunk.start + 1 : chunk.start + 1 + len(chunk.ids)]
+        followers = ids[end + 1 - len(logits_TV) : end + 1]
         job.prompt_logprobs += self._logprobs(followers, logits_TV[: len(followers)], job)
 
     def _logprobs(self, tokens: Sequence[int], logits_TV: Tensor, job: Job) -> list[TokenLogprob]:
@@ -222,8 +221,9 @@ class Scheduler:
                 self._waiting.appendleft(job)
                 break
             # An echo needs the logits of tokens whose keys and values might be found.
-            found = [] if job.request.echo else self._prefixes.find(job.prompt_ids)
-            if not job.request.echo and self._is_being_prefilled(job.prompt_ids, len(found)):
+            findable = job.prompt_ids[: job.request.echo_from] if job.request.echo else job.prompt_ids
+            found = self._prefixes.find(findable)
+            if self._is_being_prefilled(findable, len(found)):
                 held_back.append(job)
                 continue
             job.started = time.perf_counter()
@@ -302,3 +302,9 @@ class Scheduler:
             self._cache.copy_row(first + len(self._prefilling) - 1, first + place, moved.read)
             self._prefilling[place] = moved
         self._prefilling.pop()
+
+
+def _num_echoed(job: Job, chunk: Chunk) -> int:
+    """How many of a chunk's last tokens are followed by one whose log-probability is wanted."""
+    from_here = job.request.echo_from - 1 - chunk.start
+    return len(chunk.ids) - min(max(from_here, 0), len(chunk.ids)) if job.request.echo else 0

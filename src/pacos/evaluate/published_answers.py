@@ -1,0 +1,110 @@
+"""Answers that others published, in the place of a model: Self-Instruct's predictions, AlpacaEval's model outputs."""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pacos.core.data_files import DataFile, read_data_file
+from pacos.core.errors import PacosError
+from pacos.core.records import refused
+from pacos.evaluate.items import Item
+
+EXPECTED = (
+    "expected an object with the texts instruction, output and generator, as in AlpacaEval's model outputs, or "
+    "instruction, input and response, as in Self-Instruct's predictions"
+)
+
+
+@dataclass(frozen=True)
+class Published:
+    """A model's answers by `question_key`, and what it is called."""
+
+    label: str
+    texts: dict[str, str]
+
+
+def question_key(instruction: str, context: str) -> str:
+    """What answers are joined by, and never their place in a file: the words of instruction and input.
+
+    AlpacaEval writes an input into the instruction, so where one ends and the other begins plays no part.
+    """
+    return " ".join(f"{instruction} {context}".split())
+
+
+def is_answers_file(name: str) -> bool:
+    """Whether a candidate's name is that of a file of answers, there or not."""
+    return Path(name).suffix in (".json", ".jsonl") and not Path(name).is_dir()
+
+
+def read_published(path: Path) -> Published:
+    """The answers in a file; PacosError for records of neither shape, a question with two answers, or two models."""
+    file = read_data_file(path, "published answers")
+    records = list(_records(path, file))
+    generators = list(dict.fromkeys(generator for _, _, generator in records))
+    if len(generators) > 1:
+        raise PacosError(
+            f"{path}: holds answers of {len(generators)} models ({', '.join(map(repr, generators[:3]))}); expected "
+            "those of one. Put each model's answers into a file of its own."
+        )
+    texts: dict[str, str] = {}
+    for question, text, _ in records:
+        if texts.setdefault(question, text) != text:
+            raise PacosError(
+                f"{path}: answers {question[:60]!r} twice and differently ({texts[question][:40]!r}, {text[:40]!r}); "
+                "keep one answer each."
+            )
+    if not texts:
+        raise PacosError(f"{path}: holds no answer; {EXPECTED}.")
+    # What the tool that wrote it calls a file of predictions is no part of the model's name.
+    return Published(_label(generators[0] or path.stem.removesuffix("_predictions")), texts)
+
+
+def check_published(texts: Mapping[str, str], items: Sequence[Item], path: str) -> None:
+    """PacosError where the answers lack an item; answers beyond the items, and empty ones, are told."""
+    keys = {question_key(item.instruction, item.input): item for item in items}
+    missing = [item for key, item in keys.items() if key not in texts]
+    if len(missing) == len(keys):
+        raise PacosError(
+            f"{path}: answers none of the {len(keys):,} items, as in {missing[0].instruction[:60]!r}; expected answers "
+            "to the very questions in evaluate.instructions."
+        )
+    if missing:
+        raise PacosError(
+            f"{path}: lacks an answer to {len(missing):,} of {len(keys):,} items, the first is "
+            f"{missing[0].instruction[:60]!r}; models are compared on the same items. Add it, or leave those items out "
+            "of evaluate.instructions."
+        )
+    beyond = len(texts.keys() - keys.keys())
+    empty = sum(not texts[key].strip() for key in keys)
+    for count, what in ((beyond, "answers to other questions are left out"), (empty, "answers are empty and count so")):
+        if count:
+            print(f"evaluate: {path}: {count:,} of {len(texts):,} {what}", file=sys.stderr)
+
+
+def _records(path: Path, file: DataFile) -> Iterator[tuple[str, str, str]]:
+    """(question, answer, generator) of every record."""
+    bad = list(file.broken)
+    read = [(number, value, _record(value)) for number, value in file.values]
+    bad += [(number, f"{EXPECTED}, not {json.dumps(value, default=str)[:60]}") for number, value, ok in read if not ok]
+    if bad:
+        raise refused(path, file.unit, sorted(bad), len(file.values) + len(file.broken))
+    yield from (record for _, _, record in read if record)
+
+
+def _record(value: Any) -> tuple[str, str, str] | None:
+    if not isinstance(value, dict):
+        return None
+    instruction, answer = value.get("instruction"), value.get("response", value.get("output"))
+    context, generator = value.get("input") or "", value.get("generator") or ""
+    texts = [each for each in (instruction, answer, context, generator) if isinstance(each, str)]
+    if len(texts) < 4 or not texts[0].strip():
+        return None
+    instruction, answer, context, generator = texts
+    return question_key(instruction, context), answer.strip(), generator
+
+
+def _label(name: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "_.-" else "-" for letter in name).strip("-.") or "published"
