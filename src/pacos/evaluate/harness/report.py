@@ -33,9 +33,9 @@ class HarnessScore:
 class HarnessReport:
     """What a harness measured on the run's model.
 
-    `shaped_by` is what the numbers depend on: hashes of the weights and of both sets, judge, limits; the command does
-    nothing where it was made with the same. `left_out` has a line for each item that was not asked, with the reason;
-    `commands` are those that were run; `judge` is "" where none graded.
+    `shaped_by` is what the numbers depend on, such as the weights, both sets and the judge: the command does nothing
+    where it was made with the same. `notes` has a line for each thing that a reader of the numbers has to know, such as
+    items that were left out; `commands` are those that were run; `judge` is "" where none graded.
     """
 
     harness: str
@@ -43,7 +43,7 @@ class HarnessReport:
     model: str
     judge: str
     scores: list[HarnessScore]
-    left_out: list[str]
+    notes: list[str]
     commands: list[str]
     shaped_by: dict[str, str]
     seconds: float
