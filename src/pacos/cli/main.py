@@ -15,6 +15,7 @@ from typer.exceptions import TyperException
 from pacos import __version__
 from pacos.cli.environment import quiet_libraries, stay_offline
 from pacos.cli.failure import one_line
+from pacos.cli.harness import harness
 from pacos.cli.leaderboard import leaderboard
 from pacos.core.errors import PacosError
 from pacos.core.explain import explain as explain_keys
@@ -34,6 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(leaderboard, name="leaderboard")
+app.add_typer(harness, name="harness")
 
 RecipePath = Annotated[
     Path, typer.Argument(metavar="RECIPE", help="A recipe: a path, or a name that `pacos recipes` lists.")

@@ -13,7 +13,7 @@ HARNESSES = ("lm-eval", "inspect", "helm")
 class HarnessScore:
     """One number of the harness: `metric`, by its own name, over `items` of the `task`.
 
-    `task` is "instructions" or "multiple-choice"; `about` says in a line how the number comes about. `same_answers` is
+    `task` is "instructions" or "multiple_choice"; `about` says in a line how the number comes about. `same_answers` is
     pacos's measure of the very answers that the harness got, `ours` that of the run's own evaluation; either is None
     where pacos has no such number. `disagreement` is a line where one of them differs by more than rounding, else "".
     """
@@ -24,9 +24,9 @@ class HarnessScore:
     items: int
     value: float
     standard_error: float | None
-    same_answers: float | None
-    ours: float | None
-    disagreement: str
+    same_answers: float | None = None
+    ours: float | None = None
+    disagreement: str = ""
 
 
 @dataclass(frozen=True)
