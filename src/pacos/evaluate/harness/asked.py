@@ -45,8 +45,8 @@ class AskedQuestion:
 class Asked:
     """Either all `items` have a reference answer, or none has: then only a judge can tell how good answers are.
 
-    `model` is the checkpoint that is asked, which holds `context_tokens`; answers end at `max_tokens`. `notes` says what
-    was left out, and why.
+    `model` is the checkpoint that is asked, which holds `context_tokens`; answers end at `max_tokens`. `notes` says
+    what was left out, and why.
     """
 
     model: str
@@ -60,6 +60,11 @@ class Asked:
     def has_references(self) -> bool:
         """Whether answers can be measured without a judge."""
         return any(item.reference for item in self.items)
+
+    def rows(self, has_judge: bool) -> dict[str, Sequence[AskedItem | AskedQuestion]]:
+        """By task what there is to measure, which of the instructions without references a judge alone can."""
+        instructions: dict[str, Sequence[AskedItem | AskedQuestion]] = {"instructions": self.items}
+        return (instructions if has_judge or self.has_references else {}) | {"multiple_choice": self.questions}
 
 
 def read_asked(

@@ -2,15 +2,15 @@
 
 import math
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any
 
 from pacos.core.errors import PacosError
 from pacos.core.files import read_json, write_json, write_json_lines, write_text
 from pacos.engines.local.tokenizer import load_tokenizer
-from pacos.evaluate.harness.asked import Asked, AskedQuestion, require_all
+from pacos.evaluate.harness.asked import Asked, AskedItem, AskedQuestion, require_all
 from pacos.evaluate.harness.programs import Command, Endpoint
 from pacos.evaluate.harness.report import HarnessScore
 
@@ -32,32 +32,21 @@ _LETTER = "the right letter as the one token of a greedy answer; guessing scores
 def write_files(folder: Path, asked: Asked, model: Endpoint, judge: Endpoint | None) -> list[Command]:
     """Writes the plug-in, prod_env/ and both sets; the command is to be run in `folder`."""
     write_json_lines(folder / "instructions.jsonl", map(asdict, asked.items))
-    # Where custom_mcqa looks for a path that is not absolute.
-    write_json_lines(
-        folder / "benchmark_output" / "scenarios" / "custom_mcqa" / "multiple_choice.jsonl",
-        map(_instance, asked.questions),
-    )
+    write_json_lines(folder / "multiple_choice.jsonl", map(asdict, asked.questions))
     shutil.copyfile(Path(__file__).parent / "helm_plugin.py", folder / "pacos_helm_plugin.py")
     _write_environment(folder / "prod_env", asked, model, judge)
-    entries = ["custom_mcqa:path=multiple_choice.jsonl,model=pacos/student"]
-    if asked.items and (asked.has_references or judge):
-        told = f"max_tokens={asked.max_tokens},references={int(asked.has_references)},critic={int(judge is not None)}"
-        entries.insert(0, f"pacos_instructions:{told},model=pacos/student")
+    told = f"max_tokens={asked.max_tokens},references={int(asked.has_references)},critic={int(judge is not None)}"
+    about = {"instructions": f"pacos_instructions:{told},", "multiple_choice": "pacos_multiple_choice:"}
+    entries = [f"{about[name]}model=pacos/student" for name in asked.rows(judge is not None)]
     most = str(max(len(asked.items), len(asked.questions)))
     arguments = ("helm-run", "--run-entries", *entries, "--plugins", "./pacos_helm_plugin.py", "--suite", "pacos")
     told_all = (*arguments, "--max-eval-instances", most, "--num-threads", "4", "--exit-on-error")
     return [Command(told_all, keys={"OPENAI_API_KEY": judge.key_env} if judge else {})]
 
 
-def _instance(question: AskedQuestion) -> dict[str, Any]:
-    choices = enumerate(question.choices)
-    references = [{"output": {"text": text}, "tags": ["correct"] * (n == question.answer)} for n, text in choices]
-    return {"input": {"text": question.question}, "references": references, "split": "test", "id": question.id}
-
-
 def _write_environment(folder: Path, asked: Asked, model: Endpoint, judge: Endpoint | None) -> None:
-    """As JSON, which is YAML, too. HELM cuts a prompt that does not leave room for the longest answer; our server does not
-    need that room, and prompts too long for it were left out before."""
+    """As JSON, which is YAML, too. HELM cuts a prompt that leaves no room for the longest answer; our server does not
+    need it, and prompts too long for the model were left out before."""
     clients: dict[str, tuple[str, Endpoint]] = {"student": ("vllm_client.VLLMChatClient", model)}
     if judge:
         # The client that takes a key, from the environment.
@@ -82,7 +71,7 @@ def _write_environment(folder: Path, asked: Asked, model: Endpoint, judge: Endpo
             "description": role,
             "creator_organization_name": "pacos",
             "access": "open",
-            "release_date": "2023-03-13",
+            "release_date": None,
             "tags": ["TEXT_MODEL_TAG", "INSTRUCTION_FOLLOWING_MODEL_TAG"],
         }
         for role in clients
@@ -106,18 +95,24 @@ def _write_environment(folder: Path, asked: Asked, model: Endpoint, judge: Endpo
 _NAMES = {"vllm_client.VLLMChatClient": "vllm_model_name", "openai_client.OpenAIClient": "openai_model_name"}
 
 
-def read_numbers(folder: Path, asked: Asked) -> tuple[list[HarnessScore], dict[str, str]]:
+def read_numbers(folder: Path, asked: Asked, has_judge: bool) -> tuple[list[HarnessScore], dict[str, str]]:
     """What HELM measured, and its answers by item id. PacosError where it has no number, or not of every item."""
-    runs = folder / "benchmark_output" / "runs" / "pacos"
     scores, answers = [], {}
-    has_instructions = (
-        "pacos/judge" in (folder / "prod_env" / "model_metadata.yaml").read_text() or asked.has_references
-    )
-    if asked.items and has_instructions:
-        answers = _answers(runs, "pacos_instructions", "instructions", asked)
-        scores = _scores(runs, "pacos_instructions", "instructions", asked)
-    _answers(runs, "custom_mcqa", "multiple_choice", asked)
-    return [*scores, *_scores(runs, "custom_mcqa", "multiple_choice", asked)], answers
+    for name, rows in asked.rows(has_judge).items():
+        found = _run(folder / "benchmark_output" / "runs" / "pacos", f"pacos_{name}")
+        texts = _answers(found / "scenario_state.json", name, rows)
+        values = _values(found, len(rows))
+        if name == "instructions":
+            answers = texts
+        else:
+            unread = sum(text.strip() not in set("ABCD") for text in texts.values())
+            about = _LETTER + (f"; {unread} answers are no letter, and count as wrong" if unread else "")
+            values = {"exact_match": values["exact_match"]}
+        for metric, each in values.items():
+            error = stdev(each) / math.sqrt(len(each)) if len(each) > 1 else None
+            told = _ABOUT[metric] if name == "instructions" else about
+            scores.append(HarnessScore(name, metric, told, len(rows), mean(each), error))
+    return scores, answers
 
 
 def _run(runs: Path, scenario: str) -> Path:
@@ -127,13 +122,10 @@ def _run(runs: Path, scenario: str) -> Path:
     return found[0]
 
 
-def _answers(runs: Path, scenario: str, task: str, asked: Asked) -> dict[str, str]:
+def _answers(path: Path, task: str, rows: Sequence[AskedItem | AskedQuestion]) -> dict[str, str]:
     """By item id; PacosError where a request failed or a prompt was cut, which HELM counts like any other."""
-    path = _run(runs, scenario) / "scenario_state.json"
     states = read_json(path, "state of HELM's scenario")["request_states"]
-    require_all(
-        task, [each["instance"]["id"] for each in states], asked.items if task == "instructions" else asked.questions
-    )
+    require_all(task, [each["instance"]["id"] for each in states], rows)
     for what, bad in (
         ("requests failed", [each for each in states if not each["result"]["success"]]),
         ("prompts were truncated by HELM", [each for each in states if each.get("prompt_truncated")]),
@@ -143,38 +135,25 @@ def _answers(runs: Path, scenario: str, task: str, asked: Asked) -> dict[str, st
     return {each["instance"]["id"]: each["result"]["completions"][0]["text"] for each in states}
 
 
-def _scores(runs: Path, scenario: str, task: str, asked: Asked) -> list[HarnessScore]:
-    """Means over the items. PacosError where HELM has none, or not of each: that ends with "Done", too."""
-    folder = _run(runs, scenario)
-    rows = len(asked.items if task == "instructions" else asked.questions)
+def _values(folder: Path, items: int) -> dict[str, list[float]]:
+    """By metric the value of every item. PacosError where HELM has none, or not of each: it says "Done" then, too."""
     if not read_json(folder / "stats.json", "statistics of HELM"):
         raise PacosError(f"{folder / 'stats.json'}: HELM has no statistics at all, and says it is done; {_UNREAD}.")
     values: dict[str, list[float]] = {}
     for item in read_json(folder / "per_instance_stats.json", "statistics of HELM"):
         for stat in item["stats"]:
-            if stat["name"]["name"] in _ABOUT and "perturbation" not in stat["name"]:
+            if stat["name"]["name"] in _ABOUT:
                 values.setdefault(stat["name"]["name"], []).append(float(stat.get("mean", math.nan)))
     for metric, found in values.items():
-        if len(found) != rows:
-            raise PacosError(f"{folder}: HELM has {metric} of {len(found)} of {rows} items; {_UNREAD}.")
-    grades = [grade for metric, found in values.items() if _ABOUT[metric] == _CRITIC for grade in found]
-    if rows > 1 and len(set(grades)) == 1:
+        if len(found) != items:
+            raise PacosError(f"{folder}: HELM has {metric} of {len(found)} of {items} items; {_UNREAD}.")
+    grades = {grade for metric, found in values.items() if _ABOUT[metric] == _CRITIC for grade in found}
+    if items > 1 and len(grades) == 1:
         raise PacosError(
-            f"{folder}: the critic answered every question about every item alike (grade {grades[0]:.0f}), so it "
+            f"{folder}: the critic answered every question about every item alike (grade {grades.pop():.0f}), so it "
             "judges nothing; HELM takes an empty reply for A, the lowest grade. Give --judge another model."
         )
-    wanted = values if task == "instructions" else {"exact_match": values["exact_match"]}
-    return [
-        HarnessScore(
-            task,
-            metric,
-            _LETTER if task == "multiple_choice" else _ABOUT[metric],
-            rows,
-            mean(found),
-            stdev(found) / math.sqrt(rows) if rows > 1 else None,
-        )
-        for metric, found in wanted.items()
-    ]
+    return values
 
 
 _UNREAD = "the critic's replies were not one letter each. Give --judge a model that answers with one"

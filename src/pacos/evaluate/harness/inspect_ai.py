@@ -2,13 +2,14 @@
 
 import math
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from pacos.core.errors import PacosError
 from pacos.core.files import read_json, write_json, write_json_lines
-from pacos.evaluate.harness.asked import Asked, require_all
+from pacos.evaluate.harness.asked import Asked, AskedItem, AskedQuestion, require_all
 from pacos.evaluate.harness.programs import Command, Endpoint
 from pacos.evaluate.harness.report import HarnessScore
 
@@ -25,14 +26,14 @@ def write_files(folder: Path, asked: Asked, model: Endpoint, judge: Endpoint | N
     write_json_lines(folder / "instructions.jsonl", map(asdict, asked.items))
     write_json_lines(folder / "multiple_choice.jsonl", map(asdict, asked.questions))
     settings = {
-        "instructions": bool(asked.items) and (asked.has_references or judge is not None),
         "has_references": asked.has_references,
         "judge": f"openai-api/judge/{judge.model}" if judge else "",
         "max_tokens": asked.max_tokens,
     }
     write_json(folder / "settings.json", settings)
     shutil.copyfile(Path(__file__).parent / "inspect_tasks.py", folder / "inspect_tasks.py")
-    arguments = ("inspect", "eval", "inspect_tasks.py", "--model", f"openai-api/pacos/{model.model}", "--cache", "30D")
+    tasks = [f"inspect_tasks.py@pacos_{name}" for name in asked.rows(judge is not None)]
+    arguments = ("inspect", "eval", *tasks, "--model", f"openai-api/pacos/{model.model}", "--cache", "30D")
     told = ("--max-retries", "3", "--log-dir", "logs", "--log-format", "json", "--display", "none")
     variables = {"PACOS_BASE_URL": model.url, "PACOS_API_KEY": "none", "INSPECT_CACHE_DIR": "cache/inspect"}
     keys = {}
@@ -42,39 +43,37 @@ def write_files(folder: Path, asked: Asked, model: Endpoint, judge: Endpoint | N
     return [Command((*arguments, *told), variables, keys)]
 
 
-def read_numbers(folder: Path, asked: Asked) -> tuple[list[HarnessScore], dict[str, str]]:
+def read_numbers(folder: Path, asked: Asked, has_judge: bool) -> tuple[list[HarnessScore], dict[str, str]]:
     """What Inspect measured, and its answers by item id. PacosError where a log is not a whole measurement."""
     scores, answers = [], {}
-    wants_instructions = read_json(folder / "settings.json", "settings of the tasks")["instructions"]
     logs = {log["eval"]["task"]: log for log in (read_json(path, "log") for path in folder.glob("logs/*.json"))}
-    for name, task, rows in (
-        ("instructions", "instructions", asked.items),
-        ("multiple_choice", "questions", asked.questions),
-    ):
-        if not rows or (name == "instructions" and not wants_instructions):
-            continue
-        log = logs.get(task)
+    for name, rows in asked.rows(has_judge).items():
+        log = logs.get(f"pacos_{name}")
         if log is None:
-            raise PacosError(f"{folder / 'logs'}: Inspect left no log of the task {task}; it was not run.")
-        samples = _samples(log, name, asked, folder)
+            raise PacosError(f"{folder / 'logs'}: Inspect left no log of the task pacos_{name}; it was not run.")
+        samples = _samples(log, name, rows, folder)
         if name == "instructions":
             answers = {sample["id"]: sample["output"]["completion"] for sample in samples}
         for scorer in log["results"]["scores"]:
             metrics = {metric["name"]: float(metric["value"]) for metric in scorer["metrics"].values()}
             value = metrics.get("accuracy", metrics.get("mean", math.nan))
             about = _ABOUT.get(scorer["name"], "")
+            if unread := sum(not each["scores"]["choice"]["answer"] for each in samples if scorer["name"] == "choice"):
+                about += f"; {unread} answers have no letter, and count as wrong"
             scores.append(HarnessScore(name, scorer["name"], about, len(rows), value, metrics.get("stderr")))
     return scores, answers
 
 
-def _samples(log: dict[str, Any], name: str, asked: Asked, folder: Path) -> list[dict[str, Any]]:
+def _samples(
+    log: dict[str, Any], name: str, rows: Sequence[AskedItem | AskedQuestion], folder: Path
+) -> list[dict[str, Any]]:
     """The samples of a log in which each was answered and scored; Inspect calls others a success, too."""
     where = f"{folder / 'logs'}: {name}"
     if log["status"] != "success":
         error = (log.get("error") or {}).get("message", "no reason given")
         raise PacosError(f"{where}: Inspect's status is {log['status']}: {' '.join(error.split())[:200]}.")
     samples: list[dict[str, Any]] = log["samples"] or []
-    require_all(name, [sample["id"] for sample in samples], asked.items if name == "instructions" else asked.questions)
+    require_all(name, [sample["id"] for sample in samples], rows)
     failed = [sample for sample in samples if sample.get("error")]
     cut = [s for s in samples if s["output"]["choices"] and s["output"]["choices"][0]["stop_reason"] == "model_length"]
     for what, bad in (("ended in an error", failed), ("did not fit into the model's context", cut)):

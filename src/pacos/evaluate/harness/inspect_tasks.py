@@ -26,24 +26,22 @@ def _question(row: dict[str, Any]) -> Sample:
     return Sample(id=row["id"], input=row["question"], choices=row["choices"], target="ABCD"[row["answer"]])
 
 
-if SETTINGS["instructions"]:
-
-    @task
-    def instructions() -> Task:
-        """Answers as they come, against reference answers, by a judge, or both."""
-        scorers = [exact(), f1()] if SETTINGS["has_references"] else []
-        if SETTINGS["judge"]:
-            scorers.append(model_graded_qa(model=SETTINGS["judge"]))
-        return Task(
-            dataset=json_dataset(str(HERE / "instructions.jsonl"), _item),
-            solver=generate(),
-            scorer=scorers,
-            config=GenerateConfig(temperature=0.0, max_tokens=SETTINGS["max_tokens"]),
-        )
+@task  # type: ignore[untyped-decorator]
+def pacos_instructions() -> Task:
+    """Answers as they come, against reference answers, by a judge, or both."""
+    scorers = [exact(), f1()] if SETTINGS["has_references"] else []
+    if SETTINGS["judge"]:
+        scorers.append(model_graded_qa(model=SETTINGS["judge"]))
+    return Task(
+        dataset=json_dataset(str(HERE / "instructions.jsonl"), _item),
+        solver=generate(),
+        scorer=scorers,
+        config=GenerateConfig(temperature=0.0, max_tokens=SETTINGS["max_tokens"]),
+    )
 
 
-@task
-def questions() -> Task:
+@task  # type: ignore[untyped-decorator]
+def pacos_multiple_choice() -> Task:
     """The letter of the right choice, written out."""
     return Task(
         dataset=json_dataset(str(HERE / "multiple_choice.jsonl"), _question),

@@ -75,12 +75,10 @@ def _command(name: str, *arguments: str) -> Command:
     return Command(("lm_eval", *arguments, *told), {"OPENAI_API_KEY": "none"})
 
 
-def read_numbers(folder: Path, asked: Asked) -> tuple[list[HarnessScore], dict[str, str]]:
+def read_numbers(folder: Path, asked: Asked, has_judge: bool) -> tuple[list[HarnessScore], dict[str, str]]:
     """What lm-eval measured, and its answers by item id. PacosError where it has not scored every item."""
     scores, answers = [], {}
-    for name, rows in (("instructions", asked.items), ("multiple_choice", asked.questions)):
-        if not rows or (name == "instructions" and not asked.has_references):
-            continue
+    for name, rows in asked.rows(has_judge=False).items():
         samples = [row for _, row in read_json_lines(_only(folder / "out" / name, "*/samples_*.jsonl"), "samples")]
         require_all(name, [row["doc"]["id"] for row in samples], rows)
         if name == "instructions":

@@ -34,7 +34,7 @@ class Harness:
     program: str
     install: tuple[str, ...]
     write_files: Callable[[Path, Asked, Endpoint, Endpoint | None], list[Command]]
-    read_numbers: Callable[[Path, Asked], tuple[list[HarnessScore], dict[str, str]]]
+    read_numbers: Callable[[Path, Asked, bool], tuple[list[HarnessScore], dict[str, str]]]
 
 
 HARNESSES = {
@@ -102,7 +102,7 @@ def run(
         commands = harness.write_files(folder, asked, served, graded_by)
         for command in commands:
             run_program(installed, command, folder, folder / "output.log", is_offline)
-    scores, answers = harness.read_numbers(folder, asked)
+    scores, answers = harness.read_numbers(folder, asked, grader is not None)
     _require_numbers(name, scores)
     report = HarnessReport(
         harness=name,
