@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pacos.core.files import write_json_lines
+from pacos.core.models import MINI
 from pacos.core.recipe import Recipe
 from pacos.core.run_folder import RunFolder
 from pacos.evaluate.harness.report import HarnessReport, HarnessScore, read, read_all
@@ -57,6 +58,9 @@ def evaluated(
 ) -> Path:
     """A run whose evaluation has asked the items, the last of which is too long for the model; of the others' reference
     answers one is the student's own, one a part of it, and one looks like a list."""
+    # One whose answers have words in them.
+    (trained / "train" / "model").unlink()
+    (trained / "train" / "model").symlink_to(MINI)
     path = tmp_path / "items.jsonl"
     recipe = recipe_for(f"evaluate.instructions={path}", "evaluate.max_tokens=12")
     rows = [{"instruction": instruction, "input": given, "output": ""} for instruction, given in ITEMS]
@@ -93,7 +97,7 @@ def test_lm_eval_and_pacos_measure_the_same_on_the_same_answers(evaluated: Path)
     disagreement = scores["instructions", "rougeL"].disagreement
     assert not disagreement or disagreement.endswith("1 of 4 answers are other ones."), disagreement
     assert scores["multiple_choice", "acc"].items == 8
-    assert "the model holds 512: 'Sum up what follows.'" in report.notes[0]
+    assert "the model holds 1,024: 'Sum up what follows.'" in report.notes[0]
     assert "1 of the instructions have an empty line" in report.notes[1]
 
     again = harness("lm-eval", evaluated, "--limit", 8)
@@ -129,7 +133,7 @@ def letters(prompt: str) -> str:
     ("judge", "line"),
     [
         (letters, ""),
-        (lambda prompt: "The answer is good.", "HELM has no statistics"),
+        (lambda prompt: "The answer is good.", "HELM's statistics are empty, none of the critic"),
         (lambda prompt: " ", "answered every question about every item alike (grade 1)"),
     ],
     ids=["letters", "prose", "nothing"],

@@ -101,7 +101,7 @@ def read_numbers(folder: Path, asked: Asked, has_judge: bool) -> tuple[list[Harn
     for name, rows in asked.rows(has_judge).items():
         found = _run(folder / "benchmark_output" / "runs" / "pacos", f"pacos_{name}")
         texts = _answers(found / "scenario_state.json", name, rows)
-        values = _values(found, len(rows))
+        values = _values(found, len(rows), is_graded=has_judge and name == "instructions")
         if name == "instructions":
             answers = texts
         else:
@@ -135,10 +135,12 @@ def _answers(path: Path, task: str, rows: Sequence[AskedItem | AskedQuestion]) -
     return {each["instance"]["id"]: each["result"]["completions"][0]["text"] for each in states}
 
 
-def _values(folder: Path, items: int) -> dict[str, list[float]]:
+def _values(folder: Path, items: int, is_graded: bool) -> dict[str, list[float]]:
     """By metric the value of every item. PacosError where HELM has none, or not of each: it says "Done" then, too."""
-    if not read_json(folder / "stats.json", "statistics of HELM"):
-        raise PacosError(f"{folder / 'stats.json'}: HELM has no statistics at all, and says it is done; {_UNREAD}.")
+    stats = {stat["name"]["name"] for stat in read_json(folder / "stats.json", "statistics of HELM")}
+    if not stats & _ABOUT.keys() or (is_graded and "Helpfulness" not in stats):
+        what = "none of the critic" if stats else "none at all"
+        raise PacosError(f"{folder / 'stats.json'}: HELM's statistics are empty, {what}, and it says Done; {_UNREAD}.")
     values: dict[str, list[float]] = {}
     for item in read_json(folder / "per_instance_stats.json", "statistics of HELM"):
         for stat in item["stats"]:
