@@ -76,7 +76,7 @@ def _measure(
 ) -> None:
     recipe = load_run(path)
     stay_offline(recipe)
-    from pacos.evaluate.harness.printing import print_scores
+    from pacos.evaluate.harness.scores_table import print_scores
     from pacos.evaluate.harness.run import run
 
     with RunFolder(path, recipe) as run_folder:

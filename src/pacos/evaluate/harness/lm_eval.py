@@ -55,12 +55,12 @@ def write_files(folder: Path, asked: Asked, model: Endpoint, judge: Endpoint | N
     if asked.has_references:
         _write_task(folder, "instructions", asked.items, _INSTRUCTIONS.format(max_tokens=asked.max_tokens))
         shutil.copyfile(Path(__file__).parent / "lm_eval_rouge.py", folder / "tasks" / "rouge.py")
-        arguments = ("--model", "local-chat-completions", "--apply_chat_template")
-        commands.append(_command("instructions", *arguments, "--model_args", f"{common},base_url={chat}"))
+        by_chat = ("--model", "local-chat-completions", "--apply_chat_template")
+        commands.append(_command("instructions", *by_chat, "--model_args", f"{common},base_url={chat}"))
     _write_task(folder, "multiple_choice", asked.questions, _QUESTIONS)
     given = f"{common},base_url={completions},max_length={asked.context_tokens}"
-    arguments = ("--model", "local-completions", "--batch_size", "8", "--model_args", given)
-    return [*commands, _command("multiple_choice", *arguments)]
+    by_likelihood = ("--model", "local-completions", "--batch_size", "8", "--model_args", given)
+    return [*commands, _command("multiple_choice", *by_likelihood)]
 
 
 def _write_task(folder: Path, name: str, rows: Sequence[Any], lines: str) -> None:
