@@ -76,11 +76,14 @@ def _measure(
 ) -> None:
     recipe = load_run(path)
     stay_offline(recipe)
-    from pacos.evaluate.harness.scores_table import print_scores
     from pacos.evaluate.harness.run import run
+    from pacos.evaluate.harness.scores_table import print_scores
+    from pacos.study.report_page import write
 
     with RunFolder(path, recipe) as run_folder:
         report = run(name, run_folder, environment, judge, instructions, references, limit)
     if report is None:
         raise typer.Exit(2)
     print_scores(report, path / "harness" / name)
+    if (path / "report.html").is_file():
+        write(path)
