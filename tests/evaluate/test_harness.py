@@ -97,8 +97,8 @@ def test_lm_eval_and_pacos_measure_the_same_on_the_same_answers(evaluated: Path)
     disagreement = scores["instructions", "rougeL"].disagreement
     assert not disagreement or disagreement.endswith("1 of 4 answers are other ones."), disagreement
     assert scores["multiple_choice", "acc"].items == 8
-    assert "the model holds 1,024: 'Sum up what follows.'" in report.notes[0]
-    assert "1 of the instructions have an empty line" in report.notes[1]
+    assert "the model holds 1,024: 'Sum up what follows.'" in report.left_out[0]
+    assert "1 of the instructions have an empty line" in report.notes[0]
 
     again = harness("lm-eval", evaluated, "--limit", 8)
     assert (again.returncode, "done before" in again.stdout) == (0, True)

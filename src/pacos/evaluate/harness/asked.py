@@ -45,8 +45,8 @@ class AskedQuestion:
 class Asked:
     """Either all `items` have a reference answer, or none has: then only a judge can tell how good answers are.
 
-    `model` is the checkpoint that is asked, which holds `context_tokens`; answers end at `max_tokens`. `notes` says
-    what was left out, and why.
+    `model` is the checkpoint that is asked, which holds `context_tokens`; answers end at `max_tokens`. `left_out`
+    has a line for each item that does not fit, `notes` what else there is to know.
     """
 
     model: str
@@ -54,6 +54,7 @@ class Asked:
     questions: list[AskedQuestion]
     max_tokens: int
     context_tokens: int
+    left_out: list[str]
     notes: list[str]
 
     @property
@@ -94,7 +95,8 @@ def read_asked(
         _questions(model, is_chat)[:limit],
         max_tokens,
         context,
-        [*(notes if len(main) > len(asked) else []), *too_long, *([is_torn] if torn else [])],
+        too_long,
+        [*(notes if len(main) > len(asked) else []), *([is_torn] if torn else [])],
     )
 
 

@@ -110,6 +110,7 @@ def run(
         model=label or Path(model).name,
         judge=judge,
         scores=set_beside(name, scores, answers, asked, run_folder.path / "evaluate", label),
+        left_out=asked.left_out,
         notes=asked.notes,
         commands=list(map(str, commands)),
         shaped_by=shaped_by,

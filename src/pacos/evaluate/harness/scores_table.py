@@ -23,6 +23,6 @@ def print_scores(report: HarnessReport, folder: Path) -> None:
         print(f"  {task:<15} {score.metric:<{width}} {score.value:.4f}{error} of {score.items:,}{beside}")
         if score.disagreement:
             print(f"    disagrees: {score.disagreement}")
-    for note in report.notes:
+    for note in (*report.left_out, *report.notes):
         print(f"  {note}")
     print(f"Report: {folder / 'report.json'}")
