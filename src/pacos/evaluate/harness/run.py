@@ -22,7 +22,7 @@ from pacos.engines.open import engine_table
 from pacos.evaluate.harness import helm, inspect_ai, lm_eval
 from pacos.evaluate.harness.asked import Asked, read_asked
 from pacos.evaluate.harness.beside import set_beside
-from pacos.evaluate.harness.programs import Command, Endpoint, find_program, run_program, serving
+from pacos.evaluate.harness.programs import Command, Endpoint, Installed, find_program, run_program, serving
 from pacos.evaluate.harness.report import HarnessReport, HarnessScore, read, write
 
 
@@ -102,8 +102,7 @@ def run(
         commands = harness.write_files(folder, asked, served, graded_by)
         for command in commands:
             run_program(installed, command, folder, folder / "output.log", is_offline)
-    scores, answers = harness.read_numbers(folder, asked, grader is not None)
-    _require_numbers(name, scores)
+    scores, answers = _read_numbers(harness, installed, folder, asked, grader is not None)
     report = HarnessReport(
         harness=name,
         version=installed.version,
@@ -201,14 +200,23 @@ def _only_model(base_url: str, key_env: str) -> str:
         ) from None
 
 
-def _require_numbers(name: str, scores: list[HarnessScore]) -> None:
+def _read_numbers(
+    harness: Harness, installed: Installed, folder: Path, asked: Asked, has_judge: bool
+) -> tuple[list[HarnessScore], dict[str, str]]:
+    name = f"{folder}: {installed.program.name} {installed.version}"
+    try:
+        scores, answers = harness.read_numbers(folder, asked, has_judge)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise PacosError(
+            f"{name} ended well, and its files are not of the form that pacos reads ({type(error).__name__}: {error}); "
+            "install the version in docs/harnesses.md."
+        ) from None
     if not scores:
-        raise PacosError(f"harness {name}: it ended well and measured nothing; give --references or --judge.")
+        raise PacosError(f"{name} ended well and measured nothing.")
     for score in scores:
         if not math.isfinite(score.value):
-            raise PacosError(
-                f"harness {name}: {score.metric} of the {score.task} is {score.value}, which is no number."
-            )
+            raise PacosError(f"{name} ended well, and its {score.metric} of the {score.task} is {score.value}.")
+    return scores, answers
 
 
 def _tell_how(
