@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from pacos.core.errors import PacosError
 from pacos.core.files import write_json_lines
 from pacos.core.models import MINI
-from pacos.core.recipe import Recipe
+from pacos.core.recipe import Recipe, load_run
 from pacos.core.run_folder import RunFolder
 from pacos.evaluate.harness.report import HarnessReport, HarnessScore, read, read_all
+from pacos.evaluate.harness.run import run as measure
 from pacos.evaluate.report import EvaluateReport
 from tests.conftest import ROOT, missing_part
 from tests.evaluate.judge_server import judge_server
@@ -220,3 +222,59 @@ def test_a_run_that_has_asked_nothing_is_refused(trained: Path, recipe_for: Call
     done = harness("lm-eval", trained)
     assert done.returncode == 2
     assert "--instructions FILE" in done.stderr
+
+
+# A program in HELM's place that leaves the files of a good measurement, but for one fault.
+FAULTY = """
+import json, pathlib, sys
+fault = sys.argv[1]
+for name in ("instructions", "multiple_choice"):
+    rows = [json.loads(line) for line in open(f"{name}.jsonl")]
+    folder = pathlib.Path("benchmark_output/runs/pacos") / f"pacos_{name}:model=pacos_student"
+    folder.mkdir(parents=True)
+    states = [
+        {"instance": {"id": row["id"]}, "result": {"success": True, "completions": [{"text": "A"}]},
+         "prompt_truncated": False}
+        for row in rows
+    ]
+    stats = [{"name": {"name": "exact_match", "split": "test"}, "count": 1, "mean": 0.5}]
+    items = [{"instance_id": row["id"], "stats": stats} for row in rows]
+    exec(fault)
+    files = {"scenario_state": {"request_states": states}, "stats": stats, "per_instance_stats": items}
+    for file, value in files.items():
+        (folder / f"{file}.json").write_text(json.dumps(value))
+print("Done.")
+"""
+
+
+@pytest.mark.parametrize(
+    ("fault", "line"),
+    [
+        ("", ""),
+        ("stats = []", "HELM's statistics are empty, none at all"),
+        ("items.pop()", "HELM has exact_match of 3 of 4 items"),
+        ("states.pop()", "the harness scored 3 items of the 4"),
+        ("states[1]['prompt_truncated'] = True", "1 of 4 prompts were truncated by HELM"),
+        ("states[1]['result'] = {'success': False, 'completions': []}", "1 of 4 requests failed"),
+        ("del stats[0]['mean']", "exact_match of the instructions is nan"),
+        ("states = [{}]", "not of the form that pacos reads (KeyError: 'instance')"),
+    ],
+)
+def test_what_a_harness_calls_done_is_a_failure(evaluated: Path, tmp_path: Path, fault: str, line: str) -> None:
+    environment = tmp_path / "env" / "bin"
+    environment.mkdir(parents=True)
+    (tmp_path / "faulty.py").write_text(FAULTY)
+    command = f'exec {sys.executable} {tmp_path / "faulty.py"} "{fault}"'
+    for name, script in (("helm-run", command), ("python", "echo 0.5.16")):
+        (environment / name).write_text(f"#!/bin/sh\n{script}\n")
+        (environment / name).chmod(0o755)
+    with RunFolder(evaluated, load_run(evaluated)) as run_folder:
+        if line:
+            with pytest.raises(PacosError) as refused:
+                measure("helm", run_folder, environment.parent, limit=4)
+            assert line in str(refused.value)
+            assert "\n" not in str(refused.value)
+            assert read_all(evaluated) == []
+        else:
+            measure("helm", run_folder, environment.parent, limit=4)
+            assert {score.value for score in read(evaluated / "harness" / "helm").scores} == {0.5}

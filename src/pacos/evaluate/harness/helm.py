@@ -5,7 +5,8 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from statistics import mean, stdev
+
+import numpy as np
 
 from pacos.core.errors import PacosError
 from pacos.core.files import read_json, write_json, write_json_lines, write_text
@@ -109,9 +110,9 @@ def read_numbers(folder: Path, asked: Asked, has_judge: bool) -> tuple[list[Harn
             about = _LETTER + (f"; {unread} answers are no letter, and count as wrong" if unread else "")
             values = {"exact_match": values["exact_match"]}
         for metric, each in values.items():
-            error = stdev(each) / math.sqrt(len(each)) if len(each) > 1 else None
+            error = float(np.std(each, ddof=1)) / math.sqrt(len(each)) if len(each) > 1 else None
             told = _ABOUT[metric] if name == "instructions" else about
-            scores.append(HarnessScore(name, metric, told, len(rows), mean(each), error))
+            scores.append(HarnessScore(name, metric, told, len(rows), float(np.mean(each)), error))
     return scores, answers
 
 
