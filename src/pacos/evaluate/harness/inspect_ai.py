@@ -28,6 +28,8 @@ def write_files(folder: Path, asked: Asked, model: Endpoint, judge: Endpoint | N
     settings = {
         "has_references": asked.has_references,
         "judge": f"openai-api/judge/{judge.model}" if judge else "",
+        "judge_max_tokens": judge.max_tokens if judge else 0,
+        "judge_temperature": judge.temperature if judge else 0,
         "max_tokens": asked.max_tokens,
     }
     write_json(folder / "settings.json", settings)

@@ -6,7 +6,7 @@ from typing import Any
 
 from inspect_ai import Task, task
 from inspect_ai.dataset import Sample, json_dataset
-from inspect_ai.model import GenerateConfig
+from inspect_ai.model import GenerateConfig, get_model
 from inspect_ai.scorer import choice, exact, f1, model_graded_qa
 from inspect_ai.solver import generate, multiple_choice
 
@@ -31,7 +31,9 @@ def pacos_instructions() -> Task:
     """Answers as they come, against reference answers, by a judge, or both."""
     scorers = [exact(), f1()] if SETTINGS["has_references"] else []
     if SETTINGS["judge"]:
-        scorers.append(model_graded_qa(model=SETTINGS["judge"]))
+        # Without an end of its own a small judge writes on until its context is full.
+        asked = GenerateConfig(temperature=SETTINGS["judge_temperature"], max_tokens=SETTINGS["judge_max_tokens"])
+        scorers.append(model_graded_qa(model=get_model(SETTINGS["judge"], config=asked)))
     return Task(
         dataset=json_dataset(str(HERE / "instructions.jsonl"), _item),
         solver=generate(),

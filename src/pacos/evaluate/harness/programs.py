@@ -27,11 +27,16 @@ _NOWHERE = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROX
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A model behind OpenAI's protocol; `url` ends in /v1, `key_env` names the variable that holds its key, if any."""
+    """A model behind OpenAI's protocol; `url` ends in /v1, `key_env` names the variable that holds its key, if any.
+
+    `max_tokens` and `temperature` are how a judge is asked, where the harness leaves that to us.
+    """
 
     url: str
     model: str
     key_env: str = ""
+    max_tokens: int = 512
+    temperature: float = 0.0
 
 
 @dataclass(frozen=True)

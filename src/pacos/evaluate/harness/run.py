@@ -9,21 +9,21 @@ import time
 import urllib.request
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from os import environ
 from pathlib import Path
 
 from pacos.core.errors import PacosError
 from pacos.core.files import read_json, write_json
 from pacos.core.models import resolve_model, weights_sha256
-from pacos.core.recipe import EngineTable
+from pacos.core.recipe import Recipe
 from pacos.core.run_folder import RunFolder
-from pacos.engines.open import engine_table
 from pacos.evaluate.harness import helm, inspect_ai, lm_eval
 from pacos.evaluate.harness.asked import Asked, read_asked
 from pacos.evaluate.harness.beside import set_beside
 from pacos.evaluate.harness.programs import Command, Endpoint, Installed, find_program, run_program, serving
 from pacos.evaluate.harness.report import HarnessReport, HarnessScore, read, write
+from pacos.judging import Judge, judges_of
 
 
 @dataclass(frozen=True)
@@ -82,10 +82,8 @@ def run(
     harness, folder = HARNESSES[name], run_folder.path / "harness" / name
     model, label = _model(run_folder)
     asked = read_asked(run_folder, model, instructions, references, limit)
-    grader = engine_table(judge, run_folder.recipe.engines)[0] if judge else None
-    if grader:
-        _require_usable(judge, grader)
-    shaped_by = _shaped_by(asked, judge, grader)
+    grader = _judge(judge, run_folder.recipe) if judge else None
+    shaped_by = _shaped_by(asked, grader)
     if (folder / "report.json").is_file():
         return _made_before(folder, shaped_by)
     installed = find_program(harness.program, harness.package, environment)
@@ -95,7 +93,7 @@ def run(
         return None
     start = time.monotonic()
     print(f"harness {name}: asking; what {name} says is in {folder / 'output.log'}", flush=True)
-    is_offline = grader is None or grader.engine == "local" or "://127.0.0.1" in grader.base_url
+    is_offline = grader is None or grader.table.engine == "local" or "://127.0.0.1" in grader.table.base_url
     with ExitStack() as stack:
         served = stack.enter_context(serving(model, folder / "server.log"))
         graded_by = _endpoint(grader, folder, stack) if grader else None
@@ -126,7 +124,10 @@ def _model(run_folder: RunFolder) -> tuple[str, str]:
     return str(run_folder.finished("train") / "model"), "student"
 
 
-def _require_usable(name: str, table: EngineTable) -> None:
+def _judge(name: str, recipe: Recipe) -> Judge:
+    """As the recipe's evaluation would have it under that name."""
+    (judge,) = judges_of(replace(recipe, evaluate=replace(recipe.evaluate, judges=(name,))))
+    table = judge.table
     if table.engine == "builtin":
         raise PacosError(
             f"--judge {name}: the builtin judge is no server, and a harness asks servers only; expected http:BASE_URL, "
@@ -137,17 +138,17 @@ def _require_usable(name: str, table: EngineTable) -> None:
             f"--judge {name}: has max_usd, and what a harness spends goes past pacos's account; leave max_usd out of "
             "that table, and set the limit at the server."
         )
+    return judge
 
 
-def _shaped_by(asked: Asked, judge: str, grader: EngineTable | None) -> dict[str, str]:
+def _shaped_by(asked: Asked, judge: Judge | None) -> dict[str, str]:
     sets = json.dumps([[asdict(each) for each in rows] for rows in (asked.items, asked.questions)])
-    grades = f"{judge} {grader.base_url} {grader.model} {grader.path}".strip() if grader else "none"
     return {
         "weights": weights_sha256(Path(asked.model)),
         "items": f"{len(asked.items)} instructions, {len(asked.questions)} questions",
         "sets": hashlib.sha256(sets.encode()).hexdigest(),
         "max_tokens": str(asked.max_tokens),
-        "judge": grades,
+        "judge": f"{judge.name} {judge.table.base_url}{judge.table.path} {judge.sampling}" if judge else "none",
     }
 
 
@@ -178,20 +179,22 @@ def _begin(folder: Path, shaped_by: Mapping[str, str]) -> None:
     write_json(noted, shaped_by)
 
 
-def _endpoint(table: EngineTable, folder: Path, stack: ExitStack) -> Endpoint:
+def _endpoint(judge: Judge, folder: Path, stack: ExitStack) -> Endpoint:
+    table, sampling = judge.table, judge.sampling
     if table.engine == "local":
-        return stack.enter_context(serving(resolve_model(table.path), folder / "judge.log"))
-    key_env = table.api_key_env if environ.get(table.api_key_env) else ""
-    return Endpoint(table.base_url.rstrip("/"), table.model or _only_model(table.base_url, key_env), key_env)
+        found = stack.enter_context(serving(resolve_model(table.path), folder / "judge.log"))
+    else:
+        key_env = table.api_key_env if environ.get(table.api_key_env) else ""
+        found = Endpoint(table.base_url.rstrip("/"), table.model or _only_model(table.base_url, key_env), key_env)
+    return replace(found, max_tokens=sampling.max_tokens, temperature=sampling.temperature)
 
 
 def _only_model(base_url: str, key_env: str) -> str:
     """The first model that a server names, where the judge's table names none."""
     headers = {"Authorization": f"Bearer {environ.get(key_env, 'none')}"}
     try:
-        with urllib.request.urlopen(
-            urllib.request.Request(f"{base_url.rstrip('/')}/models", headers=headers), timeout=30
-        ) as reply:
+        asked = urllib.request.Request(f"{base_url.rstrip('/')}/models", headers=headers)
+        with urllib.request.urlopen(asked, timeout=30) as reply:
             return str(json.load(reply)["data"][0]["id"])
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise PacosError(
@@ -219,23 +222,24 @@ def _read_numbers(
     return scores, answers
 
 
-def _tell_how(
-    name: str, folder: Path, asked: Asked, model: str, grader: EngineTable | None, environment: Path | None
-) -> None:
-    """Writes the files for a server on a port that may be free, and prints how to install and run by hand."""
-    served = f"pacos serve --model {shlex.quote(model)} --run"
-    plain = "serve.watermark=false serve.moderation=off"
-    graded_by = None
-    lines = [f"{served} runs/harness-model serve.port=8017 {plain} &"]
-    if grader and grader.engine == "local":
-        judge = f"pacos serve --model {shlex.quote(grader.path)} --run runs/harness-judge serve.port=8018 {plain} &"
-        lines.append(judge)
-        graded_by = Endpoint("http://127.0.0.1:8018/v1", Path(resolve_model(grader.path)).name)
-    elif grader:
-        graded_by = Endpoint(grader.base_url, grader.model or "MODEL", grader.api_key_env)
+def _tell_how(name: str, folder: Path, asked: Asked, model: str, judge: Judge | None, environment: Path | None) -> None:
+    """Writes the files for servers on ports that may be free, and prints how to install and how to run by hand."""
+    harness, graded_by = HARNESSES[name], None
+    lines = [_serve_line(model, "model", 8017)]
+    if judge and judge.table.engine == "local":
+        lines.append(_serve_line(resolve_model(judge.table.path), "judge", 8018))
+        graded_by = Endpoint("http://127.0.0.1:8018/v1", Path(resolve_model(judge.table.path)).name)
+    elif judge:
+        graded_by = Endpoint(judge.table.base_url, judge.table.model or "MODEL", judge.table.api_key_env)
     own = Endpoint("http://127.0.0.1:8017/v1", Path(model).name)
-    lines += [f"cd {shlex.quote(str(folder))}", *map(str, HARNESSES[name].write_files(folder, asked, own, graded_by))]
+    lines += [f"cd {shlex.quote(str(folder))}", *map(str, harness.write_files(folder, asked, own, graded_by))]
     where = environment or "PATH"
-    print(f"harness {name}: {HARNESSES[name].program} is not in {where}. To install it in an environment of its own:")
-    print(f"  python3 -m venv DIR\n  {chr(10).join(HARNESSES[name].install).replace(chr(10), chr(10) + '  ')}")
-    print(f"then give --environment DIR, and pacos does the rest. By hand:\n  {f'{chr(10)}  '.join(lines)}")
+    print(f"harness {name}: {harness.program} is not in {where}. To install it in an environment of its own:")
+    print(*("python3 -m venv DIR", *harness.install), sep="\n")
+    print("then give --environment DIR, and pacos does the rest. By hand, with what was written:")
+    print(*lines, sep="\n")
+
+
+def _serve_line(model: str, role: str, port: int) -> str:
+    plain = f"serve.port={port} serve.watermark=false serve.moderation=off"
+    return f"pacos serve --model {shlex.quote(model)} --run runs/harness-{role} {plain} &"
