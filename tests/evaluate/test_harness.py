@@ -253,7 +253,6 @@ print("Done.")
         ("", ""),
         ("stats = []", "HELM's statistics are empty, none at all"),
         ("items.pop()", "HELM has exact_match of 3 of 4 items"),
-        ("states.pop()", "the harness scored 3 items of the 4"),
         ("states[1]['prompt_truncated'] = True", "1 of 4 prompts were truncated by HELM"),
         ("states[1]['result'] = {'success': False, 'completions': []}", "1 of 4 requests failed"),
         ("del stats[0]['mean']", "exact_match of the instructions is nan"),
