@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,8 @@ from pacos.engines.local.tokenizer import load_tokenizer, prompt_ids, takes_conv
 from pacos.engines.open import prompt_lengths
 from pacos.evaluate.answers import answer_tokens
 from pacos.evaluate.items import Item, file_items, read_or_make_items
+from pacos.evaluate.multiple_choice import BUILTIN
 from pacos.evaluate.overlap import references_of
-
-QUESTIONS = Path(str(files("pacos.evaluate"))) / "questions" / "multiple_choice.jsonl"
 
 
 @dataclass(frozen=True)
@@ -80,13 +78,16 @@ def read_asked(
     items = _items(run_folder) if instructions is None else file_items(instructions)
     answers = references or (Path(evaluate.references) if evaluate.references and instructions is None else None)
     known = {item.id: item.reference for item in items if item.reference}
-    known |= references_of(items, str(answers)) if answers else {}
+    given = references_of(items, str(answers)) if answers else {}
+    known |= {item: texts[0] for item, texts in given.items()}
     max_tokens = evaluate.max_tokens or answer_tokens(EngineTable("local", path=model), items)
     is_chat = takes_conversation(load_tokenizer(model))
     main = [item for item in items if item.set == "main"]
     asked = [item for item in main if not known or item.id in known]
     notes = [f"{len(main) - len(asked)} of {len(main)} instructions have no reference answer, and were not asked."]
     fitting, context, too_long = _fitting(asked, model, is_chat)
+    several = sum(len(given.get(item.id, ())) > 1 for item in fitting[:limit])
+    is_first = f"{several} of the instructions have several reference answers; a harness is given the first."
     torn = 0 if is_chat else sum("\n\n" in item.instruction.strip() for item in fitting[:limit])
     is_torn = f"{torn} of the instructions have an empty line, after which a chat's message counts as the input."
     return Asked(
@@ -96,7 +97,7 @@ def read_asked(
         max_tokens,
         context,
         too_long,
-        [*(notes if len(main) > len(asked) else []), *([is_torn] if torn else [])],
+        [*(notes if len(main) > len(asked) else []), *([is_first] if several else []), *([is_torn] if torn else [])],
     )
 
 
@@ -149,7 +150,7 @@ def _questions(model: str, is_chat: bool) -> list[AskedQuestion]:
             "prompts as text cannot ask this model."
         )
 
-    rows = [row for _, row in read_json_lines(QUESTIONS, "multiple-choice questions")]
+    rows = [row for _, row in read_json_lines(BUILTIN, "multiple-choice questions")]
     return [AskedQuestion(r["id"], r["question"], spelt(r["question"]), r["choices"], r["answer"]) for r in rows]
 
 

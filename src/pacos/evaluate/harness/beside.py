@@ -21,6 +21,7 @@ _OF_TEXTS = {
 _SAME = {
     ("lm-eval", "exact_match"): "exact_match",
     ("lm-eval", "rougeL"): "rouge_l",
+    ("helm", "rouge_l"): "rouge_l",
     ("lm-eval", "acc"): "acc",
     ("lm-eval", "acc_norm"): "acc_norm",
 }
@@ -28,7 +29,6 @@ _SAME = {
 _AKIN = {
     ("inspect", "exact"): "exact_match",
     ("helm", "exact_match"): "exact_match",
-    ("helm", "rouge_l"): "rouge_l",
 }
 
 

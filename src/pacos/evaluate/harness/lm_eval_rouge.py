@@ -4,7 +4,7 @@ from typing import Any
 
 from rouge_score.rouge_scorer import RougeScorer
 
-_SCORER = RougeScorer(["rougeL"])
+_SCORER = RougeScorer(["rougeL"], use_stemmer=True)
 
 
 def rougeL(references: Any, predictions: Any, **options: Any) -> float:  # noqa: N802
