@@ -13,10 +13,11 @@ import typer
 from typer.exceptions import TyperException
 
 from pacos import __version__
-from pacos.cli.certify import certify
 from pacos.cli.ballots import ballots
+from pacos.cli.certify import certify
 from pacos.cli.environment import quiet_libraries, stay_offline
 from pacos.cli.failure import one_line
+from pacos.cli.harness import harness
 from pacos.cli.leaderboard import leaderboard
 from pacos.core.errors import PacosError
 from pacos.core.explain import explain as explain_keys
@@ -38,6 +39,7 @@ app = typer.Typer(
 app.add_typer(leaderboard, name="leaderboard")
 app.command()(certify)
 app.add_typer(ballots, name="ballots")
+app.add_typer(harness, name="harness")
 
 RecipePath = Annotated[
     Path, typer.Argument(metavar="RECIPE", help="A recipe: a path, or a name that `pacos recipes` lists.")

@@ -1,6 +1,5 @@
 """`pacos train --gpus N`: the same command in N processes of this machine."""
 
-import ctypes
 import os
 import signal
 import socket
@@ -9,6 +8,8 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+
+from pacos.core.children import die_with_parent
 
 
 def launch(count: int, arguments: Sequence[str]) -> int:
@@ -68,7 +69,8 @@ class _Group:
         for rank in map(str, range(count)):
             env = {"OMP_NUM_THREADS": "1", **os.environ, **shared, "RANK": rank, "LOCAL_RANK": rank}
             # A session of their own, so that each Ctrl-C reaches them once, however it came here.
-            member = subprocess.Popen(command, env=env, start_new_session=True, preexec_fn=_die_with_parent)
+            # Else those of a killed command would train on, with the run's lock, and nobody to end them.
+            member = subprocess.Popen(command, env=env, start_new_session=True, preexec_fn=die_with_parent)
             self.members.append(member)
             if self.interrupts:
                 return member.send_signal(signal.SIGINT)
@@ -85,9 +87,3 @@ class _Group:
         for member in self.members:
             member.kill()
             member.wait()
-
-
-def _die_with_parent() -> None:
-    # Else the processes of a killed command would train on, with the run's lock, and nobody to end them.
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG

@@ -48,7 +48,7 @@ def answer_items(
         texts = {item.id: candidate.published[question_key(item.instruction, item.input)] for item in items}
         answers = {item: Answer(item, weights, text, "published", 0, 0.0) for item, text in texts.items()}
     else:
-        sampling = Sampling(max_tokens or _max_tokens(table, items), temperature=0.0)
+        sampling = Sampling(max_tokens or answer_tokens(table, items), temperature=0.0)
         as_chat = takes_chat(table)
         requests = [Request(item.id, question(item.instruction, item.input, as_chat), sampling) for item in items]
         replies = ask(candidate, f"answers of {candidate.label}", requests, folder)
@@ -108,7 +108,8 @@ def _answer(item: str, reply: Reply | Failure, weights: str) -> Answer:
     return Answer(item, weights, reply.text, reply.finish_reason, tokens, round(reply.seconds, 4))
 
 
-def _max_tokens(table: EngineTable, items: Sequence[Item]) -> int:
+def answer_tokens(table: EngineTable, items: Sequence[Item]) -> int:
+    """Where a model's answers are cut unless the recipe says: a checkpoint's at twice the longest reference."""
     if table.engine != "local":
         return table.max_tokens
     references = [item.reference for item in items if item.reference]
