@@ -1,7 +1,8 @@
 """evaluate/report.json: what was measured, part by part."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from pacos.core.reports import read_report
 
@@ -81,6 +82,97 @@ class RougeL:
 
 
 @dataclass(frozen=True)
+class Measurement:
+    """One measure of every model on the same `items`, by model label, with 95% intervals.
+
+    A gain is a candidate's value less the baseline's, its interval that of the differences on the same items. A model
+    that cannot be measured so is in none of these.
+    """
+
+    items: int
+    values: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    gains: dict[str, float]
+    gain_intervals: dict[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class MultipleChoice:
+    """Questions with one right choice among several, answered by log-likelihood; `file` is "builtin" or a path.
+
+    `acc` is the share where the right choice has the highest summed log-probability, `acc_norm` where it has the
+    highest per character, as lm-eval's measures of these names; `chance` is what guessing scores. `by_topic` has topic
+    -> model label -> acc, `topic_items` how many questions a topic has. `prompts` says how each model was asked:
+    "trained" (the prompt it was trained on, or its chat template) or "raw" ("Question: ... Answer:"); `absent` why a
+    model was not measured.
+    """
+
+    file: str
+    chance: float
+    acc: Measurement
+    acc_norm: Measurement
+    topic_items: dict[str, int]
+    by_topic: dict[str, dict[str, float]]
+    prompts: dict[str, Literal["trained", "raw"]]
+    absent: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Perplexity:
+    """How well each model foretells a text; lower is better, and so is a negative gain.
+
+    `text` is "held-out examples", of which the outputs count given their instructions, or a text file's path. Bits per
+    byte can be compared between all models, `perplexity` (per token) only between models with one tokenizer; `tokens`
+    has how many each model's makes of the text's `bytes`. Its items are examples, or pieces of a file. `left_out` are
+    items too long for one of the models, `absent` says why a model was not measured.
+    """
+
+    text: str
+    bytes: int
+    tokens: dict[str, int]
+    perplexity: dict[str, float]
+    perplexity_intervals: dict[str, tuple[float, float]]
+    bits_per_byte: Measurement
+    left_out: int
+    absent: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Memorisation:
+    """How much of known outputs each model repeats word for word when it writes on from a prompt.
+
+    `examples` is "trained" or, as a control that no model was trained on, "held-out"; the baseline is the other
+    control. `prompt` is the instruction alone, or with it the first half of the output. `exact` is the share whose
+    (rest of the) output is repeated whole, `longest_run` the mean length in words of the longest passage that answer
+    and output share. `absent` says why a model was not measured.
+    """
+
+    examples: Literal["trained", "held-out"]
+    prompt: Literal["instruction", "half output"]
+    exact: Measurement
+    longest_run: Measurement
+    absent: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Contaminated:
+    """An evaluation set against a training set: how many of its `items` the training examples give away.
+
+    `near` items are above ROUGE-L 0.7 to a training question, `overlap` ones share a passage of 13 words with a
+    training example's texts; `given_away` counts items with either. `first` is one of them, "" where there is none.
+    """
+
+    evaluation: str
+    items: int
+    training: str
+    examples: int
+    near: int
+    overlap: int
+    given_away: int
+    first: str
+
+
+@dataclass(frozen=True)
 class EvaluateReport:
     """What was measured. `exact_match` and its kin are shares by model label; intervals are 95%.
 
@@ -90,6 +182,8 @@ class EvaluateReport:
     candidate's on the main items once more, under a key that other programs read. `slot_effect` is by judge. An example
     has the texts `skill`, `instruction`, `input` and `reference`, `right` (None where no answer is known), and each
     model's answer under its label.
+
+    `empty_answers` counts, by model label, answers without a word; they count as any other answer does.
 
     `seconds` adds up all processes that worked on the stage; one that was killed counts up to the last model whose
     answers it finished.
@@ -117,6 +211,11 @@ class EvaluateReport:
     usd: float
     seconds: float
     rouge_l: RougeL | None = None
+    empty_answers: dict[str, int] = field(default_factory=dict)
+    multiple_choice: MultipleChoice | None = None
+    perplexity: list[Perplexity] = field(default_factory=list)
+    memorisation: list[Memorisation] = field(default_factory=list)
+    contamination: list[Contaminated] = field(default_factory=list)
 
 
 def read(folder: Path) -> EvaluateReport:
