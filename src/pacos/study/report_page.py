@@ -9,6 +9,7 @@ from pacos.study.page.cost import cost
 from pacos.study.page.headline import headline
 from pacos.study.page.machine import machine
 from pacos.study.page.made import made
+from pacos.study.page.pair_browser import browser
 from pacos.study.page.render import render
 from pacos.study.page.run_files import read_run
 from pacos.study.page.trained import trained
@@ -23,6 +24,7 @@ def write(run_path: Path) -> Path:
     run_path = Path(run_path)
     files = read_run(run_path)
     comparison, spent = compared(files), cost(files)
+    judged = comparison and comparison.judged
     html = render(
         "report.html",
         files=files,
@@ -30,6 +32,7 @@ def write(run_path: Path) -> Path:
         made=made(files),
         trained=trained(files),
         compared=comparison,
+        browser=judged and browser(judged, comparison.labels, comparison.report.judges, comparison.facets),
         cost=spent,
         machine=machine(),
         commands=commands(files),
