@@ -26,11 +26,15 @@ class ShownVote:
 
 @dataclass(frozen=True)
 class ShownVerdict:
-    """What one judge's two votes come to for the candidate; `is_conflict` where the two orders disagree, a tie."""
+    """What one judge's two votes come to for the candidate; `is_conflict` where the two orders disagree, a tie.
+
+    `preference` is how far the candidate is preferred, 0 to 1, where the judge was read by log-probability.
+    """
 
     judge: str
     outcome: PairOutcome
     is_conflict: bool
+    preference: float | None
     votes: tuple[ShownVote, ...]
 
 
@@ -108,9 +112,11 @@ def _verdicts(folder: Path, baseline: str) -> dict[tuple[str, str], tuple[bool, 
         outcome: PairOutcome = "unparsable" if verdict["outcome"] == "unparsable" else "tie"
         if verdict["preferred"] is not None:
             outcome = "win" if models[verdict["preferred"]] == candidate else "loss"
+        is_first, graded = shown_models[0] == candidate, verdict.get("preference")
+        preference = graded if is_first or graded is None else 1 - graded
         is_conflict = verdict["outcome"] == "conflict"
-        _, of_pair = found.setdefault((candidate, verdict["item"]), (shown_models[0] == candidate, []))
-        of_pair.append(ShownVerdict(verdict["judge"], outcome, is_conflict, tuple(shown)))
+        _, of_pair = found.setdefault((candidate, verdict["item"]), (is_first, []))
+        of_pair.append(ShownVerdict(verdict["judge"], outcome, is_conflict, preference, tuple(shown)))
     return found
 
 

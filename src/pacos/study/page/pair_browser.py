@@ -104,6 +104,7 @@ def _content(
                         judges.index(verdict.judge),
                         OUTCOMES.index(verdict.outcome),
                         int(verdict.is_conflict),
+                        None if verdict.preference in (None, 0, 0.5, 1) else round(verdict.preference or 0, 3),
                         [
                             [models.index(vote.first), _preferred(vote.preferred, models), _text(vote.reply, MOST_REPLY)]
                             for vote in verdict.votes

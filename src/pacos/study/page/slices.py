@@ -48,7 +48,7 @@ class Breakdown:
 
 
 def facets(judged: JudgedPairs, baseline: str, groups: Mapping[str, str]) -> list[Facet]:
-    """All ways to part these pairs that have at least two parts; `groups` has a skill's category."""
+    """All ways to part these pairs; `groups` has a skill's category, and where no pair has one there is no such part."""
     pairs, answers = judged.pairs, judged.answers
 
     def own(pair: JudgedPair) -> int:
@@ -73,7 +73,7 @@ def facets(judged: JudgedPairs, baseline: str, groups: Mapping[str, str]) -> lis
             "difference", "Difference of the answers’ lengths", "about as long: within 20%", pairs, difference, sides
         ),
     ]
-    return [facet for facet in found if len(facet.names) > 1]
+    return [facet for facet in found if facet.names != [""]]
 
 
 def breakdowns(judged: JudgedPairs, candidates: Sequence[str], parted: Sequence[Facet]) -> list[Breakdown]:

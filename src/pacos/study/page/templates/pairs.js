@@ -15,7 +15,9 @@ const pairs = data.pairs.map(([item, model, outcome, parts, verdicts]) => ({
   model,
   outcome,
   parts,
-  verdicts: verdicts.map(([judge, said, isConflict, votes]) => ({ judge, outcome: said, isConflict, votes })),
+  verdicts: verdicts.map(([judge, said, isConflict, preference, votes]) => ({
+    judge, outcome: said, isConflict, preference, votes,
+  })),
 }));
 let found = [];
 let drawn = 0;
@@ -124,8 +126,9 @@ function answer(item, model) {
   return make("div", { class: "answer", "data-answer": data.models[model] }, heading, text(item.answers[model]));
 }
 
-function verdictParts({ judge, outcome, isConflict, votes }) {
-  const said = isConflict ? "tied, as the two orders disagree" : WORDS[outcome];
+function verdictParts({ judge, outcome, isConflict, preference, votes }) {
+  const weight = preference === null ? "" : `; preferred by ${(100 * preference).toFixed(1)}% of its probability`;
+  const said = (isConflict ? "tied, as the two orders disagree" : WORDS[outcome]) + weight;
   const shown = votes.map(([first, preferred, reply]) => {
     const choice = preferred >= 0 ? `prefers ${role(preferred)}` : preferred === -1 ? "says tie" : "cannot be read";
     return make("li", {}, `${role(first)} shown first: ${choice}`, ...(reply ? [text(reply)] : []));
