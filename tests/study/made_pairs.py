@@ -40,7 +40,9 @@ def make_pairs(
     write_json_lines(evaluate / "items.jsonl", map(asdict, items))
     for model, given in answers.items():
         write_json_lines(evaluate / "answers" / f"{model}.jsonl", map(asdict, given.values()))
-    ids = {(model, item): answer_id(1, model, answer) for model, given in answers.items() for item, answer in given.items()}
+    ids = {
+        (model, item): answer_id(1, model, answer) for model, given in answers.items() for item, answer in given.items()
+    }
     pairs = {c: [Pair(item, ids[c, item.id], ids["base", item.id]) for item in items] for c in candidates}
     every = [pair for of_candidate in pairs.values() for pair in of_candidate]
     ballots = ballots_of(every, 1)
@@ -54,7 +56,9 @@ def make_pairs(
     verdicts = verdicts_of(ballots, votes)
     write_verdicts(evaluate / "verdicts.jsonl", verdicts)
     comparisons = {
-        candidate: Comparison(*(pairwise([p for p in own if p.item.set == part], verdicts) for part in ("main", "harder")))
+        candidate: Comparison(
+            *(pairwise([p for p in own if p.item.set == part], verdicts) for part in ("main", "harder"))
+        )
         for candidate, own in pairs.items()
     }
     first = comparisons[candidates[0]].main

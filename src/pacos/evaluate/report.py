@@ -24,7 +24,8 @@ class Pairwise:
     """A candidate against the baseline; ties count half in `win_rate`, whose 95% interval is Tango's.
 
     `conflicts` of the ties are items whose two orders disagreed; unparsable items are in none of the other counts.
-    The decisive rate leaves ties out; its interval is Wilson's and its p-value the exact sign test's. What has nothing
+    The decisive rate leaves ties out; its interval is Wilson's and its p-value the exact sign test's. The weighted rate
+    is the mean preference over both orders, by log-probability where the judge is read so. What has nothing
     to be computed from, such as a win rate without a readable verdict, is None.
     """
 
@@ -38,6 +39,8 @@ class Pairwise:
     decisive_win_rate: float | None
     decisive_interval: tuple[float, float] | None
     sign_test_p: float | None
+    weighted_win_rate: float | None = None
+    weighted_interval: tuple[float, float] | None = None
 
     @property
     def judged(self) -> int:
@@ -68,10 +71,11 @@ class SlotEffect:
 
 @dataclass(frozen=True)
 class RougeL:
-    """ROUGE-L, F-measures in [0, 1], by model label: means over the `items` that have a reference answer.
+    """ROUGE-L, F-measures in [0, 1], by model label: means over the `items` that have a reference answer, word stems
+    compared, and of several references the nearest.
 
     A gain is a candidate's mean less the baseline's. Intervals are 95% ones by the bootstrap over items, of a gain over
-    the differences on the same items.
+    the differences on the same items. `absent` says why a model was not measured.
     """
 
     items: int
@@ -79,6 +83,7 @@ class RougeL:
     intervals: dict[str, tuple[float, float]]
     gains: dict[str, float]
     gain_intervals: dict[str, tuple[float, float]]
+    absent: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,7 @@ class Measurement:
     """One measure of every model on the same `items`, by model label, with 95% intervals.
 
     A gain is a candidate's value less the baseline's, its interval that of the differences on the same items. A model
-    that cannot be measured so is in none of these.
+    that cannot be measured so is in none of these, and one item alone has no interval.
     """
 
     items: int
@@ -103,7 +108,7 @@ class MultipleChoice:
     `acc` is the share where the right choice has the highest summed log-probability, `acc_norm` where it has the
     highest per character, as lm-eval's measures of these names; `chance` is what guessing scores. `by_topic` has topic
     -> model label -> acc, `topic_items` how many questions a topic has. `prompts` says how each model was asked:
-    "trained" (the prompt it was trained on, or its chat template) or "raw" ("Question: ... Answer:"); `absent` why a
+    by its own "chat" template, by the prompt of "alpaca", or by "raw" text, "Question: ... Answer:"; `absent` why a
     model was not measured.
     """
 
@@ -113,7 +118,7 @@ class MultipleChoice:
     acc_norm: Measurement
     topic_items: dict[str, int]
     by_topic: dict[str, dict[str, float]]
-    prompts: dict[str, Literal["trained", "raw"]]
+    prompts: dict[str, Literal["chat", "alpaca", "raw"]]
     absent: dict[str, str]
 
 
@@ -179,7 +184,8 @@ class EvaluateReport:
     Of the `items`, those with a known right answer, `exact_match_items`, are what exact match is a share of.
 
     `comparisons` has every candidate against the baseline, on the main and on the harder items; `pairwise` is the first
-    candidate's on the main items once more, under a key that other programs read. `slot_effect` is by judge. An example
+    candidate's on the main items once more, under a key that other programs read. `slot_effect` is by judge, and so is
+    `certified`: whether `pacos certify` found that very judge good enough before it judged here. An example
     has the texts `skill`, `instruction`, `input` and `reference`, `right` (None where no answer is known), and each
     model's answer under its label.
 
@@ -216,6 +222,7 @@ class EvaluateReport:
     perplexity: list[Perplexity] = field(default_factory=list)
     memorisation: list[Memorisation] = field(default_factory=list)
     contamination: list[Contaminated] = field(default_factory=list)
+    certified: dict[str, bool] = field(default_factory=dict)
 
 
 def read(folder: Path) -> EvaluateReport:

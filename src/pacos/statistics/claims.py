@@ -91,7 +91,8 @@ def _rests_on(
     corrected = f", Holm's correction for {comparisons} comparisons" if comparisons > 1 else ""
     tests = [f"sign test {_p(p_value)}{corrected}"]
     if finding in ("on par", "undecided"):
-        shown = f"equivalence within {100 * equivalence.margin:.3g} points {'is' if equivalence.equivalent else 'is not'} shown"
+        is_shown = "is" if equivalence.equivalent else "is not"
+        shown = f"equivalence within {100 * equivalence.margin:.3g} points {is_shown} shown"
         tests.append(f"{shown}, two one-sided tests {_p(equivalence.p_value)}{corrected}")
     return (
         f"{estimate.rate:.1%} of {items:,} {'item' if items == 1 else 'items'} are won, ties counted as half "

@@ -13,7 +13,7 @@ HARNESSES = ("lm-eval", "inspect", "helm")
 class HarnessScore:
     """One number of the harness: `metric`, by its own name, over `items` of the `task`.
 
-    `task` is "instructions" or "multiple-choice"; `about` says in a line how the number comes about. `same_answers` is
+    `task` is "instructions" or "multiple_choice"; `about` says in a line how the number comes about. `same_answers` is
     pacos's measure of the very answers that the harness got, `ours` that of the run's own evaluation; either is None
     where pacos has no such number. `disagreement` is a line where one of them differs by more than rounding, else "".
     """
@@ -24,18 +24,18 @@ class HarnessScore:
     items: int
     value: float
     standard_error: float | None
-    same_answers: float | None
-    ours: float | None
-    disagreement: str
+    same_answers: float | None = None
+    ours: float | None = None
+    disagreement: str = ""
 
 
 @dataclass(frozen=True)
 class HarnessReport:
     """What a harness measured on the run's model.
 
-    `shaped_by` is what the numbers depend on: hashes of the weights and of both sets, judge, limits; the command does
-    nothing where it was made with the same. `left_out` has a line for each item that was not asked, with the reason;
-    `commands` are those that were run; `judge` is "" where none graded.
+    `shaped_by` is what the numbers depend on, such as the weights, both sets and the judge: the command does nothing
+    where it was made with the same. `notes` has a line for each thing that a reader of the numbers has to know, such as
+    items that were left out; `commands` are those that were run; `judge` is "" where none graded.
     """
 
     harness: str
@@ -43,7 +43,7 @@ class HarnessReport:
     model: str
     judge: str
     scores: list[HarnessScore]
-    left_out: list[str]
+    notes: list[str]
     commands: list[str]
     shaped_by: dict[str, str]
     seconds: float

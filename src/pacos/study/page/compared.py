@@ -108,11 +108,12 @@ def role(label: str) -> str:
 
 def _claims(report: EvaluateReport) -> dict[str, Claim]:
     counts = {label: each.main for label, each in report.comparisons.items()}
-    judges = " and ".join(report.judges) if len(report.judges) < 3 else f"the majority of {len(report.judges)} judges"
+    judges = [f"{judge} ({'' if report.certified.get(judge) else 'not '}certified)" for judge in report.judges]
+    who = judges[0] if len(judges) == 1 else f"the majority of {', '.join(judges[:-1])} and {judges[-1]}"
     return claims(
         {label: (each.wins, each.losses, each.ties) for label, each in counts.items()},
         report.baseline,
-        f"blind in both orders by {judges}",
+        f"blind in both orders by {who}",
     )
 
 

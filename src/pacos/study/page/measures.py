@@ -51,11 +51,25 @@ def measures(report: EvaluateReport) -> Measures:
     """The tables of a report, the baseline's row first."""
     labels = [report.baseline, *report.candidates]
     tables = [
+        *_rouge_l(report, labels),
         *_multiple_choice(report, labels),
         *_perplexity(report, labels),
         *_memorisation(report, labels),
     ]
     return Measures(tables, [name for name, key in KNOWN.items() if not getattr(report, key)])
+
+
+def _rouge_l(report: EvaluateReport, labels: Sequence[str]) -> list[MeasureTable]:
+    found = report.rouge_l
+    if not found:
+        return []
+    about = (
+        f"How many of an answer’s words stand in the reference in the same order, over {count(found.items)} items. It "
+        "knows nothing of meaning: a right answer in other words scores low."
+    )
+    measured = Measurement(found.items, found.means, found.intervals, found.gains, found.gain_intervals)
+    columns = _columns("mean F-measure", measured, _number, _number)
+    return [_table("rouge-l", "ROUGE-L against reference answers", about, columns, labels, found.absent)]
 
 
 def _multiple_choice(report: EvaluateReport, labels: Sequence[str]) -> list[MeasureTable]:
@@ -119,10 +133,9 @@ def _memorisation(report: EvaluateReport, labels: Sequence[str]) -> list[Measure
 def _columns(
     name: str, measured: Measurement, shown: Callable[[float], str], gained: Callable[[float], str]
 ) -> list[Column]:
-    gain = {label: value for label, value in measured.gains.items()}
     return [
         (name, _cell(measured.values, shown, measured.intervals, shown)),
-        ("gain", _cell(gain, lambda value: _signed(gained(value), value), measured.gain_intervals, gained)),
+        ("gain", _cell(measured.gains, lambda value: _signed(gained(value), value), measured.gain_intervals, gained)),
     ]
 
 

@@ -79,7 +79,9 @@ def _content(
     return {
         "models": list(map(showable, models)),
         "judges": list(map(showable, judges)),
-        "facets": [{"key": facet.key, "title": facet.title, "names": list(map(showable, facet.names))} for facet in parted],
+        "facets": [
+            {"key": facet.key, "title": facet.title, "names": list(map(showable, facet.names))} for facet in parted
+        ],
         "items": [
             {
                 "set": item.set,
@@ -106,7 +108,11 @@ def _content(
                         int(verdict.is_conflict),
                         None if verdict.preference in (None, 0, 0.5, 1) else round(verdict.preference or 0, 3),
                         [
-                            [models.index(vote.first), _preferred(vote.preferred, models), _text(vote.reply, MOST_REPLY)]
+                            [
+                                models.index(vote.first),
+                                _preferred(vote.preferred, models),
+                                _text(vote.reply, MOST_REPLY),
+                            ]
                             for vote in verdict.votes
                         ],
                     ]

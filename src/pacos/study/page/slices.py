@@ -48,7 +48,7 @@ class Breakdown:
 
 
 def facets(judged: JudgedPairs, baseline: str, groups: Mapping[str, str]) -> list[Facet]:
-    """All ways to part these pairs; `groups` has a skill's category, and where no pair has one there is no such part."""
+    """All ways to part these pairs; `groups` has a skill's category. Where no pair has one there is no such facet."""
     pairs, answers = judged.pairs, judged.answers
 
     def own(pair: JudgedPair) -> int:
@@ -104,9 +104,16 @@ def _row(
     key, part = place
     (name,) = (facet.names[part] for facet in parted if facet.key == key)
     wins, losses, ties = outcomes["win"], outcomes["loss"], outcomes["tie"]
-    rate = win_rate(wins, losses, ties)
+    found = win_rate(wins, losses, ties)
     return SliceRow(
-        name, wins, losses, ties, outcomes["unparsable"], rate and rate.rate, rate and rate.interval, p_value
+        name=name,
+        wins=wins,
+        losses=losses,
+        ties=ties,
+        unparsable=outcomes["unparsable"],
+        rate=found.rate if found else None,
+        interval=found.interval if found else None,
+        p_value=p_value,
     )
 
 
@@ -134,5 +141,8 @@ def _by_length(
     cuts = sorted({int(cut) for cut in np.quantile(lengths, (1 / 3, 2 / 3))} - {max(lengths)}) if lengths else []
     parts = [sum(each > cut for cut in cuts) for each in lengths]
     lows = [0, *(cut + 1 for cut in cuts)]
-    highs = [f"{low:,} to {cut:,} characters" if low else f"up to {cut:,} characters" for low, cut in zip(lows, cuts, strict=False)]
+    highs = [
+        f"{low:,} to {cut:,} characters" if low else f"up to {cut:,} characters"
+        for low, cut in zip(lows, cuts, strict=False)
+    ]
     return Facet(key, title, about, [*highs, f"{lows[-1]:,} characters and more"], parts)

@@ -30,6 +30,7 @@ class JudgeRow:
     """One judge: pairs it judged, those it was unreadable on, and of the rest the share where both orders agree."""
 
     judge: str
+    is_certified: bool
     pairs: int
     unparsable: int
     consistent: Share
@@ -69,7 +70,7 @@ def trust(folder: Path, report: EvaluateReport, pairs: Sequence[JudgedPair]) -> 
     if people:
         agreements += [(judge, "people", _with_people(judge, pairs, people.report)) for judge in report.judges]
     return Trust(
-        judges=[_judge(judge, report.slot_effect[judge], pairs) for judge in report.judges if pairs],
+        judges=[_judge(judge, report, pairs) for judge in report.judges if pairs],
         agreements=[row for row in agreements if row[2].count],
         alpha=report.judge_agreement if alpha is None else alpha,
         alpha_interval=interval,
@@ -85,10 +86,17 @@ def _of(pair: JudgedPair, judge: str) -> ShownVerdict | None:
     return next((v for v in pair.verdicts if v.judge == judge and v.outcome != "unparsable"), None)
 
 
-def _judge(judge: str, effect: SlotEffect, pairs: Sequence[JudgedPair]) -> JudgeRow:
+def _judge(judge: str, report: EvaluateReport, pairs: Sequence[JudgedPair]) -> JudgeRow:
     own = [verdict for pair in pairs for verdict in pair.verdicts if verdict.judge == judge]
     read = [verdict for verdict in own if verdict.outcome != "unparsable"]
-    return JudgeRow(judge, len(own), len(own) - len(read), _share([not v.is_conflict for v in read]), effect)
+    return JudgeRow(
+        judge=judge,
+        is_certified=report.certified.get(judge, False),
+        pairs=len(own),
+        unparsable=len(own) - len(read),
+        consistent=_share([not verdict.is_conflict for verdict in read]),
+        slot_effect=report.slot_effect[judge],
+    )
 
 
 def _both_read(pairs: Sequence[JudgedPair], one: str, other: str) -> list[tuple[ShownVerdict, ShownVerdict]]:
@@ -133,7 +141,11 @@ def claim_of(report: AnnotationReport) -> Claim:
 
 def _with_people(judge: str, pairs: Sequence[JudgedPair], study: AnnotationReport) -> Share:
     """Over the items of the study; people's verdict is the majority of their votes, a tie where there is none."""
-    said = {item.item: _word(item.wins - item.losses) for item in study.items if item.wins + item.losses + item.ties + item.both_bad}
+    said = {
+        item.item: _word(item.wins - item.losses)
+        for item in study.items
+        if item.wins + item.losses + item.ties + item.both_bad
+    }
     return _share([
         verdict.outcome == said[pair.item.id]
         for pair in pairs
