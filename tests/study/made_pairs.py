@@ -32,6 +32,8 @@ def make_pairs(
 ) -> None:
     """Adds pairs to a finished evaluate/ and puts what they come to into its report; a quarter are harder items."""
     rng = random.Random(3)
+    # The stage writes UTF-8.
+    hostile = hostile.encode(errors="replace").decode()
     items = [_item(number, count, rng, hostile) for number in range(count)]
     answers = {
         model: {item.id: Answer(item.id, model, _text(item, model, rng) + hostile, "stop", 9, 0.1) for item in items}

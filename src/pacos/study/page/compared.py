@@ -76,8 +76,8 @@ def compared(files: RunFiles) -> Compared | None:
     labels = [report.baseline, *report.candidates]
     measured, pairs = _measured(report, labels), _judged(report)
     folder = files.path / "evaluate"
-    cut = _cut_answers(folder, labels) if report.examples else set()
     judged = read_pairs(folder, report.baseline, report.candidates)
+    cut = _cut_answers(folder, labels) if report.examples else set()
     parted = facets(judged, report.baseline, {row.skill: row.group for row in report.per_skill}) if judged else []
     skills = [row for row in report.per_skill if row.skill]
     return Compared(

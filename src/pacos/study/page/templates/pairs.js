@@ -115,14 +115,14 @@ function fill(details, pair) {
   if (item.input) parts.push(...labelled("Input", item.input));
   const answers = make("div", { class: "answers" }, answer(item, model), answer(item, 0));
   if (item.reference) {
-    answers.append(make("div", { class: "answer", "data-answer": "reference" }, make("h4", {}, "Reference"), text(item.reference)));
+    answers.append(make("div", { class: "answer", "data-answer": "reference" }, make("h3", {}, "Reference"), text(item.reference)));
   }
   const verdicts = pair.verdicts.map((verdict) => make("li", {}, ...verdictParts(verdict)));
   details.append(make("div", { class: "opened" }, ...parts, answers, make("ul", { class: "verdicts" }, ...verdicts)));
 }
 
 function answer(item, model) {
-  const heading = make("h4", { dir: "auto" }, `${role(model)} `, make("small", {}, `${item.lengths[model].toLocaleString("en")} characters`));
+  const heading = make("h3", { dir: "auto" }, `${role(model)} `, make("small", {}, `${item.lengths[model].toLocaleString("en")} characters`));
   return make("div", { class: "answer", "data-answer": data.models[model] }, heading, text(item.answers[model]));
 }
 
