@@ -9,7 +9,7 @@ from pacos.core.files import read_json_lines, write_text
 from pacos.evaluate.annotation.material import read_material
 from pacos.evaluate.annotation.report import AnnotationReport, ItemVotes, read
 from pacos.evaluate.annotation.study_plan import LEVELS
-from pacos.statistics.claims import MARGIN
+from pacos.statistics import MARGIN
 from pacos.study.page.formats import interval, percent
 from pacos.study.page.render import render
 from pacos.study.page.trust import claim_of

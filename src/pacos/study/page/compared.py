@@ -8,7 +8,7 @@ from pathlib import Path
 from pacos.core.files import read_json_lines
 from pacos.evaluate.judged_pairs import JudgedPairs, read_pairs
 from pacos.evaluate.report import EvaluateReport, SkillRow
-from pacos.statistics.claims import Claim, claims
+from pacos.statistics import Claim, claims
 from pacos.study.page.comparison_plots import Judged, Measured, exact_match_plot, model_colours, pairwise_plot
 from pacos.study.page.measures import Measures, measures
 from pacos.study.page.run_files import RunFiles

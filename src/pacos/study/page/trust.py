@@ -12,8 +12,7 @@ from pacos.evaluate.annotation.report import AnnotationReport
 from pacos.evaluate.annotation.study_plan import FOLDER
 from pacos.evaluate.judged_pairs import JudgedPair, ShownVerdict
 from pacos.evaluate.report import EvaluateReport, SlotEffect
-from pacos.statistics import krippendorff_alpha, krippendorff_alpha_interval, wilson
-from pacos.statistics.claims import Claim, claims
+from pacos.statistics import Claim, claims, krippendorff_alpha, krippendorff_alpha_interval, wilson
 
 
 @dataclass(frozen=True)

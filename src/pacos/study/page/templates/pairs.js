@@ -7,6 +7,7 @@ const list = document.getElementById("pairs-list");
 const status = document.getElementById("pairs-status");
 const more = document.getElementById("pairs-more");
 const DRAWN_AT_ONCE = 30;
+const SHOWN_IN_ROW = 300;
 const WORDS = ["won", "lost", "tied", "unreadable"];
 const ROLES = { base: "Base (before)", student: "Student (after)" };
 
@@ -100,7 +101,7 @@ function row(pair, judge) {
   const summary = make(
     "summary", {},
     make("span", { class: `outcome ${outcome}` }, outcome),
-    make("span", { class: "asked", dir: "auto" }, item.instruction.slice(0, 300)),
+    make("span", { class: "asked", dir: "auto" }, item.instruction.slice(0, SHOWN_IN_ROW)),
     make("small", {}, notes.filter(Boolean).join(" · ")),
   );
   const details = make("details", {}, summary);
@@ -111,7 +112,9 @@ function row(pair, judge) {
 function fill(details, pair) {
   const { item, model } = pair;
   details.dataset.filled = "yes";
-  const parts = [...labelled("Instruction", item.instruction)];
+  // A short instruction stands whole in the row itself.
+  const isWhole = item.instruction.length <= SHOWN_IN_ROW && !item.instruction.includes("\n");
+  const parts = isWhole ? [] : labelled("Instruction", item.instruction);
   if (item.input) parts.push(...labelled("Input", item.input));
   const answers = make("div", { class: "answers" }, answer(item, model), answer(item, 0));
   if (item.reference) {

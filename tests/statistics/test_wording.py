@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pacos.statistics import equivalence_test, holm, sign_test, win_rate
-from pacos.statistics.claims import MARGIN, claims
+from pacos.statistics import MARGIN, claims, equivalence_test, holm, sign_test, win_rate
 
 COUNTS = st.tuples(st.integers(0, 900), st.integers(0, 900), st.integers(0, 900))
 JUDGED = "blind in both orders by some judge (not certified)"
