@@ -10,7 +10,7 @@ from playwright.sync_api import sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
 SECTION = "#compared"
-SIZE = {"width": 1120, "height": 668}
+SIZE = {"width": 1120, "height": 840}
 
 
 def take(report: Path, picture: Path) -> None:

@@ -1,5 +1,7 @@
 """report.html: the right numbers in the right places, safe, self-contained, and written for unfinished runs too."""
 
+import base64
+import hashlib
 import json
 import os
 import re
@@ -18,7 +20,7 @@ from pacos.core.errors import PacosError
 from pacos.core.recipe import load
 from pacos.study.page.formats import showable
 from pacos.study.report_page import write
-from tests.study import made_run
+from tests.study import made_pairs, made_run
 
 VOID = {"meta", "link", "br", "img", "input", "hr", "base", "embed", "source"}
 
@@ -133,10 +135,25 @@ def test_plots_are_titled_svg_with_text_and_no_id_stands_twice(page: Page) -> No
     assert len(ids) == len(set(ids))
 
 
+def scripts(page: Page) -> list[str]:
+    """What the page runs: each is the whole of an element that its own policy allows by hash, and nothing else is."""
+    found = re.findall(r'<script type="(.*?)"[^>]*>(.*?)</script>', page.html, re.S)
+    assert len(found) == sum(tag == "script" for tag, _ in page.elements)
+    run = [text for kind, text in found if kind != "application/json"]
+    (policy,) = [
+        attrs["content"] for tag, attrs in page.elements if attrs.get("http-equiv") == "Content-Security-Policy"
+    ]
+    allowed = [f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}" for text in run]
+    assert "default-src 'none'" in policy
+    assert re.findall(r"script-src (.*)", policy) == [f"'{each}'" for each in allowed]
+    return run
+
+
 def assert_self_contained(page: Page) -> None:
+    assert len(scripts(page)) <= 1
     ids = {attrs["id"] for _, attrs in page.elements if "id" in attrs}
     for tag, attrs in page.elements:
-        assert tag not in {"script", "img", "iframe", "object", "embed", "base", "form", "input"}
+        assert tag not in {"img", "iframe", "object", "embed", "base"}
         assert not [name for name in attrs if name.startswith("on")]
         for name, value in attrs.items():
             assert name not in {"src", "srcset", "xmlns", "action", "formaction", "poster"}
@@ -154,7 +171,9 @@ def test_nothing_outside_the_file_is_referenced(page: Page) -> None:
 
 
 def test_hostile_text_is_shown_and_does_nothing(tmp_path: Path) -> None:
-    page = Page(write(made_run.make_run(tmp_path / "<b>run", hostile=made_run.HOSTILE)))
+    run = made_run.make_run(tmp_path / "<b>run", hostile=made_run.HOSTILE)
+    made_pairs.make_pairs(run / "evaluate", 12, hostile=made_run.HOSTILE + "</script><!--<script>")
+    page = Page(write(run))
     assert_self_contained(page)
     shown = page.text["examples"]
     assert "<script>alert(1)</script>" in shown

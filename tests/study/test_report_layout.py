@@ -16,27 +16,15 @@ from pacos.study.page.training_plots import loss_plot
 from pacos.study.report_page import write
 from tests.conftest import missing_part
 from tests.serve.conftest import Starter
-from tests.study import made_run
-
-CHROMIUM = Path("/usr/bin/chromium")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    if not CHROMIUM.exists():
-        missing_part("needs Chromium at /usr/bin/chromium (apt-get install chromium)")
-    try:
-        from playwright.sync_api import sync_playwright
-    except ModuleNotFoundError:
-        missing_part("needs playwright (pip install -e '.[dev]')")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield browser
-        browser.close()
+from tests.study import made_measures, made_run
+from tests.study.made_pairs import make_pairs
 
 
 def make_report(folder: Path) -> Path:
-    return write(made_run.make_run(folder / "tiny"))
+    run = made_run.make_run(folder / "tiny")
+    make_pairs(run / "evaluate", candidates=("student",))
+    made_measures.make_measures(run)
+    return write(run)
 
 
 def make_audit(folder: Path) -> Path:

@@ -30,8 +30,11 @@ from pacos.statistics.proportions import (
 from pacos.statistics.rankings import Comparison, Contrast, RankedModel, Ranking, rank_models
 from pacos.statistics.sequential import sequential_evidence, sequential_interval, sequential_p_value
 from pacos.statistics.win_rates import PreferenceEstimate, WinRate, preference_win_rate, win_rate
+from pacos.statistics.wording import MARGIN, Claim, claims
 
 __all__ = [
+    "MARGIN",
+    "Claim",
     "Comparison",
     "Contrast",
     "Equivalence",
@@ -43,6 +46,7 @@ __all__ = [
     "WinRate",
     "bootstrap_interval",
     "chance_corrected",
+    "claims",
     "clopper_pearson",
     "clustered_equivalence_test",
     "clustered_mean",

@@ -9,8 +9,10 @@ from pacos.core.files import read_json_lines, write_text
 from pacos.evaluate.annotation.material import read_material
 from pacos.evaluate.annotation.report import AnnotationReport, ItemVotes, read
 from pacos.evaluate.annotation.study_plan import LEVELS
+from pacos.statistics import MARGIN
 from pacos.study.page.formats import interval, percent
 from pacos.study.page.render import render
+from pacos.study.page.trust import claim_of
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ def write(folder: Path) -> Path:
             "annotation.html",
             report=report,
             sentence=sentence(report),
+            claim=claim_of(report),
             judged=judged,
             levels=LEVELS,
             version=__version__,
@@ -58,14 +61,14 @@ def write(folder: Path) -> Path:
 
 
 def sentence(report: AnnotationReport) -> str:
-    """Who won, in words that the interval allows."""
-    main = report.main
-    if main.win_rate is None or main.interval is None:
-        return f"No vote compares {report.candidate} with {report.baseline}: all were skips or attention checks."
-    votes = f"{main.votes:,} votes on {main.items:,} items"
-    rate = f"{percent(main.win_rate)} of {votes} (95% interval {interval(main.interval)})"
-    if main.interval[0] > 0.5:
-        return f"People prefer {report.candidate} to {report.baseline}: {rate}."
-    if main.interval[1] < 0.5:
-        return f"People prefer {report.baseline} to {report.candidate}, which has {rate}."
-    return f"No difference was found between {report.candidate} and {report.baseline}, which is not equality: {rate}."
+    """Who won, in words that the tests allow."""
+    claim, one, other = claim_of(report), report.candidate, report.baseline
+    if claim.estimate is None:
+        return f"No vote compares {one} with {other}: all were skips or attention checks."
+    rate = f"{one} wins {percent(claim.estimate.rate)} of items (95% interval {interval(claim.estimate.interval)})"
+    said = {
+        "superior": f"People prefer {one} to {other}",
+        "inferior": f"People prefer {other} to {one}",
+        "on par": f"To people {one} and {other} are on par within {100 * MARGIN:.3g} points",
+    }.get(claim.finding, f"People’s votes do not decide between {one} and {other}, which is not equality")
+    return f"{said}: {rate}."

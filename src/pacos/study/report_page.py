@@ -4,11 +4,12 @@ from pathlib import Path
 
 from pacos.core.files import write_text
 from pacos.study.page.commands import commands
-from pacos.study.page.compared import compared
+from pacos.study.page.compared import Compared, compared
 from pacos.study.page.cost import cost
 from pacos.study.page.headline import headline
 from pacos.study.page.machine import machine
 from pacos.study.page.made import made
+from pacos.study.page.pair_browser import Browser, browser
 from pacos.study.page.render import render
 from pacos.study.page.run_files import read_run
 from pacos.study.page.trained import trained
@@ -30,6 +31,7 @@ def write(run_path: Path) -> Path:
         made=made(files),
         trained=trained(files),
         compared=comparison,
+        browser=_browser(comparison),
         cost=spent,
         machine=machine(),
         commands=commands(files),
@@ -37,3 +39,9 @@ def write(run_path: Path) -> Path:
     page = run_path / "report.html"
     write_text(page, html)
     return page
+
+
+def _browser(comparison: Compared | None) -> Browser | None:
+    if not comparison or not comparison.judged:
+        return None
+    return browser(comparison.judged, comparison.labels, comparison.report.judges, comparison.facets)

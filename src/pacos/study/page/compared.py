@@ -6,10 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pacos.core.files import read_json_lines
+from pacos.evaluate.judged_pairs import JudgedPairs, read_pairs
 from pacos.evaluate.report import EvaluateReport, SkillRow
+from pacos.statistics import Claim, claims
 from pacos.study.page.comparison_plots import Judged, Measured, exact_match_plot, model_colours, pairwise_plot
+from pacos.study.page.measures import Measures, measures
 from pacos.study.page.run_files import RunFiles
+from pacos.study.page.slices import Breakdown, Facet, breakdowns, facets
 from pacos.study.page.svg import Plot
+from pacos.study.page.trust import Trust, trust
 
 MAIN, HARDER = "held-out items", "harder items"
 ROLES = {"base": "Base (before)", "student": "Student (after)"}
@@ -39,7 +44,10 @@ class Shown:
 
 @dataclass(frozen=True)
 class Compared:
-    """The third section; `labels` are the models, the baseline (before) first, then the candidates (after)."""
+    """What evaluate/ tells; `labels` are the models, the baseline (before) first, then the candidates (after).
+
+    `claims` is by candidate, over the main items. `judged` are the pairs one by one, None where they were taken away.
+    """
 
     report: EvaluateReport
     labels: list[str]
@@ -51,6 +59,13 @@ class Compared:
     examples: list[Shown]
     has_rule_based_judge: bool
     plots: list[Plot]
+    claims: dict[str, Claim]
+    judged: JudgedPairs | None
+    facets: list[Facet]
+    breakdowns: list[Breakdown]
+    has_categories: bool
+    trust: Trust
+    measures: Measures
 
 
 def compared(files: RunFiles) -> Compared | None:
@@ -60,7 +75,10 @@ def compared(files: RunFiles) -> Compared | None:
         return None
     labels = [report.baseline, *report.candidates]
     measured, pairs = _measured(report, labels), _judged(report)
-    cut = _cut_answers(files.path / "evaluate", labels) if report.examples else set()
+    folder = files.path / "evaluate"
+    judged = read_pairs(folder, report.baseline, report.candidates)
+    cut = _cut_answers(folder, labels) if report.examples else set()
+    parted = facets(judged, report.baseline, {row.skill: row.group for row in report.per_skill}) if judged else []
     skills = [row for row in report.per_skill if row.skill]
     return Compared(
         report=report,
@@ -73,12 +91,30 @@ def compared(files: RunFiles) -> Compared | None:
         examples=[_shown(example, labels, cut) for example in report.examples],
         has_rule_based_judge=any(judge.startswith("builtin:") for judge in report.judges),
         plots=_plots(measured, pairs, labels),
+        claims=_claims(report),
+        judged=judged,
+        facets=parted,
+        breakdowns=breakdowns(judged, report.candidates, parted) if judged else [],
+        has_categories=any(facet.key == "category" for facet in parted),
+        trust=trust(folder, report, judged.pairs if judged else ()),
+        measures=measures(report),
     )
 
 
 def role(label: str) -> str:
     """A model's label as a reader sees it."""
     return ROLES.get(label, label)
+
+
+def _claims(report: EvaluateReport) -> dict[str, Claim]:
+    counts = {label: each.main for label, each in report.comparisons.items()}
+    judges = [f"{judge} ({'' if report.certified.get(judge) else 'not '}certified)" for judge in report.judges]
+    who = judges[0] if len(judges) == 1 else f"the majority of {', '.join(judges[:-1])} and {judges[-1]}"
+    return claims(
+        {label: (each.wins, each.losses, each.ties) for label, each in counts.items()},
+        report.baseline,
+        f"blind in both orders by {who}",
+    )
 
 
 def _measured(report: EvaluateReport, labels: Sequence[str]) -> list[Measured]:

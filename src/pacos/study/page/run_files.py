@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import pacos.evaluate.harness.report
 import pacos.evaluate.report
 import pacos.generate.report
 import pacos.release.report
@@ -14,6 +15,7 @@ from pacos.core.errors import PacosError
 from pacos.core.files import read_json, read_json_lines
 from pacos.core.recipe import Recipe, load_run
 from pacos.core.stages import STAGES, stages_of
+from pacos.evaluate.harness.report import HarnessReport
 from pacos.evaluate.report import EvaluateReport
 from pacos.generate.report import GenerateReport
 from pacos.release.report import ReleaseReport
@@ -30,6 +32,7 @@ class RunFiles:
     train: TrainReport | None
     evaluate: EvaluateReport | None
     release: ReleaseReport | None
+    harnesses: list[HarnessReport]
 
     @property
     def name(self) -> str:
@@ -76,6 +79,7 @@ def read_run(path: Path) -> RunFiles:
         pacos.train.report.read(path / "train") if done["train"] else None,
         pacos.evaluate.report.read(path / "evaluate") if done["evaluate"] else None,
         pacos.release.report.read(path / "release") if done["release"] else None,
+        pacos.evaluate.harness.report.read_all(path),
     )
 
 
