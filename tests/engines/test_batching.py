@@ -24,11 +24,15 @@ from transformers import (
     Qwen2Config,
     Qwen3Config,
 )
+from transformers.activations import ACT2FN
 
 from pacos.core.known_models import KNOWN_MODELS
 from pacos.core.models import cached_model
 from pacos.engines import Delta, Failure, Reply, Request, RequestFailedError, Sampling
+from pacos.engines.local.checkpoint import load_checkpoint
+from pacos.engines.local.decode_kernels import DecodeKernels
 from pacos.engines.local.engine import LocalEngine
+from pacos.engines.local.lean_network import LeanNetwork
 from pacos.engines.local.scheduler import MAX_ROWS, STEP_TOKENS
 from pacos.engines.local.static_steps import StaticSteps
 from tests.engines.door import complete_all
@@ -60,6 +64,13 @@ FAMILIES: dict[str, PreTrainedConfig] = {
     "gemma": GemmaConfig(**SHAPE, head_dim=8),
     "gemma 2": Gemma2Config(**GEMMA, attn_logit_softcapping=5.0, final_logit_softcapping=3.0),
     "gemma 3": Gemma3TextConfig(**GEMMA, layer_types=["sliding_attention", "full_attention", "sliding_attention"]),
+    # Heads of 32 are compiled where there is a compiler.
+    "llama, compiled": LlamaConfig(**SHAPE, head_dim=32),
+    "mistral, compiled": MistralConfig(**SHAPE, head_dim=32, sliding_window=16),
+    "qwen3, compiled": Qwen3Config(**SHAPE, head_dim=32),
+    "gemma 3, compiled": Gemma3TextConfig(
+        **GEMMA | {"head_dim": 64}, layer_types=["sliding_attention", "full_attention", "sliding_attention"]
+    ),
     "gpt-2, by its own module": GPT2Config(
         vocab_size=400, n_embd=32, n_layer=2, n_head=4, n_positions=512, bos_token_id=0, eos_token_id=1
     ),
@@ -129,6 +140,74 @@ def test_greedy_is_generates_alone_in_a_full_batch_and_in_any_order(
     for each in asked[:3]:
         assert written(complete_all(engine, [each])[each.id]) == expected[each.id]
     assert asyncio.run(arriving(engine, asked, seed=3)) == expected
+
+
+def test_what_is_compiled_is_used_and_the_same_in_bf16_alone_and_among_others(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = made(LlamaConfig(**SHAPE | {"initializer_range": 0.5}, head_dim=32), tmp_path / "model", tiny_model)
+    asked = [request(n, ids, 300) for n, ids in enumerate(prompts(MAX_ROWS, (3, 40, 200)))]
+    network = load_checkpoint(str(folder), "bf16").network
+    assert isinstance(network, LeanNetwork)
+    assert network.kernels is not None
+    engine = LocalEngine(str(folder), precision="bf16")
+    together = complete_all(engine, asked)
+    for each in asked[:3]:
+        alone = complete_all(engine, [each])[each.id]
+        assert isinstance(alone, Reply)
+        assert together[each.id].logprobs == alone.logprobs  # type: ignore[union-attr]
+    # Without a compiler the same model still answers.
+    monkeypatch.setenv("PATH", str(tmp_path))
+    network = load_checkpoint(str(folder), "bf16").network
+    assert isinstance(network, LeanNetwork)
+    assert network.kernels is None
+
+
+@pytest.mark.parametrize("activation", ["silu", "gelu_pytorch_tanh"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_compiled_operations_are_torchs(activation: str, dtype: torch.dtype) -> None:
+    """Norm and gate over every size of number, and attention over one token, a block's, and several blocks'."""
+    heads, kv_heads, dim, tokens = 6, 2, 64, 700
+    act = ACT2FN[activation]
+    kernels = DecodeKernels.compiled(heads, kv_heads, dim, (64, 128), dtype, act)
+    assert kernels is not None
+    draw = torch.Generator().manual_seed(2)
+    step = 2e-6 if dtype == torch.float32 else 2**-7
+
+    def random(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=draw).to(dtype)
+
+    spread = random(40, 128) * torch.logspace(-3, 2, 40)[:, None].to(dtype)
+    weight = random(128)
+    expected = torch.nn.functional.rms_norm(spread.float(), (128,), weight.float(), 1e-5)
+    torch.testing.assert_close(kernels.norm(weight, 1e-5)(spread).float(), expected, rtol=step, atol=step)
+    gated = act(spread[:, :64].float()) * spread[:, 64:].float()
+    torch.testing.assert_close(kernels.gate(spread).float(), gated, rtol=step * 2, atol=step * 2)
+    for window in (0, 100):
+        positions = torch.tensor([0, 1, 99, 255, 256, 257, 512, 699])
+        rows = len(positions)
+        plane, qkv = random(rows, 2 * kv_heads, tokens, dim), random(rows, heads + 2 * kv_heads, dim)
+        angles = torch.rand(rows, dim // 2, generator=draw).repeat(1, 2) * 6
+        cos, sin = angles.cos(), angles.sin()
+        norm = torch.rand(heads + kv_heads, dim, generator=draw) + 0.5, 1e-6
+        seen = torch.empty(rows, heads * dim, dtype=dtype)
+        kernels.attend(qkv, plane, positions, (cos, sin), norm, window, 0.2, seen)
+
+        turned = torch.nn.functional.rms_norm(qkv[:, : heads + kv_heads].float(), (dim,), eps=1e-6) * norm[0]
+        turned = turned.to(dtype).float()
+        swapped = torch.cat((-turned[..., dim // 2 :], turned[..., : dim // 2]), -1)
+        turned = turned * cos[:, None] + swapped * sin[:, None]
+        for row, position in enumerate(positions.tolist()):
+            torch.testing.assert_close(
+                plane[row, :kv_heads, position].float(), turned[row, heads:], rtol=step, atol=step
+            )
+            assert torch.equal(plane[row, kv_heads:, position], qkv[row, heads + kv_heads :])
+            first = max(0, position - window + 1) if window else 0
+            held = plane[row, :, first : position + 1].float()
+            keys, values = held[:kv_heads].repeat_interleave(3, 0), held[kv_heads:].repeat_interleave(3, 0)
+            shares = torch.softmax((keys @ turned[row, :heads, :, None])[..., 0] * 0.2, -1)
+            expected = (shares[:, None] @ values)[:, 0].flatten()
+            torch.testing.assert_close(seen[row].float(), expected, rtol=step * 4, atol=step * 4)
 
 
 def test_steps_of_a_few_recorded_shapes_say_the_same(llama: Path, model: PreTrainedModel) -> None:

@@ -12,6 +12,7 @@ from pacos.core.errors import PacosError
 from pacos.core.free_memory import free_memory_bytes
 from pacos.core.models import resolve_model
 from pacos.core.recipe import EngineTable, Recipe
+from pacos.engines.local.decode_kernels import COMPILER
 from pacos.engines.local.device import choose_device
 from pacos.train.memory import MemoryEstimate, estimate_memory, published_config
 
@@ -33,6 +34,8 @@ def doctor(recipe: Recipe | None) -> bool:
     if device.type == "cuda":
         _line("GPU memory free", _gigabytes(torch.cuda.mem_get_info(device)[0]))
     _line("disk free", f"{_gigabytes(shutil.disk_usage(Path.cwd()).free)} in {Path.cwd()}")
+    if device.type == "cpu":
+        _line("C compiler", shutil.which(COMPILER) or "none: local engines decode slower without one")
     if recipe is None:
         print("Give a recipe to see whether its training fits: pacos doctor RECIPE")
         return True

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import gelu, silu
 
+COMPILER = "cc"
 SOURCE = Path(__file__).with_suffix(".c")
 # Numbers that one register of the compiled code takes.
 LANES = 16
@@ -37,7 +38,7 @@ class DecodeKernels:
         cls, heads: int, kv_heads: int, head_dim: int, widths: tuple[int, ...], dtype: torch.dtype, activation: object
     ) -> Self | None:
         """Compiles them in a third of a second; None where there is no C compiler, or a model that they are not for."""
-        compiler = shutil.which("cc")
+        compiler = shutil.which(COMPILER)
         is_gelu = _is_gelu(activation)
         fits = head_dim % (2 * LANES) == 0 and all(width % LANES == 0 for width in widths)
         if compiler is None or is_gelu is None or not fits or dtype not in TYPES:
