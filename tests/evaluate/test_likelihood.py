@@ -178,3 +178,8 @@ def test_through_a_server_the_numbers_are_the_same(tiny_model: Path, tmp_path: P
     assert {name: each.tokens for name, each in there.items()} == {name: each.tokens for name, each in here.items()}
     for name, each in there.items():
         assert each.logprob == pytest.approx(here[name].logprob, rel=1e-4)
+
+
+def test_a_server_is_not_asked_where_nothing_is_to_be_measured(tmp_path: Path) -> None:
+    nowhere = EngineTable("http", base_url="http://127.0.0.1:9/v1", model="model", api="completions")
+    assert likelihoods(Candidate("rival", nowhere, "engines.rival"), [], tmp_path).of == {}

@@ -17,6 +17,7 @@ from pacos.statistics import (
     clopper_pearson,
     clustered_mean,
     rank_models,
+    ratio_interval,
     sequential_interval,
     sign_test,
     wilson,
@@ -181,3 +182,12 @@ def test_impossible_counts_are_refused(call: object) -> None:
 def test_a_confidence_in_percent_is_refused(call: object) -> None:
     with pytest.raises(ValueError, match="confidence 95; expected a share"):
         call()  # type: ignore[operator]
+
+
+def test_a_ratio_of_equal_sizes_is_a_mean_and_a_constant_one_has_no_width() -> None:
+    values = [0.2, 1.5, 0.7, 3.0, 2.2, 0.1]
+    assert ratio_interval(values, [1.0] * 6, seed=3) == pytest.approx(bootstrap_interval(values, seed=3))
+    # Twice the size and twice the sum: however they are drawn, the ratio is the same.
+    assert ratio_interval([2.0, 6.0, 4.0], [1.0, 3.0, 2.0]) == pytest.approx((2.0, 2.0))
+    with pytest.raises(ValueError, match="not above zero"):
+        ratio_interval([1.0, 2.0], [1.0, 0.0])

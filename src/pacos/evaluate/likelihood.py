@@ -78,6 +78,8 @@ def likelihoods(candidate: Candidate, passages: Sequence[Passage], folder: Path)
     server, whose tokenizer is not known, reads it after a line end.
     """
     table = candidate.table
+    if not passages:
+        return Likelihoods({})
     if candidate.published:
         return Likelihoods({}, NO_PROBABILITIES)
     if table.engine == "builtin" or (table.engine == "http" and table.api == "chat"):

@@ -67,7 +67,8 @@ def measure(
     table, baseline, seed = recipe.evaluate, models[0].label, recipe.evaluate.seed
     found: dict[str, Likelihoods] = {}
     written: dict[str, dict[str, str]] = {}
-    forms = {model.label: form_of(model) for model in models if not model.published}
+    asked = [model for model in models if not model.published and (known.questions or known.texts)]
+    forms = {model.label: form_of(model) for model in asked}
     for model in models:
         form = forms.get(model.label, "raw")
         passages = [*choice_passages(model, form, known.questions), *text_passages(model, form, known.texts)]
