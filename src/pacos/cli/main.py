@@ -35,7 +35,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(leaderboard, name="leaderboard")
-app.command()(certify)
 
 RecipePath = Annotated[
     Path, typer.Argument(metavar="RECIPE", help="A recipe: a path, or a name that `pacos recipes` lists.")
@@ -267,6 +266,9 @@ def annotate(
         from pacos.evaluate.annotation.annotate import Design, serve
 
         serve(run_folder, Design(annotators, overlap, mode, candidate), host, port)
+
+
+app.command()(certify)
 
 
 @app.command()
