@@ -200,8 +200,6 @@ def test_compiled_operations_are_torchs(activation: str, dtype: torch.dtype) -> 
         for row, position in enumerate(positions.tolist()):
             stored = plane[row, :kv_heads, position].float()
             torch.testing.assert_close(stored, turned[row, heads:], rtol=step, atol=step)
-                plane[row, :kv_heads, position].float(), turned[row, heads:], rtol=step, atol=step
-            )
             assert torch.equal(plane[row, kv_heads:, position], qkv[row, heads + kv_heads :])
             first = max(0, position - window + 1) if window else 0
             held = plane[row, :, first : position + 1].float()

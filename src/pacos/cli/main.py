@@ -37,7 +37,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(leaderboard, name="leaderboard")
-app.command()(certify)
 app.add_typer(ballots, name="ballots")
 app.add_typer(harness, name="harness")
 
@@ -271,6 +270,9 @@ def annotate(
         from pacos.evaluate.annotation.annotate import Design, serve
 
         serve(run_folder, Design(annotators, overlap, mode, candidate), host, port)
+
+
+app.command()(certify)
 
 
 @app.command()

@@ -90,10 +90,10 @@ def certificate_folder(judge: Judge) -> Path:
 
 def is_certified(judge: Judge) -> bool:
     """Whether the judge was tested and did well enough; a certificate that cannot be read is none, and that is said."""
-    folder = certificate_folder(judge)
-    if not (folder / FILE).exists():
-        return False
     try:
+        folder = certificate_folder(judge)
+        if not (folder / FILE).exists():
+            return False
         return read_report(Certificate, folder, FILE, f"Repeat `pacos certify {judge.name}`.").certified
     except PacosError as error:
         print(error, file=sys.stderr)
