@@ -1,6 +1,6 @@
 """harness/NAME/report.json in a run: what another harness measured, beside pacos's own number where there is one."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from pacos.core.files import write_json
@@ -34,8 +34,8 @@ class HarnessReport:
     """What a harness measured on the run's model.
 
     `shaped_by` is what the numbers depend on, such as the weights, both sets and the judge: the command does nothing
-    where it was made with the same. `notes` has a line for each thing that a reader of the numbers has to know, such as
-    items that were left out; `commands` are those that were run; `judge` is "" where none graded.
+    where it was made with the same. `left_out` has a line for each item that was not asked, with the reason, `notes`
+    what else a reader of the numbers has to know; `commands` are those that were run; `judge` is "" where none graded.
     """
 
     harness: str
@@ -43,10 +43,11 @@ class HarnessReport:
     model: str
     judge: str
     scores: list[HarnessScore]
-    notes: list[str]
+    left_out: list[str]
     commands: list[str]
     shaped_by: dict[str, str]
     seconds: float
+    notes: list[str] = field(default_factory=list)
 
 
 def write(report: HarnessReport, folder: Path) -> None:
