@@ -54,4 +54,7 @@ def make_measures(run: Path) -> None:
     for name in ("lm-eval", "helm"):
         folder = run / "harness" / name
         folder.mkdir(parents=True)
-        write_harness(HarnessReport(name, "1.2", "student", "", scores, ["2 prompts were cut"], [], {}, 3.0), folder)
+        made = HarnessReport(
+            name, "1.2", "student", "", scores, ["item 1: too long"], [], {}, 3.0, notes=["2 prompts were cut"]
+        )
+        write_harness(made, folder)

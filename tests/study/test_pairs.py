@@ -156,6 +156,7 @@ def test_an_opened_pair_shows_both_answers_and_every_vote(run: Path, page) -> No
     pair = judged.pairs[5]
     row = page.locator("#pairs-list > li").nth(5)
     row.locator("summary").click()
+    row.locator(".opened").wait_for()
     shown = row.inner_text()
     for text in (pair.item.instruction, judged.answers["base", pair.item.id], judged.answers["student", pair.item.id]):
         assert text.strip() in shown
@@ -205,6 +206,7 @@ def test_hostile_texts_stay_text(browser, tmp_path: Path) -> None:
     page.on("request", lambda request: asked.append(request.url))
     page.goto((tmp_path / "run" / "report.html").as_uri())
     page.locator("#pairs-list summary").nth(2).click()
+    page.locator("#pairs-list .opened").wait_for()
     shown = page.locator("#pairs-list li").nth(2).inner_text()
     assert shown.count("</script><script>document.title = 'taken'</script>") >= 4
     assert "&lt;" in shown
@@ -230,6 +232,7 @@ def test_phone_scrolls_only_downwards(browser, run: Path, scheme: str) -> None:
     page = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme=scheme)
     page.goto((run / "report.html").as_uri())
     page.locator("#pairs-list summary").nth(1).click()
+    page.locator("#pairs-list .opened").wait_for()
     page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     wide = page.evaluate("""() => [...document.querySelectorAll("#pairs *")]
