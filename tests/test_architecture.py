@@ -15,7 +15,6 @@ LAYERS = {"core": ("core",), "parts": PARTS, "stages": STAGES, "study": ("study"
 HEIGHTS = {room: height for height, rooms in enumerate(LAYERS.values()) for room in rooms}
 # The arrows between parts, as docs/architecture.md says them; one way each.
 ARROWS_BETWEEN_PARTS = {
-    ("judging", "asking"),
     ("judging", "engines"),
     ("asking", "engines"),
     ("asking", "store"),

@@ -2,12 +2,11 @@
 
 import importlib
 import os
-import signal
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, Literal
 
 import typer
 from typer.exceptions import TyperException
@@ -18,6 +17,7 @@ from pacos.cli.certify import certify
 from pacos.cli.environment import quiet_libraries, stay_offline
 from pacos.cli.failure import one_line
 from pacos.cli.harness import harness
+from pacos.cli.interruption import INTERRUPTED, end_stopped, is_interrupted
 from pacos.cli.leaderboard import leaderboard
 from pacos.core.errors import PacosError
 from pacos.core.explain import explain as explain_keys
@@ -28,7 +28,6 @@ from pacos.core.recipe import Recipe, load, load_run, serving, shipped_recipes
 from pacos.core.run_folder import RunFolder
 from pacos.core.stages import stages_of
 
-INTERRUPTED = 130
 SPOKEN_FIRST_SECONDS = 5
 
 app = typer.Typer(
@@ -385,8 +384,8 @@ def main() -> None:
         error.show()  # type: ignore[attr-defined]
         sys.exit(2)
     except Exception as error:
-        if _interrupted(error):
-            _end_stopped()
+        if is_interrupted(error):
+            end_stopped()
         line = str(error) if isinstance(error, PacosError) else one_line(error)
         if line is None:
             raise
@@ -394,23 +393,5 @@ def main() -> None:
         sys.exit(2)
     # typer turns Ctrl-C into the shell's code for it, and a verb's own end into None.
     if code == INTERRUPTED:
-        _end_stopped()
+        end_stopped()
     sys.exit(code or 0)
-
-
-def _interrupted(error: BaseException | None) -> bool:
-    """Whether a library made another error of a Ctrl-C."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__cause__ or error.__context__
-    return error is not None
-
-
-def _end_stopped() -> NoReturn:
-    # Another Ctrl-C from here on would end the process by the signal.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # CPython remembers an interrupt that fell into code run from a string, as the import of a dataclass is, and
-    # would end this process by the signal although it was handled; running another string makes it forget.
-    exec("")
-    if os.environ.get("RANK", "0") == "0":
-        print("stopped; the same command goes on from here", file=sys.stderr)
-    sys.exit(2)

@@ -1,16 +1,15 @@
 """How near open answers come to reference answers, without a judge: ROUGE-L."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pacos.core.data_files import DataFile, read_data_file
+from pacos.core.data_files import read_data_file
 from pacos.core.errors import PacosError
-from pacos.core.records import Example, read_instructions, refused
+from pacos.core.records import read_instructions
 from pacos.evaluate.answers import Answers
 from pacos.evaluate.items import Item
 from pacos.evaluate.measurement import mean_of
-from pacos.evaluate.published_answers import question_key
+from pacos.evaluate.published_answers import answer_records, question_key
 from pacos.evaluate.report import RougeL
 from pacos.text import rouge_l
 
@@ -23,27 +22,15 @@ def read_references(path: Path) -> dict[str, list[str]]:
     """
     file = read_data_file(path, "reference answers")
     is_predictions = any(isinstance(value, dict) and "response" in value for _, value in file.values[:1])
-    examples = _predictions(path, file) if is_predictions else read_instructions(path)
+    if is_predictions:
+        pairs = [(key, answer) for key, answer, _ in answer_records(path, file)]
+    else:
+        pairs = [(question_key(each.instruction, each.input), each.output.strip()) for each in read_instructions(path)]
     answers: dict[str, list[str]] = {}
-    for each in examples:
-        known = answers.setdefault(question_key(each.instruction, each.input), [])
-        answer = each.output.strip()
+    for key, answer in pairs:
+        known = answers.setdefault(key, [])
         known += [answer] if answer and answer not in known else []
     return answers
-
-
-def _predictions(path: Path, file: DataFile) -> list[Example]:
-    examples, bad = [], list(file.broken)
-    for number, value in file.values:
-        texts = [value.get(key) for key in ("instruction", "input", "response")] if isinstance(value, dict) else [None]
-        if all(isinstance(text, str) for text in texts):
-            examples.append(Example(*texts))
-        else:
-            expected = "expected an object with the texts instruction, input and response, as in Self-Instruct's"
-            bad.append((number, f"{expected} predictions, not {json.dumps(value, default=str)[:60]}"))
-    if bad:
-        raise refused(path, file.unit, sorted(bad), len(file.values) + len(file.broken))
-    return examples
 
 
 def references_of(items: Sequence[Item], path: str) -> dict[str, list[str]]:

@@ -42,7 +42,7 @@ def is_answers_file(name: str) -> bool:
 def read_published(path: Path) -> Published:
     """The answers in a file; PacosError for records of neither shape, a question with two answers, or two models."""
     file = read_data_file(path, "published answers")
-    records = list(_records(path, file))
+    records = list(answer_records(path, file))
     generators = list(dict.fromkeys(generator for _, _, generator in records))
     if len(generators) > 1:
         raise PacosError(
@@ -84,8 +84,8 @@ def check_published(texts: Mapping[str, str], items: Sequence[Item], path: str) 
             print(f"evaluate: {path}: {count:,} of {len(texts):,} {what}", file=sys.stderr)
 
 
-def _records(path: Path, file: DataFile) -> Iterator[tuple[str, str, str]]:
-    """(question, answer, generator) of every record."""
+def answer_records(path: Path, file: DataFile) -> Iterator[tuple[str, str, str]]:
+    """(question key, answer, generator) of every record; PacosError for records of neither shape."""
     bad = list(file.broken)
     read = [(number, value, _record(value)) for number, value in file.values]
     bad += [(number, f"{EXPECTED}, not {json.dumps(value, default=str)[:60]}") for number, value, ok in read if not ok]

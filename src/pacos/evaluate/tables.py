@@ -28,7 +28,7 @@ def print_report(report: EvaluateReport, folder: Path) -> None:
     _print_notes(console, report)
     for judge, effect in report.slot_effect.items():
         rate = effect.first_shown_win_rate
-        shown = "-" if rate is None else _estimate(rate, effect.interval)
+        shown = "-" if rate is None else estimate(rate, effect.interval)
         told = f"{judge}: first-shown answer wins {shown} of {effect.votes} decisive votes; 50% is fair"
         console.print(told, soft_wrap=True)
     if doubtful := [judge for judge, is_certified in report.certified.items() if not is_certified]:
@@ -89,7 +89,7 @@ def _summary(report: EvaluateReport, labels: Sequence[str]) -> Table:
         ),
     ):
         if items:
-            table.add_row(name, str(items), *(_estimate(rates[m], intervals[m]) for m in labels))
+            table.add_row(name, str(items), *(estimate(rates[m], intervals[m]) for m in labels))
     for name, measured, form in _measurements(report):
         table.add_row(name, str(measured.items), *(_measured(measured, label, form) for label in labels))
     for label, comparison in report.comparisons.items():
@@ -98,7 +98,7 @@ def _summary(report: EvaluateReport, labels: Sequence[str]) -> Table:
                 cells = [_outcome(compared) if m == label else "" for m in labels]
                 table.add_row(f"win rate, ties half{ending}", str(compared.judged), *cells)
                 if _differs(compared):
-                    weighted = _estimate(compared.weighted_win_rate, compared.weighted_interval)
+                    weighted = estimate(compared.weighted_win_rate, compared.weighted_interval)
                     cells = [weighted if m == label else "" for m in labels]
                     table.add_row(f"win rate, weighted by probability{ending}", str(compared.judged), *cells)
     return table
@@ -149,12 +149,11 @@ def _differs(compared: Pairwise) -> bool:
 def _outcome(compared: Pairwise) -> str:
     unparsable = f", {compared.unparsable} unparsable" if compared.unparsable else ""
     return (
-        f"{_estimate(compared.win_rate, compared.interval)}\n"
+        f"{estimate(compared.win_rate, compared.interval)}\n"
         f"{compared.wins}-{compared.losses}-{compared.ties} (won-lost-tied{unparsable})"
     )
 
 
-def _estimate(rate: float | None, interval: tuple[float, float] | None) -> str:
-    if rate is None or interval is None:
-        return "-"
-    return f"{rate:.1%} ({interval[0] * 100:.1f} to {interval[1] * 100:.1f})"
+def estimate(rate: float | None, interval: tuple[float, float] | None) -> str:
+    """A share and its interval in per cent; a dash where there is nothing to estimate."""
+    return "-" if rate is None else _spanned(f"{rate:.1%}", interval, ".1%")

@@ -32,10 +32,7 @@ Norm = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer's weights; norms are functions of [N, D], `gate` is of what `gate_up` gives.
-
-    `window` is how many tokens back it sees, 0 for all.
-    """
+    """One layer's weights; norms are functions of [N, D], `window` is how many tokens back it sees, 0 for all."""
 
     attention_norm: Norm
     qkv: Linear
@@ -44,7 +41,6 @@ class Layer:
     after_attention: Norm | None
     feed_norm: Norm
     gate_up: Linear
-    gate: Norm
     down: Linear
     after_feed: Norm | None
     window: int
@@ -68,6 +64,7 @@ class LeanNetwork:
         self.activation = base.layers[0].mlp.act_fn
         self.device, self.dtype = model.device, model.dtype
         self.kernels = self._compiled(config) if self.device.type == "cpu" and self.softcap is None else None
+        self.gate = self.kernels.gate if self.kernels else self._gate
         # Tied to the embedding as often as not, which is read by its rows.
         self.head = make_linear([cast(Any, model).lm_head], keep=True, in_int8=in_int8)
         self.head_weight: Tensor = cast(Any, model).lm_head.weight.detach()
@@ -119,7 +116,6 @@ class LeanNetwork:
             after_attention=self._norm(layer.post_attention_layernorm) if is_sandwich else None,
             feed_norm=self._norm(layer.pre_feedforward_layernorm if is_sandwich else layer.post_attention_layernorm),
             gate_up=make_linear([feed.gate_proj, feed.up_proj], in_int8=in_int8),
-            gate=self.kernels.gate if self.kernels else self._gate,
             down=make_linear([feed.down_proj], in_int8=in_int8),
             after_feed=self._norm(layer.post_feedforward_layernorm) if is_sandwich else None,
             window=window or 0,
@@ -189,7 +185,7 @@ class LeanNetwork:
                 attended_ND[part] = self._attend_chunk(layer, plane, chunk, qkv_NHD[part])
                 at = part.stop
             x_ND = _added(x_ND, attended_ND, layer.out, layer.after_attention)
-            x_ND = _added(x_ND, layer.gate(layer.gate_up(layer.feed_norm(x_ND))), layer.down, layer.after_feed)
+            x_ND = _added(x_ND, self.gate(layer.gate_up(layer.feed_norm(x_ND))), layer.down, layer.after_feed)
         return x_ND
 
     def _logits(self, x_ND: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from pacos.evaluate.annotation.study_plan import FOLDER, StudyPlan, read_plan
 from pacos.evaluate.annotation.summary import summarise
 from pacos.evaluate.annotation.unblinding import HumanVote, votes_of
 from pacos.evaluate.annotation.vote_log import STUDY_FILE, VoteLog
+from pacos.evaluate.tables import estimate
 
 
 def close_study(run_folder: RunFolder) -> Path:
@@ -53,28 +54,22 @@ def _print_report(report: AnnotationReport) -> None:
         f"  won {main.wins:,}, lost {main.losses:,}, ties {main.ties:,}, both bad {main.both_bad:,}, "
         f"skipped {main.skips:,}"
     )
-    print(f"  win rate, ties and both bad half  {_estimate(main.win_rate, main.interval)}")
+    print(f"  win rate, ties and both bad half  {estimate(main.win_rate, main.interval)}")
     if report.named_themselves:
-        rate = _estimate(report.unflagged.win_rate, report.unflagged.interval)
+        rate = estimate(report.unflagged.win_rate, report.unflagged.interval)
         print(f"  without {len(report.named_themselves):,} answers that name a model  {rate}")
     if report.ratings:
         for model, share in report.ratings.acceptable.items():
-            print(f"  {model} is acceptable, A or B  {_estimate(share, report.ratings.intervals[model])}")
+            print(f"  {model} is acceptable, A or B  {estimate(share, report.ratings.intervals[model])}")
     if report.sign_test_p is not None and report.sequential_p is not None:
         print(f"  one verdict an item  sign test p {report.sign_test_p:.3g}, whenever closed {report.sequential_p:.3g}")
     alpha = "-" if agreement.alpha is None else f"{agreement.alpha:.2f}"
     equal = "-" if agreement.equal is None else f"{agreement.equal:.1%}"
     print(f"  agreement  {equal} of {agreement.pairs:,} pairs of votes on one item, alpha {alpha}")
-    print(f"  first-shown answer wins  {_estimate(effect.first_shown_win_rate, effect.interval)}; 50% is fair")
+    print(f"  first-shown answer wins  {estimate(effect.first_shown_win_rate, effect.interval)}; 50% is fair")
     print(f"  attention checks  {report.attention_failed:,} of {report.attention_shown:,} failed")
     for line in report.deviations:
         print(f"  not as planned: {line}")
-
-
-def _estimate(rate: float | None, interval: tuple[float, float] | None) -> str:
-    if rate is None or interval is None:
-        return "-"
-    return f"{rate:.1%} ({interval[0] * 100:.1f} to {interval[1] * 100:.1f})"
 
 
 def _row(plan: StudyPlan, vote: HumanVote) -> dict[str, object]:

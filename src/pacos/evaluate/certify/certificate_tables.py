@@ -9,6 +9,7 @@ from pacos.evaluate.certify.certificate import Certificate
 from pacos.evaluate.certify.judge_scores import JudgeScore
 from pacos.evaluate.certify.published_judges import PublishedJudge
 from pacos.evaluate.leaderboard.printing import console
+from pacos.evaluate.tables import estimate
 
 COLUMNS = ("items", "right in both", "accuracy", "consistency", "unparsable votes")
 
@@ -27,14 +28,14 @@ def print_certificate(certificate: Certificate, path: Path) -> None:
     console().print(table)
     if agreed := certificate.people_agreement:
         print(
-            f"people: the judge's verdict is the majority's on {_share(agreed.equal, agreed.equal_interval)} of "
+            f"people: the judge's verdict is the majority's on {estimate(agreed.equal, agreed.equal_interval)} of "
             f"{agreed.pairs:,} pairs, kappa {'-' if agreed.kappa is None else f'{agreed.kappa:.2f}'}; two people agree "
-            f"on {_share(agreed.people_equal, agreed.people_equal_interval)} of {agreed.people_pairs:,}"
+            f"on {estimate(agreed.people_equal, agreed.people_equal_interval)} of {agreed.people_pairs:,}"
         )
     effect = certificate.slot_effect
     print(
-        f"first-shown answer wins {_share(effect.first_shown_win_rate, effect.interval)} of {effect.votes:,} decisive "
-        "votes; 50% is fair"
+        f"first-shown answer wins {estimate(effect.first_shown_win_rate, effect.interval)} of {effect.votes:,} "
+        "decisive votes; 50% is fair"
     )
     for line in certificate.unmet:
         print(f"unmet: {line}")
@@ -60,13 +61,7 @@ def _cells(each: JudgeScore) -> tuple[str, ...]:
     return (
         str(each.items),
         str(each.both_right),
-        _share(each.accuracy, each.accuracy_interval),
-        _share(each.consistency, each.consistency_interval),
+        estimate(each.accuracy, each.accuracy_interval),
+        estimate(each.consistency, each.consistency_interval),
         str(each.unparsable),
     )
-
-
-def _share(share: float | None, interval: tuple[float, float] | None) -> str:
-    if share is None:
-        return "-"
-    return f"{share:.1%}" + (f" ({interval[0] * 100:.1f} to {interval[1] * 100:.1f})" if interval else "")

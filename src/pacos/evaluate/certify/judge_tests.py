@@ -3,22 +3,19 @@
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pacos.core.errors import PacosError
 from pacos.core.files import read_json
-from pacos.core.spreadsheet import read_rows
+from pacos.evaluate.formats.tulu import read_tulu
+from pacos.evaluate.formats.votes import NamedVote, Reading
 from pacos.evaluate.items import Item
 
 NATURAL, ADVERSARIAL = "Natural", "Adversarial"
 TULU_VOTES = "eval_annotations_tulu_1.xlsx"
-TULU_COLUMNS = (
-    "instance_id", "prompt", "model_a", "model_b", "completion_a", "completion_b", "preference", "evaluator",
-    "timestamp",
-)  # fmt: skip
 
 # An answer that says nothing and praises itself, whatever the task.
 CONSTANT = (
@@ -110,41 +107,30 @@ def attacks(tests: Iterable[JudgeTest]) -> dict[str, list[JudgeTest]]:
 
 
 def people_tests(path: Path, most: int | None) -> list[JudgeTest]:
-    """Tülu 1's pairs with the votes of all who judged them, one a person, its last.
+    """Tülu 1's pairs with the votes of all who judged them, one a person, the last in the file.
 
     A slight preference counts as one. Raises PacosError for a row that cannot be read.
     """
-    groups: dict[tuple[str, ...], list[dict[str, str]]] = defaultdict(list)
-    for row in _vote_rows(path):
-        groups[row["instance_id"], *sorted((row["model_a"], row["model_b"]))].append(row)
-    return some(most, (_people_test(key, rows) for key, rows in groups.items()))
+    reading = Reading()
+    read_tulu(path, reading)
+    if reading.unreadable:
+        raise PacosError(f"{reading.unreadable[0]}; expected Tülu 1's votes.")
+    groups: dict[tuple[str, ...], list[NamedVote]] = defaultdict(list)
+    for vote in reading.votes:
+        groups[vote.item.id, *vote.models].append(vote)
+    return some(most, (_people_test(key, votes) for key, votes in groups.items()))
 
 
-def _vote_rows(path: Path) -> Iterator[dict[str, str]]:
-    for number, row in enumerate(read_rows(path), start=1):
-        if missing := [name for name in TULU_COLUMNS if name not in row]:
-            raise PacosError(
-                f"{path}: no column {missing[0]}; expected Tülu 1's votes, with {', '.join(TULU_COLUMNS)}."
-            )
-        if row["preference"] != "tie" and row["preference"][:5] not in ("a-is-", "b-is-"):
-            raise PacosError(
-                f"{path}: record {number}: preference {row['preference']!r}; expected tie, or such as a-is-better."
-            )
-        yield row
-
-
-def _people_test(key: tuple[str, ...], rows: Sequence[dict[str, str]]) -> JudgeTest:
-    first = rows[0]
-    votes: dict[str, int] = {}
-    for row in sorted(rows, key=lambda row: float(row["timestamp"] or 0)):
-        value = {"a": 1, "b": -1, "t": 0}[row["preference"][0]]
-        votes[row["evaluator"]] = value if row["model_a"] == first["model_a"] else -value
-    a, b, people = first["completion_a"], first["completion_b"], tuple(votes.values())
+def _people_test(key: tuple[str, ...], votes: Sequence[NamedVote]) -> JudgeTest:
+    first = votes[0]
+    signs = {"A": 1, "B": -1, "tie": 0}
+    last = {vote.voter: signs[vote.choice] * (1 if vote.model_a == first.model_a else -1) for vote in votes}
+    a, b, people = first.answer_a, first.answer_b, tuple(last.values())
     # In no order that a model's name or a row's could tell.
     if sum(people) < 0 or (sum(people) == 0 and _hash(a) > _hash(b)):
         a, b, people = b, a, tuple(-vote for vote in people)
     # Two models may have written the same.
-    return _make("people", first["prompt"].strip(), a, b, people, *key)
+    return _make("people", first.item.instruction.strip(), a, b, people, *key)
 
 
 def some(most: int | None, tests: Iterable[JudgeTest]) -> list[JudgeTest]:

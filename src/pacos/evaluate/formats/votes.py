@@ -3,12 +3,11 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 from pacos.evaluate.items import Item
+from pacos.evaluate.verdicts import Outcome
 from pacos.judging import Choice
 
-Outcome = Literal["decided", "tie", "conflict", "unparsable"]
 Cell = tuple[str, tuple[str, str], str]
 """An item's id, two models by name, and a voter."""
 

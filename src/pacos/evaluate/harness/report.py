@@ -6,8 +6,6 @@ from pathlib import Path
 from pacos.core.files import write_json
 from pacos.core.reports import read_report
 
-HARNESSES = ("lm-eval", "inspect", "helm")
-
 
 @dataclass(frozen=True)
 class HarnessScore:
@@ -62,5 +60,4 @@ def read(folder: Path) -> HarnessReport:
 
 def read_all(run_path: Path) -> list[HarnessReport]:
     """Of every harness that has measured this run; harnesses that have not finished are left out."""
-    folders = [run_path / "harness" / name for name in HARNESSES]
-    return [read(folder) for folder in folders if (folder / "report.json").is_file()]
+    return [read(path.parent) for path in sorted(run_path.glob("harness/*/report.json"))]

@@ -180,16 +180,20 @@ def _begin(folder: Path, shaped_by: Mapping[str, str]) -> None:
 
 
 def _endpoint(judge: Judge, folder: Path, stack: ExitStack) -> Endpoint:
-    table, sampling = judge.table, judge.sampling
+    table = judge.table
     if table.engine == "local":
         found = stack.enter_context(serving(resolve_model(table.path), folder / "judge.log"))
     else:
         key_env = table.api_key_env if environ.get(table.api_key_env) else ""
-        found = Endpoint(table.base_url.rstrip("/"), table.model or _only_model(table.base_url, key_env), key_env)
-    return replace(found, max_tokens=sampling.max_tokens, temperature=sampling.temperature)
+        found = Endpoint(table.base_url.rstrip("/"), table.model or _first_model(table.base_url, key_env), key_env)
+    return _asked_as(judge, found)
 
 
-def _only_model(base_url: str, key_env: str) -> str:
+def _asked_as(judge: Judge, endpoint: Endpoint) -> Endpoint:
+    return replace(endpoint, max_tokens=judge.sampling.max_tokens, temperature=judge.sampling.temperature)
+
+
+def _first_model(base_url: str, key_env: str) -> str:
     """The first model that a server names, where the judge's table names none."""
     headers = {"Authorization": f"Bearer {environ.get(key_env, 'none')}"}
     try:
@@ -228,9 +232,10 @@ def _tell_how(name: str, folder: Path, asked: Asked, model: str, judge: Judge | 
     lines = [_serve_line(model, "model", 8017)]
     if judge and judge.table.engine == "local":
         lines.append(_serve_line(resolve_model(judge.table.path), "judge", 8018))
-        graded_by = Endpoint("http://127.0.0.1:8018/v1", Path(resolve_model(judge.table.path)).name)
+        graded_by = _asked_as(judge, Endpoint("http://127.0.0.1:8018/v1", Path(resolve_model(judge.table.path)).name))
     elif judge:
-        graded_by = Endpoint(judge.table.base_url, judge.table.model or "MODEL", judge.table.api_key_env)
+        named = Endpoint(judge.table.base_url, judge.table.model or "MODEL", judge.table.api_key_env)
+        graded_by = _asked_as(judge, named)
     own = Endpoint("http://127.0.0.1:8017/v1", Path(model).name)
     lines += [f"cd {shlex.quote(str(folder))}", *map(str, harness.write_files(folder, asked, own, graded_by))]
     where = environment or "PATH"

@@ -1,4 +1,4 @@
-"""Measures without a judge, and what other harnesses measured: every model's numbers beside each other."""
+"""Measures without a judge: every model's numbers beside each other."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -84,8 +84,8 @@ def _multiple_choice(report: EvaluateReport, labels: Sequence[str]) -> list[Meas
     if asked := [f"{label} {how}" for label, how in found.prompts.items()]:
         about += f" Prompts: {', '.join(asked)}."
     columns = [
-        *_columns("right", found.acc, _share, _points),
-        *_columns("right, normalised", found.acc_norm, _share, _points),
+        *_columns("right", found.acc, percent, _points),
+        *_columns("right, normalised", found.acc_norm, percent, _points),
     ]
     tables = [_table("multiple-choice", "Multiple choice", about, columns, labels, found.absent)]
     if found.by_topic:
@@ -122,7 +122,7 @@ def _memorisation(report: EvaluateReport, labels: Sequence[str]) -> list[Measure
             "whole, and the longest run of words repeated."
         )
         columns = [
-            *_columns("repeated whole", found.exact, _share, _points),
+            *_columns("repeated whole", found.exact, percent, _points),
             *_columns("longest run, words", found.longest_run, _number, _number),
         ]
         title = f"Memorisation: {found.examples} examples, {found.prompt}"
@@ -159,10 +159,6 @@ def _table(
 ) -> MeasureTable:
     rows = [MeasureRow(label, [cell(label) for _, cell in columns], absent.get(label, "")) for label in labels]
     return MeasureTable(name, title, about, [column for column, _ in columns], rows)
-
-
-def _share(value: float) -> str:
-    return percent(value)
 
 
 def _points(value: float) -> str:

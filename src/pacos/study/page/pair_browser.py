@@ -19,8 +19,8 @@ OUTCOMES = ("win", "loss", "tie", "unparsable")
 
 
 @dataclass(frozen=True)
-class Choice:
-    """One select of the filter: its options' values and what is shown of them; `all` stands for no choice."""
+class Select:
+    """One select of the filter: its options' values and what is shown of them; `all` is shown for no choice."""
 
     name: str
     label: str
@@ -33,7 +33,7 @@ class Browser:
     """`data` is safe inside a script element; `policy` lets the page run `script` and no other."""
 
     pairs: int
-    choices: list[Choice]
+    selects: list[Select]
     data: Markup
     script: Markup
     policy: str
@@ -46,25 +46,25 @@ def browser(judged: JudgedPairs, models: Sequence[str], judges: Sequence[str], p
     text = json.dumps(_content(judged, models, judges, parted), ensure_ascii=False, separators=(",", ":"))
     # Without a "<" no text can end the block, or begin a comment or another script in it.
     data = Markup(text.replace("<", "\\u003c"))
-    choices = _choices(judged, models, judges, parted)
-    return Browser(len(judged.pairs), choices, data, Markup(script), f"script-src 'sha256-{digest}'")
+    selects = _selects(judged, models, judges, parted)
+    return Browser(len(judged.pairs), selects, data, Markup(script), f"script-src 'sha256-{digest}'")
 
 
-def _choices(
+def _selects(
     judged: JudgedPairs, models: Sequence[str], judges: Sequence[str], parted: Sequence[Facet]
-) -> list[Choice]:
+) -> list[Select]:
     """Those that leave something to choose."""
     outcomes = [(name, name) for name in ("won", "lost", "tied")] + [("conflict", "orders disagree")]
     outcomes += [("dispute", "judges disagree")] if len(judges) > 1 else []
     sets = {pair.item.set for pair in judged.pairs}
     found = [
-        Choice("outcome", "Outcome", "any", [*outcomes, ("unreadable", "unreadable")]),
-        Choice("model", "Model", "all", _numbered(models)[1:]),
-        Choice("judge", "Judge", "majority of all", _numbered(judges)),
-        Choice("set", "Items", "all", [("main", "held-out"), ("harder", "harder")] if len(sets) > 1 else []),
-        *(Choice(facet.key, facet.title, "any", _numbered(facet.names)) for facet in parted),
+        Select("outcome", "Outcome", "any", [*outcomes, ("unreadable", "unreadable")]),
+        Select("model", "Model", "all", _numbered(models)[1:]),
+        Select("judge", "Judge", "majority of all", _numbered(judges)),
+        Select("set", "Items", "all", [("main", "held-out"), ("harder", "harder")] if len(sets) > 1 else []),
+        *(Select(facet.key, facet.title, "any", _numbered(facet.names)) for facet in parted),
     ]
-    return [choice for choice in found if len(choice.options) > 1]
+    return [select for select in found if len(select.options) > 1]
 
 
 def _numbered(names: Sequence[str]) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ from pacos.evaluate.annotation.report import AnnotationReport
 from pacos.evaluate.annotation.study_plan import FOLDER
 from pacos.evaluate.judged_pairs import JudgedPair, ShownVerdict
 from pacos.evaluate.report import EvaluateReport, SlotEffect
-from pacos.statistics import Claim, claims, krippendorff_alpha, krippendorff_alpha_interval, wilson
+from pacos.statistics import Claim, claims, krippendorff_alpha_interval, wilson
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,6 @@ class Trust:
 def trust(folder: Path, report: EvaluateReport, pairs: Sequence[JudgedPair]) -> Trust:
     """Reads the study in a finished evaluate/, where one was closed."""
     people = _people(folder)
-    alpha, interval = _alpha(pairs)
     agreements = [
         (one, other, _share([a.outcome == b.outcome for a, b in _both_read(pairs, one, other)]))
         for one, other in combinations(report.judges, 2)
@@ -71,8 +70,8 @@ def trust(folder: Path, report: EvaluateReport, pairs: Sequence[JudgedPair]) -> 
     return Trust(
         judges=[_judge(judge, report, pairs) for judge in report.judges if pairs],
         agreements=[row for row in agreements if row[2].count],
-        alpha=report.judge_agreement if alpha is None else alpha,
-        alpha_interval=interval,
+        alpha=report.judge_agreement,
+        alpha_interval=_alpha_interval(pairs),
         people=people,
     )
 
@@ -103,7 +102,7 @@ def _both_read(pairs: Sequence[JudgedPair], one: str, other: str) -> list[tuple[
     return [(a, b) for a, b in both if a and b]
 
 
-def _alpha(pairs: Sequence[JudgedPair]) -> tuple[float | None, tuple[float, float] | None]:
+def _alpha_interval(pairs: Sequence[JudgedPair]) -> tuple[float, float] | None:
     """Over verdicts as sides, told apart by the order of the blind ids: a winner's own frequency is not chance."""
     units: dict[tuple[str, str], list[str]] = defaultdict(list)
     for pair in pairs:
@@ -114,9 +113,9 @@ def _alpha(pairs: Sequence[JudgedPair]) -> tuple[float | None, tuple[float, floa
                 units[pair.candidate, pair.item.id].append(side)
     several = [unit for unit in units.values() if len(unit) > 1]
     if len(several) < 2:
-        return None, None
-    alpha, interval = krippendorff_alpha(several), krippendorff_alpha_interval(several)
-    return (None, None) if isnan(alpha) else (alpha, None if isnan(interval.low) else interval)
+        return None
+    interval = krippendorff_alpha_interval(several)
+    return None if isnan(interval.low) else interval
 
 
 def _people(folder: Path) -> People | None:
