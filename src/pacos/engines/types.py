@@ -71,8 +71,8 @@ class Request:
 
     `prompt_ids` are read instead of the prompt, by the local engine and by servers with api="completions". `logprobs`
     asks for log-probabilities and that many likeliest tokens beside each, of the local engine at most 100; a server
-    that has none is asked without. What the local engine alone has: `echo` asks for the prompt's as well; `logits_hook`
-    shapes this request's logits alone.
+    that has none is asked without, and none is asked for them in a stream. What the local engine alone has: `echo` asks
+    for the prompt's as well; `logits_hook` shapes this request's logits alone.
     """
 
     id: str
