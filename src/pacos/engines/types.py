@@ -71,9 +71,9 @@ class Request:
 
     `prompt_ids` are read instead of the prompt, by the local engine and by servers with api="completions". `logprobs`
     asks for log-probabilities and that many likeliest tokens beside each, of the local engine at most 100; a server
-    that has none is asked without. `echo` asks for those of the prompt's tokens: the local engine's from place
-    `echo_from` on, all of a server with api="completions" where it has them. What the local engine alone has:
-    `logits_hook` shapes this request's logits alone.
+    that has none is asked without, and none is asked for them in a stream. `echo` asks for those of the prompt's
+    tokens: the local engine's from place `echo_from` on, all of a server with api="completions" where it has them. What
+    the local engine alone has: `logits_hook` shapes this request's logits alone.
     """
 
     id: str

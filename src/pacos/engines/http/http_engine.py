@@ -131,6 +131,9 @@ class HttpEngine:
     async def stream(self, request: Request) -> AsyncIterator[Delta]:
         """Answers one request piece by piece; RequestFailedError where the server fails or refuses."""
         connection = self._connection
+        if request.logprobs is not None:
+            vain = Failure(request.id, "bad_request", "logprobs: only a local engine has them in a stream")
+            raise RequestFailedError(self.name, vain)
         while True:
             options = {} if "stream_options" in connection.refused else {"stream_options": {"include_usage": True}}
             body: dict[str, Any] = {}
