@@ -60,7 +60,7 @@ def llmbar_tests(folder: Path, most: int | None) -> dict[str, list[JudgeTest]]:
     subsets: dict[str, list[JudgeTest]] = {}
     for path in files:
         part = path.parent.relative_to(folder).as_posix()
-        subsets[part] = some(most, (_test(part, entry) for entry in llmbar_entries(path)))
+        subsets[part] = _drawn(most, (_test(part, entry) for entry in llmbar_entries(path)))
     return subsets
 
 
@@ -117,7 +117,7 @@ def people_tests(path: Path, most: int | None) -> list[JudgeTest]:
     groups: dict[tuple[str, ...], list[NamedVote]] = defaultdict(list)
     for vote in reading.votes:
         groups[vote.item.id, *vote.models].append(vote)
-    return some(most, (_people_test(key, votes) for key, votes in groups.items()))
+    return _drawn(most, (_people_test(key, votes) for key, votes in groups.items()))
 
 
 def _people_test(key: tuple[str, ...], votes: Sequence[NamedVote]) -> JudgeTest:
@@ -132,6 +132,6 @@ def _people_test(key: tuple[str, ...], votes: Sequence[NamedVote]) -> JudgeTest:
     return _make("people", first.item.instruction.strip(), a, b, people, *key)
 
 
-def some(most: int | None, tests: Iterable[JudgeTest]) -> list[JudgeTest]:
+def _drawn(most: int | None, tests: Iterable[JudgeTest]) -> list[JudgeTest]:
     """At most so many, drawn by a hash: the same ones every time, more of them with a higher limit."""
     return sorted({test.item.id: test for test in tests}.values(), key=lambda test: test.item.id)[:most]
