@@ -283,7 +283,7 @@ def test_refused_before_and_after_the_plan(tmp_path: Path, client: httpx2.Client
     [
         (lambda rows: rows[1:], "holds no answer to 1 of 8 items"),
         (lambda rows: [*rows, rows[0]], "a second answer to"),
-        (lambda rows: [*rows[1:], rows[0].replace("0000000000000000", "beef")], "no answer with text"),
+        (lambda rows: [*rows[1:], rows[0].replace("0000000000000000", "beef")], "no answer to one of the items"),
         (lambda rows: [*rows[1:], "{"], "is not JSON"),
     ],
 )

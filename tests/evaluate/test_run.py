@@ -121,7 +121,7 @@ def test_several_judges_vote_by_majority(
     items_file: Path, engines: Any, recipe_for: Any, evaluate_in: Any, fair_judge: Any, monkeypatch: Any
 ) -> None:
     engines(knows(0, 1, 2), knows(3), fair_judge).install(monkeypatch)
-    judges = 'evaluate.judges=["builtin:judge", "http:http://127.0.0.1:1/v1", "local:there"]'
+    judges = 'evaluate.judges=["builtin:judge", "http:http://127.0.0.1:1/v1", "local:pacos-mini"]'
     report = evaluate_in(recipe_for(f"evaluate.instructions={items_file}", judges))
     assert counts(report.pairwise)[:3] == [3, 1, 4]
     assert len(report.judges) == 3

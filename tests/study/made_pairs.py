@@ -11,7 +11,7 @@ from pacos.asking import Call, Ledger
 from pacos.core.files import write_json_lines
 from pacos.engines import Message, Reply, Request, Sampling, Usage
 from pacos.engines.builtin.skills import SKILLS
-from pacos.evaluate.answers import Answer
+from pacos.evaluate.answer_files import Answer
 from pacos.evaluate.ballots import Ballot, BallotBox, Pair, Vote, answer_id, ballots_of
 from pacos.evaluate.items import Item
 from pacos.evaluate.report import Comparison

@@ -1,8 +1,8 @@
 """Each model's answers to all items, greedy; every reply is in the ledger before it is used."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from pacos.asking import Call, Ledger, ask_all, call_key
@@ -11,28 +11,13 @@ from pacos.core.prompts import render_prompt
 from pacos.core.recipe import EngineTable
 from pacos.engines import Engine, Failure, Message, Reply, Request, Sampling, open_engine
 from pacos.engines.local.tokenizer import load_tokenizer, takes_conversation
+from pacos.evaluate.answer_files import Answer
 from pacos.evaluate.candidates import Candidate
 from pacos.evaluate.items import Item
 from pacos.evaluate.published_answers import question_key
 
 # Room for an answer twice as long as any right one; open instructions without references get Alpaca's usual 512.
 MIN_TOKENS, MAX_TOKENS, TOKENS_WITHOUT_REFERENCES = 32, 1024, 512
-
-
-@dataclass(frozen=True)
-class Answer:
-    """One model's answer to one item, as it came; `model_sha256` ties it to the weights that gave it."""
-
-    item: str
-    model_sha256: str
-    text: str
-    finish_reason: str
-    completion_tokens: int
-    seconds: float
-
-
-Answers = Mapping[str, Mapping[str, Answer]]
-"""Model label -> item id -> its answer."""
 
 
 def answer_items(

@@ -5,7 +5,6 @@ model gave which answer stands in the table `blind_labels` alone; nothing that a
 names a model.
 """
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,7 +13,8 @@ from pathlib import Path
 
 from sqlalchemy import Column, Connection, Float, ForeignKey, MetaData, String, Table, select
 
-from pacos.evaluate.answers import Answer
+from pacos.core.files import sha256_text
+from pacos.evaluate.answer_files import Answer
 from pacos.evaluate.items import Item
 from pacos.judging import PREFERENCE, Choice
 from pacos.store.database import Database, Schema, insert_missing
@@ -93,17 +93,18 @@ class Pair:
 
 def answer_id(seed: int, model: str, answer: Answer) -> str:
     """A stable id that tells nothing of the model to who has not its weights' hash; equal texts get different ids."""
-    return _hash(seed, model, answer.model_sha256, answer.item, answer.text)
+    return blind_id(seed, model, answer.model_sha256, answer.item, answer.text)
 
 
-def _hash(*parts: object) -> str:
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+def blind_id(*parts: object) -> str:
+    """A hash of what an id stands for."""
+    return sha256_text(json.dumps(parts))[:16]
 
 
 def ballots_of(pairs: Iterable[Pair], seed: int) -> list[Ballot]:
     """A ballot for every pair in both orders, sorted by ids, which are hashes: the two of a pair are not neighbours."""
     ballots = [
-        Ballot(_hash(seed, pair.item.id, a, b), pair.item.id, a, b)
+        Ballot(blind_id(seed, pair.item.id, a, b), pair.item.id, a, b)
         for pair in pairs
         for a, b in ((pair.candidate, pair.baseline), (pair.baseline, pair.candidate))
     ]

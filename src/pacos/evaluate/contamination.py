@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pacos.core.records import Example
+from pacos.evaluate.items import Item
 from pacos.evaluate.report import Contaminated
 from pacos.evaluate.training_data import TrainingSplit
 from pacos.text import Contamination, Novelty, unicode_tokens
@@ -30,9 +31,9 @@ def contaminated(sets: Sequence[EvaluationSet], split: TrainingSplit) -> list[Co
     return [_row(each, split, pool) for each in sets]
 
 
-def question_text(example: Example) -> str:
-    """An example's question as one text."""
-    return f"{example.instruction}\n{example.input}".strip()
+def question_text(asked: Example | Item) -> str:
+    """A question as one text."""
+    return f"{asked.instruction}\n{asked.input}".strip()
 
 
 def _row(of: EvaluationSet, split: TrainingSplit, pool: Novelty) -> Contaminated:

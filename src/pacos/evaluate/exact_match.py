@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import mean
 
 from pacos.engines.builtin.skills import SKILLS
-from pacos.evaluate.answers import Answers
+from pacos.evaluate.answer_files import Answers
 from pacos.evaluate.items import Item
 from pacos.evaluate.report import SkillRow
 from pacos.statistics import chance_corrected, wilson

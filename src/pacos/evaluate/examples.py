@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 
-from pacos.evaluate.answers import Answers
+from pacos.evaluate.answer_files import Answers
 from pacos.evaluate.items import Item
 from pacos.text.exact import is_exact
 

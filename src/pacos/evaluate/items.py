@@ -33,6 +33,11 @@ class Item:
     input: str
     reference: str
 
+    @property
+    def asked(self) -> str:
+        """The instruction and its input as one text."""
+        return f"{self.instruction}\n\n{self.input}" if self.input else self.instruction
+
 
 def read_or_make_items(path: Path, make: Iterable[Item]) -> list[Item]:
     """The items in `path`, made and written there first when it does not exist: a resumed run asks the same."""

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pacos.core.errors import PacosError
 from pacos.core.files import read_json_lines
+from pacos.evaluate.answer_files import read_answers
 from pacos.evaluate.items import Item, read_or_make_items
 
 PairOutcome = Literal["win", "loss", "tie", "unparsable"]
@@ -72,9 +73,9 @@ def read_pairs(folder: Path, baseline: str, candidates: Sequence[str]) -> Judged
     items = {item.id: item for item in read_or_make_items(folder / "items.jsonl", ())}
     try:
         answers = {
-            (label, value["item"]): str(value["text"])
+            (label, answer.item): answer.text
             for label in (baseline, *candidates)
-            for _, value in read_json_lines(folder / "answers" / f"{label}.jsonl", "answers")
+            for answer in read_answers(folder / "answers" / f"{label}.jsonl")
         }
         pairs = [
             JudgedPair(items[name], candidate, sorts_first, _majority(verdicts), tuple(verdicts))

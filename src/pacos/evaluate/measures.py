@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pacos.core.recipe import Recipe
 from pacos.core.run_folder import RunFolder
-from pacos.evaluate.answers import Answers
+from pacos.evaluate.answer_files import Answers
 from pacos.evaluate.candidates import Candidate
 from pacos.evaluate.contamination import EvaluationSet, contaminated, question_text
 from pacos.evaluate.items import Item
@@ -21,7 +21,7 @@ from pacos.evaluate.training_data import TrainingSplit, read_training
 
 
 @dataclass(frozen=True)
-class KnownTexts:
+class MeasureInputs:
     """What models are measured on, beside the items: right answers, questions with choices, texts, training data."""
 
     references: Mapping[str, Sequence[str]]
@@ -42,7 +42,9 @@ class Measures:
     contamination: list[Contaminated]
 
 
-def read_known(recipe: Recipe, run_folder: RunFolder, items: Sequence[Item], models: Sequence[Candidate]) -> KnownTexts:
+def read_measure_inputs(
+    recipe: Recipe, run_folder: RunFolder, items: Sequence[Item], models: Sequence[Candidate]
+) -> MeasureInputs:
     """Reads all that is to be measured on; PacosError for whatever is wrong with it, published answers included."""
     table = recipe.evaluate
     for model in models:
@@ -52,12 +54,12 @@ def read_known(recipe: Recipe, run_folder: RunFolder, items: Sequence[Item], mod
     questions = read_questions(table.multiple_choice) if table.multiple_choice else []
     training = read_training(recipe, run_folder)
     texts = read_texts(table.perplexity, training.held_out)
-    return KnownTexts(references, questions, texts, recalls(training, table.memorisation, table.seed), training)
+    return MeasureInputs(references, questions, texts, recalls(training, table.memorisation, table.seed), training)
 
 
 def measure(
     recipe: Recipe,
-    known: KnownTexts,
+    known: MeasureInputs,
     items: Sequence[Item],
     models: Sequence[Candidate],
     answers: Answers,
@@ -93,12 +95,12 @@ def measure(
     )
 
 
-def _evaluation_sets(recipe: Recipe, known: KnownTexts, items: Sequence[Item]) -> list[EvaluationSet]:
+def _evaluation_sets(recipe: Recipe, known: MeasureInputs, items: Sequence[Item]) -> list[EvaluationSet]:
     """Everything that is asked or measured in this evaluation."""
     table = recipe.evaluate
     names = {"main": table.instructions or "held-out tasks", "harder": "harder tasks"}
     sets = [
-        EvaluationSet(names[kind], [f"{item.instruction}\n{item.input}".strip() for item in items if item.set == kind])
+        EvaluationSet(names[kind], [question_text(item) for item in items if item.set == kind])
         for kind in dict.fromkeys(item.set for item in items)
     ]
     answers = [answer for of_item in known.references.values() for answer in of_item]

@@ -6,7 +6,7 @@ from pathlib import Path
 from pacos.core.data_files import read_data_file
 from pacos.core.errors import PacosError
 from pacos.core.records import read_instructions
-from pacos.evaluate.answers import Answers
+from pacos.evaluate.answer_files import Answers
 from pacos.evaluate.items import Item
 from pacos.evaluate.measurement import mean_of
 from pacos.evaluate.published_answers import answer_records, question_key

@@ -8,13 +8,14 @@ from pacos.core.files import sha256_file
 from pacos.core.recipe import Recipe
 from pacos.core.records import read_examples
 from pacos.core.run_folder import RunFolder
-from pacos.evaluate.answers import Answers, answer_items
+from pacos.evaluate.answer_files import Answers
+from pacos.evaluate.answers import answer_items
 from pacos.evaluate.candidates import Candidate, find_candidates
 from pacos.evaluate.certify.certificate import is_certified
 from pacos.evaluate.exact_match import exact_match
 from pacos.evaluate.examples import pick_examples
 from pacos.evaluate.items import Item, builtin_items, file_items, read_or_make_items
-from pacos.evaluate.measures import Measures, measure, read_known
+from pacos.evaluate.measures import Measures, measure, read_measure_inputs
 from pacos.evaluate.published_answers import is_answers_file
 from pacos.evaluate.report import Comparison, EvaluateReport
 from pacos.evaluate.stopwatch import Stopwatch
@@ -31,7 +32,7 @@ def run(recipe: Recipe, run_folder: RunFolder) -> EvaluateReport:
         _warn_of_questions_given_away(recipe, run_folder)
         items = read_or_make_items(stage.folder / "items.jsonl", to_ask)
         # Read before anything is asked: what is wrong with it is said at once.
-        known = read_known(recipe, run_folder, items, models)
+        known = read_measure_inputs(recipe, run_folder, items, models)
         with Stopwatch(stage.folder / "seconds.json") as watch:
             answers = {}
             for model in models:

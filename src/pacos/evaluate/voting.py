@@ -13,7 +13,8 @@ from pacos.core.models import resolve_model
 from pacos.core.recipe import EngineTable
 from pacos.engines import Message, Request, open_engine
 from pacos.engines.local.tokenizer import load_tokenizer
-from pacos.evaluate.answers import Answers, opened_as
+from pacos.evaluate.answer_files import Answers
+from pacos.evaluate.answers import opened_as
 from pacos.evaluate.ballots import Ballot, BallotBox, Pair, Vote, answer_id, ballots_of
 from pacos.evaluate.items import Item
 from pacos.evaluate.verdicts import Verdict, verdicts_of

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pacos.core.errors import PacosError
-from pacos.core.files import read_json_lines
+from pacos.evaluate.answer_files import read_answers
 from pacos.evaluate.items import Item, read_or_make_items
 from pacos.web.markdown import render_markdown
 
@@ -28,12 +28,11 @@ def read_material(evaluate: Path, models: tuple[str, str]) -> Material:
         sources.append(f"answers/{model}.jsonl")
         path = evaluate / sources[-1]
         given: dict[str, str] = {}
-        for number, value in read_json_lines(path, "answers"):
-            item, text = (value.get(key) if isinstance(value, dict) else None for key in ("item", "text"))
-            if not isinstance(text, str) or item not in items or item in given:
-                what = "a second answer to" if item in given else "no answer with text to one of the items, but to"
-                raise PacosError(f"{path}:{number}: {what} {item!r}; expected one answer to each item of items.jsonl.")
-            given[item] = text
+        for answer in read_answers(path):
+            if answer.item not in items or answer.item in given:
+                what = "a second answer to" if answer.item in given else "no answer to one of the items, but to"
+                raise PacosError(f"{path}: {what} {answer.item!r}; expected one answer to each item of items.jsonl.")
+            given[answer.item] = answer.text
         if missing := [item for item in main if item not in given]:
             raise PacosError(
                 f"{path}: holds no answer to {len(missing):,} of {len(main):,} items, the first is {missing[0]}; "

@@ -1,7 +1,5 @@
 """What a judge is tested on: LLMBar's pairs with a known better answer, attacks on those, and pairs people judged."""
 
-import hashlib
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,6 +8,7 @@ from typing import Any
 
 from pacos.core.errors import PacosError
 from pacos.core.files import read_json
+from pacos.evaluate.ballots import blind_id
 from pacos.evaluate.formats.tulu import read_tulu
 from pacos.evaluate.formats.votes import NamedVote, Reading
 from pacos.evaluate.items import Item
@@ -50,7 +49,7 @@ class JudgeTest:
 
     def answer_ids(self) -> tuple[str, str]:
         """Blind ids of `better` and `worse`, whose order tells nothing."""
-        return _hash(self.item.id, "better", self.better), _hash(self.item.id, "worse", self.worse)
+        return blind_id(self.item.id, "better", self.better), blind_id(self.item.id, "worse", self.worse)
 
 
 def llmbar_tests(folder: Path, most: int | None) -> dict[str, list[JudgeTest]]:
@@ -61,7 +60,7 @@ def llmbar_tests(folder: Path, most: int | None) -> dict[str, list[JudgeTest]]:
     subsets: dict[str, list[JudgeTest]] = {}
     for path in files:
         part = path.parent.relative_to(folder).as_posix()
-        subsets[part] = some(most, (_test(part, entry) for entry in llmbar_entries(path)))
+        subsets[part] = _drawn(most, (_test(part, entry) for entry in llmbar_entries(path)))
     return subsets
 
 
@@ -89,7 +88,7 @@ def _test(part: str, entry: dict[str, Any]) -> JudgeTest:
 
 
 def _make(part: str, instruction: str, better: str, worse: str, people: tuple[int, ...] = (), *apart: str) -> JudgeTest:
-    number = _hash(part, instruction, *sorted((better, worse)), *apart)
+    number = blind_id(part, instruction, *sorted((better, worse)), *apart)
     return JudgeTest(Item(number, "main", part, instruction, "", ""), better, worse, people)
 
 
@@ -118,7 +117,7 @@ def people_tests(path: Path, most: int | None) -> list[JudgeTest]:
     groups: dict[tuple[str, ...], list[NamedVote]] = defaultdict(list)
     for vote in reading.votes:
         groups[vote.item.id, *vote.models].append(vote)
-    return some(most, (_people_test(key, votes) for key, votes in groups.items()))
+    return _drawn(most, (_people_test(key, votes) for key, votes in groups.items()))
 
 
 def _people_test(key: tuple[str, ...], votes: Sequence[NamedVote]) -> JudgeTest:
@@ -127,16 +126,12 @@ def _people_test(key: tuple[str, ...], votes: Sequence[NamedVote]) -> JudgeTest:
     last = {vote.voter: signs[vote.choice] * (1 if vote.model_a == first.model_a else -1) for vote in votes}
     a, b, people = first.answer_a, first.answer_b, tuple(last.values())
     # In no order that a model's name or a row's could tell.
-    if sum(people) < 0 or (sum(people) == 0 and _hash(a) > _hash(b)):
+    if sum(people) < 0 or (sum(people) == 0 and blind_id(a) > blind_id(b)):
         a, b, people = b, a, tuple(-vote for vote in people)
     # Two models may have written the same.
     return _make("people", first.item.instruction.strip(), a, b, people, *key)
 
 
-def some(most: int | None, tests: Iterable[JudgeTest]) -> list[JudgeTest]:
+def _drawn(most: int | None, tests: Iterable[JudgeTest]) -> list[JudgeTest]:
     """At most so many, drawn by a hash: the same ones every time, more of them with a higher limit."""
     return sorted({test.item.id: test for test in tests}.values(), key=lambda test: test.item.id)[:most]
-
-
-def _hash(*parts: str) -> str:
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

@@ -104,7 +104,7 @@ def write_alpaca_eval(reading: Reading, folder: Path) -> list[Path]:
     for model, given in reading.outputs.items():
         rows = [
             {
-                "instruction": _asked(reading, item), "output": text, "generator": model,
+                "instruction": reading.items[item].asked, "output": text, "generator": model,
                 "dataset": reading.items[item].skill or "pacos",
             }
             for item, text in given.items()
@@ -126,17 +126,11 @@ def write_alpaca_eval(reading: Reading, folder: Path) -> list[Path]:
     return written
 
 
-def _asked(reading: Reading, item: str) -> str:
-    """AlpacaEval has no inputs of their own; pacos's own key of an item joins them in the same way."""
-    asked = reading.items[item]
-    return f"{asked.instruction}\n\n{asked.input}" if asked.input else asked.instruction
-
-
 def _annotation(verdict: NamedVerdict, reading: Reading) -> dict[str, Any]:
     vote = verdict.votes[0]
     answers = {vote.model_a: vote.answer_a, vote.model_b: vote.answer_b}
     row = {
-        "instruction": _asked(reading, verdict.item),
+        "instruction": reading.items[verdict.item].asked,
         "output_1": answers[verdict.baseline], "generator_1": verdict.baseline,
         "dataset": reading.items[verdict.item].skill or "pacos",
         "output_2": answers[verdict.candidate], "generator_2": verdict.candidate,

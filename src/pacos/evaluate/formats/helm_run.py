@@ -63,11 +63,11 @@ def _state(model: str, answer: ScoredAnswer) -> dict[str, Any]:
     reference = [{"output": {"text": answer.item.reference}, "tags": ["correct"]}] if answer.item.reference else []
     return {
         "instance": {
-            "input": {"text": answer.asked}, "references": reference, "split": SPLIT, "id": answer.item.id,
+            "input": {"text": answer.item.asked}, "references": reference, "split": SPLIT, "id": answer.item.id,
         },
         "train_trial_index": 0,
         "request": {
-            "model": f"pacos/{model}", "model_deployment": f"pacos/{model}", "prompt": answer.asked,
+            "model": f"pacos/{model}", "model_deployment": f"pacos/{model}", "prompt": answer.item.asked,
             "temperature": 0.0, "num_completions": 1,
         },
         "result": {

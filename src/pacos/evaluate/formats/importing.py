@@ -53,7 +53,7 @@ def import_ballots(files: Sequence[Path], source: Source, folder: Path) -> Impor
     sources = {str(path): sha256_file(path) for path in files}
     imported = Imported(source, sources, reading.unreadable, notes, tally(reading.votes))
     write_json(folder / "imported.json", asdict(imported))
-    print_imported(imported, folder)
+    _print_imported(imported, folder)
     return imported
 
 
@@ -92,7 +92,7 @@ def _notes(reading: Reading) -> Iterator[str]:
             yield f"{model} has no text as its answer to {empty:,} items"
 
 
-def print_imported(imported: Imported, folder: Path) -> None:
+def _print_imported(imported: Imported, folder: Path) -> None:
     """What the votes come to, on the terminal."""
     result = imported.tally
     for pair in result.pairs:

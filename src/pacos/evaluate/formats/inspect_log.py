@@ -66,8 +66,8 @@ def _sample(model: str, answer: ScoredAnswer) -> dict[str, Any]:
     said = {"role": "assistant", "content": answer.text, "source": "generate", "model": f"pacos/{model}"}
     choice = {"message": said, "stop_reason": "stop"}
     return {
-        "id": answer.item.id, "epoch": 1, "input": answer.asked, "target": answer.item.reference,
-        "messages": [{"role": "user", "content": answer.asked, "source": "input"}, said],
+        "id": answer.item.id, "epoch": 1, "input": answer.item.asked, "target": answer.item.reference,
+        "messages": [{"role": "user", "content": answer.item.asked, "source": "input"}, said],
         "output": {"model": f"pacos/{model}", "choices": [choice], "completion": answer.text},
         "scores": {
             name: {"value": value, "answer": answer.text, "explanation": _told(answer) if answer.votes else None}

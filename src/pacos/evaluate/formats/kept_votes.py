@@ -3,8 +3,6 @@
 What votes of other sources have besides, such as a graded preference, stands in a table of its own beside them.
 """
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import closing
@@ -20,8 +18,8 @@ from pacos.core.files import read_json_lines, write_json_lines
 from pacos.core.recipe import load_run
 from pacos.core.run_folder import RunFolder
 from pacos.evaluate.annotation.study_plan import FOLDER as ANNOTATION
-from pacos.evaluate.answers import Answer
-from pacos.evaluate.ballots import Ballot, BallotBox, Pair, Vote, answer_id
+from pacos.evaluate.answer_files import Answer, read_answers
+from pacos.evaluate.ballots import Ballot, BallotBox, Pair, Vote, answer_id, blind_id
 from pacos.evaluate.formats.records import file_name
 from pacos.evaluate.formats.votes import NamedVote, Reading
 from pacos.evaluate.items import read_or_make_items
@@ -67,8 +65,7 @@ def write_folder(reading: Reading, folder: Path) -> None:
         a, b = (ids[m, vote.item.id, t] for m, t in ((vote.model_a, vote.answer_a), (vote.model_b, vote.answer_b)))
         # Who votes on the same two answers again has been handed another ballot.
         shown[vote.voter, a, b] += 1
-        content = json.dumps([vote.item.id, a, b, shown[vote.voter, a, b]])
-        ballot = hashlib.sha256(content.encode()).hexdigest()[:16]
+        ballot = blind_id(vote.item.id, a, b, shown[vote.voter, a, b])
         ballots.append(Ballot(ballot, vote.item.id, a, b))
         pairs.append(Pair(vote.item, a, b))
         votes.append(Vote(ballot, vote.voter, vote.choice, preference=vote.value_for(vote.model_a)))
@@ -108,8 +105,7 @@ def _read(folder: Path, seed: int, baseline: str, imported: Mapping[tuple[str, s
     texts: dict[str, str] = {}
     for path in sorted((folder / "answers").glob("*.jsonl")):
         model = unquote(path.stem)
-        for _, value in read_json_lines(path, "answers"):
-            answer = Answer(**value)
+        for answer in read_answers(path):
             texts[answer_id(seed, model, answer)] = answer.text
             reading.outputs.setdefault(model, {}).setdefault(answer.item, answer.text)
     if not (folder / BOX).is_file():

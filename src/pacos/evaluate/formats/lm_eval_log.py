@@ -36,10 +36,10 @@ def _sample(number: int, answer: ScoredAnswer) -> dict[str, Any]:
     doc = asdict(answer.item) | {"votes": list(answer.votes)}
     return {
         "doc_id": number, "doc": doc, "target": answer.item.reference,
-        "arguments": {"gen_args_0": {"arg_0": answer.asked, "arg_1": {}}},
+        "arguments": {"gen_args_0": {"arg_0": answer.item.asked, "arg_1": {}}},
         "resps": [[answer.text]], "filtered_resps": [answer.text], "filter": "none", "metrics": list(answer.scores),
         "doc_hash": sha256_text(json.dumps(doc, indent=2, ensure_ascii=False)),
-        "prompt_hash": sha256_text(answer.asked), "target_hash": sha256_text(answer.item.reference),
+        "prompt_hash": sha256_text(answer.item.asked), "target_hash": sha256_text(answer.item.reference),
         **answer.scores,
     }  # fmt: skip
 

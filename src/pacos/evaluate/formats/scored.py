@@ -22,11 +22,6 @@ class ScoredAnswer:
     scores: Mapping[str, float]
     votes: Sequence[Mapping[str, Any]]
 
-    @property
-    def asked(self) -> str:
-        """The instruction and its input as one text."""
-        return f"{self.item.instruction}\n\n{self.item.input}" if self.item.input else self.item.instruction
-
 
 @dataclass(frozen=True)
 class Mean:

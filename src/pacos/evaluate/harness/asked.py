@@ -21,7 +21,10 @@ from pacos.evaluate.overlap import references_of
 
 @dataclass(frozen=True)
 class AskedItem:
-    """An instruction: `text` is what a chat is sent, `reference` a known good answer or ""."""
+    """An instruction: `text` is what a chat is sent, `reference` a known good answer or "".
+
+    Our server parts the text into instruction and input at its first empty line.
+    """
 
     id: str
     text: str
@@ -92,7 +95,7 @@ def read_asked(
     is_torn = f"{torn} of the instructions have an empty line, after which a chat's message counts as the input."
     return Asked(
         model,
-        [AskedItem(item.id, _message(item), known.get(item.id, "")) for item in fitting[:limit]],
+        [AskedItem(item.id, item.asked.strip(), known.get(item.id, "")) for item in fitting[:limit]],
         _questions(model, is_chat)[:limit],
         max_tokens,
         context,
@@ -113,15 +116,10 @@ def _items(run_folder: RunFolder) -> list[Item]:
     return file_items(Path(given))
 
 
-def _message(item: Item) -> str:
-    """Instruction and input as a chat is sent them; our server parts them at the empty line again."""
-    return f"{item.instruction}\n\n{item.input}".strip()
-
-
 def _fitting(items: list[Item], model: str, is_chat: bool) -> tuple[list[Item], int, list[str]]:
     """The items that leave room for an answer, the model's context, and a line for each of the others."""
     table = EngineTable("local", path=model, api="chat" if is_chat else "completions")
-    prompts = [_message(item) if is_chat else render_prompt(item.instruction, item.input) for item in items]
+    prompts = [item.asked.strip() if is_chat else render_prompt(item.instruction, item.input) for item in items]
     measured = prompt_lengths(table, prompts)
     if measured is None:
         raise PacosError(f"{model}: cannot be opened as a checkpoint; expected config.json and a tokenizer there.")

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 
-from pacos.core.files import read_json_lines
+from pacos.evaluate.answer_files import read_answers
 from pacos.evaluate.harness.asked import Asked
 from pacos.evaluate.harness.report import HarnessScore
 from pacos.evaluate.report import read as read_evaluation
@@ -61,8 +61,7 @@ def _measured(measure: str, answers: Mapping[str, str], asked: Asked) -> float |
 
 def _own_answers(evaluation: Path, label: str) -> dict[str, str]:
     path = evaluation / "answers" / f"{label}.jsonl"
-    rows = [row for _, row in read_json_lines(path, "answers")] if path.is_file() else []
-    return {row["item"]: row["text"] for row in rows}
+    return {answer.item: answer.text for answer in read_answers(path)} if path.is_file() else {}
 
 
 def _own_choices(evaluation: Path, label: str, asked: int) -> dict[str, float]:

@@ -5,7 +5,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pacos.core.files import read_json_lines
+from pacos.evaluate.answer_files import read_answers
+from pacos.evaluate.items import read_or_make_items
 from pacos.evaluate.judged_pairs import JudgedPairs, read_pairs
 from pacos.evaluate.report import EvaluateReport, SkillRow
 from pacos.statistics import Claim, claims
@@ -156,18 +157,13 @@ def _cut_answers(folder: Path, labels: Sequence[str]) -> set[tuple[str, str, str
     """(label, instruction, input) of the answers that the length limit cut, as far as the folder still tells."""
     if not (folder / "items.jsonl").exists():
         return set()
-    items = {
-        item["id"]: (item["instruction"], item["input"])
-        for _, item in read_json_lines(folder / "items.jsonl", "evaluation items")
-    }
-    cut = set()
+    items = {item.id: (item.instruction, item.input) for item in read_or_make_items(folder / "items.jsonl", ())}
+    cut: set[tuple[str, str, str]] = set()
     for label in labels:
         path = folder / "answers" / f"{label}.jsonl"
         if not path.exists():
             continue
-        for _, answer in read_json_lines(path, "answers"):
-            if answer["finish_reason"] == "length" and answer["item"] in items:
-                cut.add((label, *items[answer["item"]]))
+        cut |= {(label, *items[a.item]) for a in read_answers(path) if a.finish_reason == "length" and a.item in items}
     return cut
 
 
