@@ -22,8 +22,8 @@ from pacos.engines.local.static_steps import StaticSteps, cuda_graph
 # Attention sees a row's tokens up to a multiple of this, the rest hidden: sums are then cut at the same places whoever
 # shares the batch.
 SPAN = 64
-# With chunks of prompts, a step's tokens are filled up to a multiple of this.
-FILL = 32
+# With chunks of prompts a step's tokens are filled up to a multiple of the first, without them to one of the second.
+FILL, FEW = 32, 4
 # Of these many tokens the logits are computed in fp32.
 LIKELIEST = 8
 
@@ -136,8 +136,9 @@ class LeanNetwork:
         ids = [*last_ids, *(i for chunk in chunks for i in chunk.ids)]
         all_positions = [*positions, *(p for chunk in chunks for p in range(chunk.start, chunk.start + len(chunk.ids)))]
         # A product of one row alone is summed in another order than the same row among others, and one of a new number
-        # of rows is compiled anew and kept: so rows are filled up, to two or to few different numbers.
-        filling = [0] * (-len(ids) % FILL if chunks else max(2 - len(ids), 0))
+        # of rows is compiled anew and kept, 30 MB for all numbers up to 32: so rows are filled up to few numbers.
+        several = FILL if chunks else FEW if len(ids) > 2 else 2
+        filling = [0] * (-len(ids) % several)
         ids_N, positions_N = torch.tensor([[*ids, *filling], [*all_positions, *filling]], device=self.device)
         span = -(-(max(positions, default=0) + 1) // SPAN) * SPAN
         x_ND = self._read(cache, ids_N, positions_N, len(last_ids), span, chunks)
