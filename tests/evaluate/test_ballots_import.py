@@ -200,6 +200,36 @@ def test_rows_that_cannot_be_read_are_listed_and_the_others_count(tmp_path: Path
     assert "6 rows could not be read and are in no number" in report["printed"]
 
 
+def test_a_row_that_no_file_can_hold_costs_that_row_alone(tmp_path: Path) -> None:
+    rows = [
+        annotation(0), annotation(1, output_2="half \ud83d"), annotation(2, generator_2="n" * 300),
+        annotation(3, annotator="\udc00"),
+    ]  # fmt: skip
+    twice = json.dumps(annotation(4))[:-1] + ', "preference": 1}\n'
+    path = lines(tmp_path / "annotations.jsonl", rows)
+    path.write_text(path.read_text() + twice)
+    report = imported("alpaca-eval", tmp_path / "votes", path)
+    assert report["tally"]["votes"] == 1
+    told = ["half a surrogate pair", "300 characters, too long", "half a surrogate pair", "two values for 'preference'"]
+    for number, (line, what) in enumerate(zip(report["unreadable"], told, strict=True), start=2):
+        assert line.startswith(f"{path}:{number}: "), line
+        assert what in line
+    # Nothing of the others is kept, neither models nor items.
+    stored = read_folder(tmp_path / "votes")
+    assert (set(stored.outputs), len(stored.items)) == ({"oak", "larch"}, 1)
+
+
+def test_a_conversation_that_is_none_costs_its_row_alone(tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "Ask."}, {"role": "assistant", "content": "Said."}]
+    row = {"question_id": 1, "model_a": "larch", "model_b": "oak", "winner": "model_a", "judge": "p", "turn": 1}
+    rows = [{**row, "conversation_a": turns, "conversation_b": other} for other in (turns, ["Ask.", "Said."])]
+    report = imported("mt-bench", tmp_path / "votes", lines(tmp_path / "votes.jsonl", rows))
+    assert report["tally"]["votes"] == 1
+    (line,) = report["unreadable"]
+    assert "votes.jsonl:2: has something other than turns" in line
+    assert "conversation_b" in line
+
+
 def test_items_that_do_not_match_are_one_line_each_and_no_vote_is_lost(tmp_path: Path) -> None:
     larch = [annotation(item) for item in range(6)]
     other = {"generator_2": "maple", "output_2": "maple says"}

@@ -145,6 +145,15 @@ def test_a_ranking_by_an_uncertified_judge_says_so(
         assert asked(server, data).exit_code == 0
         assert evaluate_in(recipe).certified == {"http:m": True}
         assert "not certified" not in capsys.readouterr().out
+        # A certificate that was edited, or is another judge's, certifies nobody.
+        (path,) = (tmp_path / "user").glob("certificates/*/certificate.json")
+        made = json.loads(path.read_text())
+        for edit in ({"unmet": ["accuracy"]}, {"identity": "0" * 64}):
+            path.write_text(json.dumps(made | edit))
+            shutil.rmtree(trained / "evaluate")
+            assert evaluate_in(recipe).certified == {"http:m": False}
+            assert "edited by hand, or another judge's" in capsys.readouterr().err
+        path.write_text(json.dumps(made))
         # Another temperature is another judge.
         shutil.rmtree(trained / "evaluate")
         assert evaluate_in(judged_by(server, temperature=1, model="m")).certified == {"http:m": False}

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -78,7 +79,7 @@ def llmbar_entries(path: Path) -> list[dict[str, Any]]:
     entries = read_json(path, "list of LLMBar's items")
     for number, entry in enumerate(entries if isinstance(entries, list) else [None], start=1):
         texts = [entry.get(key) for key in ("input", "output_1", "output_2")] if isinstance(entry, dict) else [None]
-        if not all(isinstance(text, str) for text in texts) or entry.get("label") not in (1, 2):
+        if not all(isinstance(text, str) for text in texts) or repr(entry.get("label")) not in ("1", "2"):
             raise PacosError(
                 f"{path}: record {number}: expected an object with the texts input, output_1 and output_2, and a "
                 "label of 1 or 2; mend that record."
@@ -129,6 +130,11 @@ def _vote_rows(path: Path) -> Iterator[dict[str, str]]:
         if row["preference"] != "tie" and row["preference"][:5] not in ("a-is-", "b-is-"):
             raise PacosError(
                 f"{path}: record {number}: preference {row['preference']!r}; expected tie, or such as a-is-better."
+            )
+        if not re.fullmatch(r"\d*\.?\d*", row["timestamp"]):
+            raise PacosError(
+                f"{path}: record {number}: timestamp {row['timestamp']!r}; expected a number, by which a person's last "
+                "vote on a pair is told, or none."
             )
         yield row
 
