@@ -223,14 +223,16 @@ def test_data_that_cannot_be_read_is_one_line(data: Path, tmp_path: Path) -> Non
     for folder, told in ((data, "record 4: expected an object"), (tmp_path / "none", "no dataset.json below it")):
         result = CliRunner().invoke(app, ["certify", "builtin:judge", "--data", str(folder)])
         assert told in str(result.exception)
-    natural.write_text(json.dumps([*entries[:3], llmbar_entry("Natural", 3) | {"label": 1.0}]))
-    result = CliRunner().invoke(app, ["certify", "builtin:judge", "--data", str(data)])
-    assert "record 4: expected an object" in str(result.exception)
+    for change, told in (({"label": 1.0}, "expected an object"), ({"output_1": "\ud83d"}, "has half a surrogate pair")):
+        natural.write_text(json.dumps([*entries[:3], llmbar_entry("Natural", 3) | change]))
+        result = CliRunner().invoke(app, ["certify", "builtin:judge", "--data", str(data)])
+        assert f"record 4: {told}" in str(result.exception)
     natural.write_text(json.dumps(entries[:3]))
     sheet = data / "tulu1" / "eval_annotations_tulu_1.xlsx"
-    write_sheet(sheet, [COLUMNS, vote_row(1, "p"), (*vote_row(2, "p")[:-1], "yesterday")])
-    result = CliRunner().invoke(app, ["certify", "builtin:judge", "--data", str(data)])
-    assert "record 2: timestamp 'yesterday'; expected a number" in str(result.exception)
+    for time in ("yesterday", ".", "nan"):
+        write_sheet(sheet, [COLUMNS, (*vote_row(1, "p")[:-1], "1.6E9"), (*vote_row(2, "p")[:-1], time)])
+        result = CliRunner().invoke(app, ["certify", "builtin:judge", "--data", str(data)])
+        assert f"record 2: timestamp '{time}'; expected a number" in str(result.exception)
 
 
 def test_published_judges_are_recomputed_from_their_replies(shared_data: Path, tmp_path: Path) -> None:

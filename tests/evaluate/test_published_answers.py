@@ -141,7 +141,7 @@ def test_answers_that_do_not_fit_are_one_line_before_anything_is_asked(
 
 
 def test_a_model_with_a_long_name_has_a_short_label(compare: Callable[..., EvaluateReport]) -> None:
-    assert "n" * 50 in compare(outputs(QUESTIONS, "n" * 300)).candidates
+    assert "n" * 150 in compare(outputs(QUESTIONS, "n" * 300)).candidates
 
 
 def test_a_file_that_is_not_there_or_named_twice_is_one_line(

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from pacos.core.data_files import DataFile, read_data_file
 from pacos.core.errors import PacosError
@@ -19,8 +20,8 @@ EXPECTED = (
     "instruction, input and response, as in Self-Instruct's predictions"
 )
 
-# The name is a file's, which may have up to 255 bytes; letters have up to four.
-MOST_OF_A_NAME = 50
+# The name is a file's, which may have 255 bytes, and where other tools read it non-ASCII letters take nine each.
+LONGEST_LABEL = 150
 
 
 @dataclass(frozen=True)
@@ -119,5 +120,7 @@ def _record(value: Any) -> tuple[str, str, str]:
 
 
 def _label(name: str) -> str:
-    kept = "".join(letter if letter.isalnum() or letter in "_.-" else "-" for letter in name[:MOST_OF_A_NAME])
-    return kept.strip("-.") or "published"
+    label = "".join(letter if letter.isalnum() or letter in "_.-" else "-" for letter in name).strip("-.")
+    while len(quote(label)) > LONGEST_LABEL:
+        label = label[:-1]
+    return label.strip("-.") or "published"

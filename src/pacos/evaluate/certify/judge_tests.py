@@ -2,16 +2,17 @@
 
 import hashlib
 import json
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from math import isfinite, nan
 from pathlib import Path
 from typing import Any
 
 from pacos.core.errors import PacosError
 from pacos.core.files import read_json
 from pacos.core.spreadsheet import read_rows
+from pacos.core.typed import MisfitError, check_whole
 from pacos.evaluate.items import Item
 
 NATURAL, ADVERSARIAL = "Natural", "Adversarial"
@@ -84,6 +85,10 @@ def llmbar_entries(path: Path) -> list[dict[str, Any]]:
                 f"{path}: record {number}: expected an object with the texts input, output_1 and output_2, and a "
                 "label of 1 or 2; mend that record."
             )
+        try:
+            check_whole("".join(map(str, texts)))
+        except MisfitError as misfit:
+            raise PacosError(f"{path}: record {number}: {misfit}; mend that record.") from None
     return list(entries)
 
 
@@ -131,7 +136,7 @@ def _vote_rows(path: Path) -> Iterator[dict[str, str]]:
             raise PacosError(
                 f"{path}: record {number}: preference {row['preference']!r}; expected tie, or such as a-is-better."
             )
-        if not re.fullmatch(r"\d*\.?\d*", row["timestamp"]):
+        if not isfinite(_time(row)):
             raise PacosError(
                 f"{path}: record {number}: timestamp {row['timestamp']!r}; expected a number, by which a person's last "
                 "vote on a pair is told, or none."
@@ -139,10 +144,17 @@ def _vote_rows(path: Path) -> Iterator[dict[str, str]]:
         yield row
 
 
+def _time(row: dict[str, str]) -> float:
+    try:
+        return float(row["timestamp"] or 0)
+    except ValueError:
+        return nan
+
+
 def _people_test(key: tuple[str, ...], rows: Sequence[dict[str, str]]) -> JudgeTest:
     first = rows[0]
     votes: dict[str, int] = {}
-    for row in sorted(rows, key=lambda row: float(row["timestamp"] or 0)):
+    for row in sorted(rows, key=_time):
         value = {"a": 1, "b": -1, "t": 0}[row["preference"][0]]
         votes[row["evaluator"]] = value if row["model_a"] == first["model_a"] else -value
     a, b, people = first["completion_a"], first["completion_b"], tuple(votes.values())
