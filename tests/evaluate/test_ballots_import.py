@@ -2,7 +2,9 @@
 
 import json
 import random
+import sqlite3
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -282,6 +284,30 @@ def test_a_folder_is_taken_once_and_a_stopped_import_begins_anew(tmp_path: Path)
     assert "is there already" in refusal
 
 
+def sqlite_without_votes(folder: Path) -> None:
+    with closing(sqlite3.connect(folder / "ballots.sqlite")) as connection, connection:
+        connection.execute("delete from votes where rowid = 1")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "line"),
+    [
+        (lambda folder: (folder / "ballots.sqlite").unlink(), "no such file; expected the 3 votes"),
+        (sqlite_without_votes, "holds 2 of the 3 votes"),
+        (lambda folder: lines(folder / "answers" / "larch.jsonl", [{"item": 5}]), "not as `pacos ballots import` left"),
+        (lambda folder: lines(folder / "answers" / "larch.jsonl", []), "holds 0 of the 3 votes"),
+        (lambda folder: (folder / "imported.json").write_text("{}"), "not as `pacos ballots import` left"),
+    ],
+)
+def test_imported_votes_that_are_not_all_there_are_not_given_out(tmp_path: Path, spoil: Any, line: str) -> None:
+    path = lines(tmp_path / "annotations.jsonl", [annotation(item) for item in range(3)])
+    imported("alpaca-eval", tmp_path / "votes", path)
+    spoil(tmp_path / "votes")
+    _, refusal = run("export", tmp_path / "votes", "--format", "alpaca-eval", "--out", tmp_path / "out")
+    assert line in refusal
+    assert not (tmp_path / "out").exists()
+
+
 NAMES = ["larch", "a/b", "ü ß", "..", "100%25"]
 GRADES = st.one_of(st.none(), st.floats(1, 2, exclude_min=True, exclude_max=True).filter(lambda x: x != 1.5))
 
@@ -317,7 +343,7 @@ def test_store_and_alpaca_evals_files_keep_every_vote(
 ) -> None:
     folder = tmp_path_factory.mktemp("votes")
     write_folder(reading, folder / "stored")
-    (folder / "stored" / "imported.json").write_text("{}")
+    (folder / "stored" / "imported.json").write_text(json.dumps({"tally": {"votes": len(reading.votes)}}))
     if reading.votes:
         stored = read_folder(folder / "stored")
         assert stored.votes == reading.votes

@@ -120,7 +120,9 @@ def _record(value: Any) -> tuple[str, str, str]:
 
 
 def _label(name: str) -> str:
-    label = "".join(letter if letter.isalnum() or letter in "_.-" else "-" for letter in name).strip("-.")
+    label = "".join(letter if letter.isalnum() or letter in "_.-" else "-" for letter in name[:LONGEST_LABEL]).strip(
+        "-."
+    )
     while len(quote(label)) > LONGEST_LABEL:
         label = label[:-1]
     return label.strip("-.") or "published"
