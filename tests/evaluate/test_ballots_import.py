@@ -165,6 +165,15 @@ def test_mt_bench_judges_both_orders_and_people_one(tmp_path: Path) -> None:
     assert votes(read_folder(tmp_path / "again")) == votes(stored)
 
 
+def test_a_judge_of_the_first_place_has_the_whole_slot_effect(tmp_path: Path) -> None:
+    row = {"model_1": "larch", "model_2": "maple", "g1_winner": "model_1", "g2_winner": "model_2", "judge": "j"}
+    path = lines(tmp_path / "j_pair.jsonl", [{**row, "question_id": n, "turn": 1} for n in range(3)])
+    report = imported("mt-bench", tmp_path / "votes", path)
+    slot = report["tally"]["slot"]
+    assert (slot["first"], slot["second"], slot["effect"]) == (6, 0, 1.0)
+    assert report["tally"]["pairs"][0]["win_rate"] == 0.5
+
+
 def test_mt_bench_without_its_questions_has_numbers(tmp_path: Path) -> None:
     judged, _ = mt_bench(tmp_path / "mt")
     alone = tmp_path / "alone" / "deep" / judged.name
