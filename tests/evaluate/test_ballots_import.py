@@ -172,6 +172,7 @@ def test_a_judge_of_the_first_place_has_the_whole_slot_effect(tmp_path: Path) ->
     slot = report["tally"]["slot"]
     assert (slot["first"], slot["second"], slot["effect"]) == (6, 0, 1.0)
     assert report["tally"]["pairs"][0]["win_rate"] == 0.5
+    assert report["tally"]["replaced"] == 0
 
 
 def test_mt_bench_without_its_questions_has_numbers(tmp_path: Path) -> None:

@@ -192,3 +192,9 @@ def test_a_weight_is_the_answers_whose_letter_has_it(judged_by: Any, evaluate_in
         report = evaluate_in(judged_by(server, prompt="letter"))
     assert counts(report.pairwise) == [3, 1, 4, 0]
     assert report.pairwise.weighted_win_rate == pytest.approx((3 * 8 / 9 + 1 / 9 + 4 / 2) / 8)
+
+
+def test_a_judges_prompt_is_read_before_models_are_asked(judged_by: Any, evaluate_in: Any, trained: Path) -> None:
+    with OpenAIServer() as server, pytest.raises(PacosError, match=r"judge\.toml: no such file"):
+        evaluate_in(judged_by(server, prompt="./nowhere"))
+    assert not (trained / "evaluate" / "ledger.sqlite").exists()
