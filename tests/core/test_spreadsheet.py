@@ -52,3 +52,22 @@ def test_what_is_no_spreadsheet_is_one_line(tmp_path: Path) -> None:
     ):
         with pytest.raises(PacosError, match=told):
             list(read_rows(path))
+
+
+def test_a_file_that_unpacks_to_more_than_memory_is_one_line(tmp_path: Path) -> None:
+    path = write(tmp_path / "bomb.xlsx", PARTS)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive, archive.open("xl/more.xml", "w") as member:
+        for _ in range(501):
+            member.write(bytes(1_000_000))
+    assert path.stat().st_size < 1_000_000
+    with pytest.raises(PacosError, match=r"unpacks to 501,\d{3},\d{3} bytes; expected a spreadsheet of at most"):
+        list(read_rows(path))
+
+
+@pytest.mark.parametrize("part", [0.3, 0.6, 0.99])
+def test_a_file_that_was_cut_is_one_line(tmp_path: Path, part: float) -> None:
+    path = write(tmp_path / "cut.xlsx", PARTS)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(part * len(content))])
+    with pytest.raises(PacosError, match="not a spreadsheet that can be read"):
+        list(read_rows(path))

@@ -2,7 +2,9 @@
 
 import json
 import random
+import sqlite3
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +165,16 @@ def test_mt_bench_judges_both_orders_and_people_one(tmp_path: Path) -> None:
     assert votes(read_folder(tmp_path / "again")) == votes(stored)
 
 
+def test_a_judge_of_the_first_place_has_the_whole_slot_effect(tmp_path: Path) -> None:
+    row = {"model_1": "larch", "model_2": "maple", "g1_winner": "model_1", "g2_winner": "model_2", "judge": "j"}
+    path = lines(tmp_path / "j_pair.jsonl", [{**row, "question_id": n, "turn": 1} for n in range(3)])
+    report = imported("mt-bench", tmp_path / "votes", path)
+    slot = report["tally"]["slot"]
+    assert (slot["first"], slot["second"], slot["effect"]) == (6, 0, 1.0)
+    assert report["tally"]["pairs"][0]["win_rate"] == 0.5
+    assert report["tally"]["replaced"] == 0
+
+
 def test_mt_bench_without_its_questions_has_numbers(tmp_path: Path) -> None:
     judged, _ = mt_bench(tmp_path / "mt")
     alone = tmp_path / "alone" / "deep" / judged.name
@@ -198,6 +210,36 @@ def test_rows_that_cannot_be_read_are_listed_and_the_others_count(tmp_path: Path
         assert any(what in line and str(number) in line for line in report["unreadable"]), (number, what)
     assert any(f"{path}:9: is not JSON" in line for line in report["unreadable"])
     assert "6 rows could not be read and are in no number" in report["printed"]
+
+
+def test_a_row_that_no_file_can_hold_costs_that_row_alone(tmp_path: Path) -> None:
+    rows = [
+        annotation(0), annotation(1, output_2="half \ud83d"), annotation(2, generator_2="n" * 300),
+        annotation(3, annotator="\udc00"),
+    ]  # fmt: skip
+    twice = json.dumps(annotation(4))[:-1] + ', "preference": 1}\n'
+    path = lines(tmp_path / "annotations.jsonl", rows)
+    path.write_text(path.read_text() + twice)
+    report = imported("alpaca-eval", tmp_path / "votes", path)
+    assert report["tally"]["votes"] == 1
+    told = ["half a surrogate pair", "300 characters, too long", "half a surrogate pair", "two values for 'preference'"]
+    for number, (line, what) in enumerate(zip(report["unreadable"], told, strict=True), start=2):
+        assert line.startswith(f"{path}:{number}: "), line
+        assert what in line
+    # Nothing of the others is kept, neither models nor items.
+    stored = read_folder(tmp_path / "votes")
+    assert (set(stored.outputs), len(stored.items)) == ({"oak", "larch"}, 1)
+
+
+def test_a_conversation_that_is_none_costs_its_row_alone(tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "Ask."}, {"role": "assistant", "content": "Said."}]
+    row = {"question_id": 1, "model_a": "larch", "model_b": "oak", "winner": "model_a", "judge": "p", "turn": 1}
+    rows = [{**row, "conversation_a": turns, "conversation_b": other} for other in (turns, ["Ask.", "Said."])]
+    report = imported("mt-bench", tmp_path / "votes", lines(tmp_path / "votes.jsonl", rows))
+    assert report["tally"]["votes"] == 1
+    (line,) = report["unreadable"]
+    assert "votes.jsonl:2: has something other than turns" in line
+    assert "conversation_b" in line
 
 
 def test_items_that_do_not_match_are_one_line_each_and_no_vote_is_lost(tmp_path: Path) -> None:
@@ -252,6 +294,30 @@ def test_a_folder_is_taken_once_and_a_stopped_import_begins_anew(tmp_path: Path)
     assert "is there already" in refusal
 
 
+def sqlite_without_votes(folder: Path) -> None:
+    with closing(sqlite3.connect(folder / "ballots.sqlite")) as connection, connection:
+        connection.execute("delete from votes where rowid = 1")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "line"),
+    [
+        (lambda folder: (folder / "ballots.sqlite").unlink(), "no such file; expected the 3 votes"),
+        (sqlite_without_votes, "holds 2 of the 3 votes"),
+        (lambda folder: lines(folder / "answers" / "larch.jsonl", [{"item": 5}]), "not as `pacos ballots import` left"),
+        (lambda folder: lines(folder / "answers" / "larch.jsonl", []), "holds 0 of the 3 votes"),
+        (lambda folder: (folder / "imported.json").write_text("{}"), "not as `pacos ballots import` left"),
+    ],
+)
+def test_imported_votes_that_are_not_all_there_are_not_given_out(tmp_path: Path, spoil: Any, line: str) -> None:
+    path = lines(tmp_path / "annotations.jsonl", [annotation(item) for item in range(3)])
+    imported("alpaca-eval", tmp_path / "votes", path)
+    spoil(tmp_path / "votes")
+    _, refusal = run("export", tmp_path / "votes", "--format", "alpaca-eval", "--out", tmp_path / "out")
+    assert line in refusal
+    assert not (tmp_path / "out").exists()
+
+
 NAMES = ["larch", "a/b", "ü ß", "..", "100%25"]
 GRADES = st.one_of(st.none(), st.floats(1, 2, exclude_min=True, exclude_max=True).filter(lambda x: x != 1.5))
 
@@ -287,7 +353,7 @@ def test_store_and_alpaca_evals_files_keep_every_vote(
 ) -> None:
     folder = tmp_path_factory.mktemp("votes")
     write_folder(reading, folder / "stored")
-    (folder / "stored" / "imported.json").write_text("{}")
+    (folder / "stored" / "imported.json").write_text(json.dumps({"tally": {"votes": len(reading.votes)}}))
     if reading.votes:
         stored = read_folder(folder / "stored")
         assert stored.votes == reading.votes

@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 
 from pacos.cli.main import app
 from pacos.core.errors import PacosError
-from tests.evaluate.judge_data import RIGHT, write_judge_data
+from tests.evaluate.judge_data import COLUMNS, RIGHT, llmbar_entry, vote_row, write_judge_data, write_sheet
 from tests.servers.openai_server import OpenAIServer
 
 # Both orders of sixteen items in two subsets, of three attacks on those of one of them, and of people's pairs.
@@ -179,6 +179,11 @@ def test_a_folder_of_the_users_own(certify: Any, tmp_path: Path) -> None:
         ('read = "vibes"', "", "verdict"),
         ('reed = "label"', "", "did you mean 'judge.read'"),
         ('a = "X"\nb = "X"', "", "expected a and b, and all different"),
+        ('read = "label"\na = "A"\nb = " A."', "", "all different when spaces"),
+        ('read = "label"\na = "**"\nb = "B"', "", "all different when spaces"),
+        ("", "{{ instruction }} {{ answer_a }} {{ answer_b }} {{ 1 / 0 }}", "cannot be filled in (division by zero)"),
+        ("", "{{ instruction }} {{ answer_a.words }} {{ answer_b }}", "cannot be filled in ("),
+        ("", "{{ instruction }} {{ answer_a }} {{ answer_b }} {% include 'other' %}", "cannot be filled in ("),
         ("", "{{ instruction }} {{ answer_a }}", "shows no answer_b"),
         ("", "{{ instruction }} {{ answer_a }} {{ answer_b }} {{ anser }}", "unknown text 'anser'"),
         ("", "one\n{{ instruction ", "prompt.txt:2: not a template"),
@@ -198,6 +203,18 @@ def test_a_folder_that_is_no_judge_is_one_line(data: Path, tmp_path: Path, toml:
     assert "\n" not in str(result.exception)
 
 
+def test_a_prompt_that_fails_for_one_text_is_one_line(data: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "judge.toml").write_text("")
+    (own / "prompt.txt").write_text(
+        "{{ instruction }} {{ answer_a }} {{ answer_b }} {{ 1 / (instruction != 'Say what Natural 3 is.') }}"
+    )
+    with OpenAIServer() as server:
+        result = asked(server, data, "--prompt", str(own))
+    assert "prompt.txt: cannot be filled in (division by zero)" in str(result.exception)
+
+
 def test_data_that_cannot_be_read_is_one_line(data: Path, tmp_path: Path) -> None:
     natural = data / "llmbar" / "Natural" / "dataset.json"
     entries = json.loads(natural.read_text())
@@ -206,6 +223,16 @@ def test_data_that_cannot_be_read_is_one_line(data: Path, tmp_path: Path) -> Non
     for folder, told in ((data, "record 4: expected an object"), (tmp_path / "none", "no dataset.json below it")):
         result = CliRunner().invoke(app, ["certify", "builtin:judge", "--data", str(folder)])
         assert told in str(result.exception)
+    for change, told in (({"label": 1.0}, "expected an object"), ({"output_1": "\ud83d"}, "has half a surrogate pair")):
+        natural.write_text(json.dumps([*entries[:3], llmbar_entry("Natural", 3) | change]))
+        result = CliRunner().invoke(app, ["certify", "builtin:judge", "--data", str(data)])
+        assert f"record 4: {told}" in str(result.exception)
+    natural.write_text(json.dumps(entries[:3]))
+    sheet = data / "tulu1" / "eval_annotations_tulu_1.xlsx"
+    for time in ("yesterday", ".", "nan"):
+        write_sheet(sheet, [COLUMNS, (*vote_row(1, "p")[:-1], "1.6E9"), (*vote_row(2, "p")[:-1], time)])
+        result = CliRunner().invoke(app, ["certify", "builtin:judge", "--data", str(data)])
+        assert f"record 2: timestamp '{time}'; expected a number" in str(result.exception)
 
 
 def test_published_judges_are_recomputed_from_their_replies(shared_data: Path, tmp_path: Path) -> None:

@@ -5,13 +5,14 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from math import log
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pacos.core.errors import PacosError
-from tests.evaluate.conftest import counts
+from tests.evaluate.conftest import block, counts
 from tests.evaluate.judge_data import RIGHT, write_judge_data
 from tests.evaluate.test_certify import asked, knowing, letters
 from tests.servers.openai_server import OpenAIServer
@@ -145,6 +146,15 @@ def test_a_ranking_by_an_uncertified_judge_says_so(
         assert asked(server, data).exit_code == 0
         assert evaluate_in(recipe).certified == {"http:m": True}
         assert "not certified" not in capsys.readouterr().out
+        # A certificate that was edited, or is another judge's, certifies nobody.
+        (path,) = (tmp_path / "user").glob("certificates/*/certificate.json")
+        made = json.loads(path.read_text())
+        for edit in ({"unmet": ["accuracy"]}, {"identity": "0" * 64}):
+            path.write_text(json.dumps(made | edit))
+            shutil.rmtree(trained / "evaluate")
+            assert evaluate_in(recipe).certified == {"http:m": False}
+            assert "edited by hand, or another judge's" in capsys.readouterr().err
+        path.write_text(json.dumps(made))
         # Another temperature is another judge.
         shutil.rmtree(trained / "evaluate")
         assert evaluate_in(judged_by(server, temperature=1, model="m")).certified == {"http:m": False}
@@ -162,3 +172,29 @@ def test_preferences_by_log_probability_weigh_the_win_rate(
     with closing(sqlite3.connect(trained / "evaluate" / "ballots.sqlite")) as box:
         preferences = {preference for (preference,) in box.execute("select preference from votes")}
     assert [round(preference, 9) for preference in preferences] == [round(0.6 / 0.9, 9)]
+
+
+def test_a_weight_is_the_answers_whose_letter_has_it(judged_by: Any, evaluate_in: Any) -> None:
+    """The student is right three times and the base once; the judge gives the right answer's letter eight ninths."""
+
+    def letter(prompt: str, seed: int | None) -> str:
+        right = [f"number {block(prompt, tag)}." in prompt for tag in ("answer_a", "answer_b")]
+        return "neither" if right[0] == right[1] else "A" if right[0] else "B"
+
+    def weigh(answer: dict[str, Any]) -> None:
+        choice = answer["choices"][0]
+        said = choice["message"]["content"]
+        shares = {each: 0.8 if each == said else 0.1 if said in ("A", "B") else 0.45 for each in ("A", "B")}
+        top = [{"token": token, "logprob": log(share)} for token, share in shares.items()]
+        choice["logprobs"] = {"content": [{**top[0], "top_logprobs": top}]}
+
+    with OpenAIServer(text_of=letter, rewrite=weigh) as server:
+        report = evaluate_in(judged_by(server, prompt="letter"))
+    assert counts(report.pairwise) == [3, 1, 4, 0]
+    assert report.pairwise.weighted_win_rate == pytest.approx((3 * 8 / 9 + 1 / 9 + 4 / 2) / 8)
+
+
+def test_a_judges_prompt_is_read_before_models_are_asked(judged_by: Any, evaluate_in: Any, trained: Path) -> None:
+    with OpenAIServer() as server, pytest.raises(PacosError, match=r"judge\.toml: no such file"):
+        evaluate_in(judged_by(server, prompt="./nowhere"))
+    assert not (trained / "evaluate" / "ledger.sqlite").exists()

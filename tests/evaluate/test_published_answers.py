@@ -128,6 +128,7 @@ def test_empty_answers_and_answers_to_other_questions_are_told(
         ([*outputs(QUESTIONS[:3]), *outputs(QUESTIONS[3:], "two")], "answers of 2 models .'rival/one', 'two'."),
         ([*predictions(QUESTIONS), {"instruction": "Say.", "response": 7}], "record 7|line 7|:7: expected an object"),
         ([*predictions(QUESTIONS), "text"], "expected an object"),
+        ([*outputs(QUESTIONS[:5]), outputs(QUESTIONS)[5] | {"output": "half \ud83d"}], "has half a surrogate pair"),
     ],
 )
 def test_answers_that_do_not_fit_are_one_line_before_anything_is_asked(
@@ -137,6 +138,10 @@ def test_answers_that_do_not_fit_are_one_line_before_anything_is_asked(
         compare(rows)
     assert "\n" not in str(refused.value)
     assert not (trained / "evaluate" / "ledger.sqlite").exists()
+
+
+def test_a_model_with_a_long_name_has_a_short_label(compare: Callable[..., EvaluateReport]) -> None:
+    assert "n" * 150 in compare(outputs(QUESTIONS, "n" * 300)).candidates
 
 
 def test_a_file_that_is_not_there_or_named_twice_is_one_line(

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -34,7 +34,9 @@ def atomic_open(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         with _write_errors_named(path):
             os.replace(partial, path)
     finally:
-        partial.unlink(missing_ok=True)
+        # Where it could not even be made, why is being told already.
+        with suppress(OSError):
+            partial.unlink()
 
 
 @contextmanager

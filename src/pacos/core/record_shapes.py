@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pacos.core.data_files import Doubled, Number, kind, parse_json, shown
-from pacos.core.typed import MisfitError
+from pacos.core.typed import MisfitError, check_whole
 
 Role = Literal["system", "user", "assistant"]
 ROLES: dict[str, Role] = {
@@ -218,8 +218,7 @@ class _OneRecord:
             value = str(value) if isinstance(value, Number) else json.dumps(value)
         if not isinstance(value, str):
             raise MisfitError(f"has a {kind(value)} for '{key}'; expected text")
-        if any("\ud800" <= character <= "\udfff" for character in value):
-            raise MisfitError(f"has half a surrogate pair in '{key}', which no file can hold")
+        check_whole(value, f" in '{key}'")
         return value
 
     def _note_unknown(self, known: set[str]) -> None:

@@ -13,6 +13,8 @@ from pacos.core.errors import PacosError
 
 _MAIN = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 _SHEET_ID = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
+# A few kilobytes can unpack to more than any memory.
+MOST_BYTES = 500_000_000
 
 
 def read_rows(path: Path) -> Iterator[dict[str, str]]:
@@ -23,11 +25,16 @@ def read_rows(path: Path) -> Iterator[dict[str, str]]:
     """
     try:
         with zipfile.ZipFile(path) as archive:
+            if (size := sum(member.file_size for member in archive.infolist())) > MOST_BYTES:
+                raise PacosError(
+                    f"{path}: unpacks to {size:,} bytes; expected a spreadsheet of at most {MOST_BYTES:,}. Save its "
+                    "first sheet alone."
+                )
             strings = _shared_strings(archive)
             sheet = ElementTree.fromstring(archive.read(_first_sheet(archive)))
     except OSError as error:
         raise PacosError(f"{path}: cannot be read ({error.strerror or error}).") from None
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, KeyError, ElementTree.ParseError) as error:
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, LookupError, EOFError, ValueError, SyntaxError) as error:
         raise PacosError(f"{path}: not a spreadsheet that can be read ({error}); expected an .xlsx file.") from None
     header: dict[str, str] = {}
     for row in sheet.iterfind(f"{_MAIN}sheetData/{_MAIN}row"):

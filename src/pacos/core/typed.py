@@ -12,6 +12,14 @@ class MisfitError(Exception):
     """A value that is not of the type asked for, and where it stands."""
 
 
+def check_whole(text: str, where: str = "") -> None:
+    """MisfitError for half a surrogate pair, which JSON can spell and no file, database or tokenizer takes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise MisfitError(f"has half a surrogate pair{where}, which no file can hold") from None
+
+
 def typed(hint: Any, value: Any, name: str, make: Callable[[Any, dict[str, Any], str], Any]) -> Any:
     """`value` as a `hint`: lists become tuples where those are meant, and `make(cls, values, name)` makes dataclasses.
 

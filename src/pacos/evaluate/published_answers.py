@@ -6,16 +6,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from pacos.core.data_files import DataFile, read_data_file
 from pacos.core.errors import PacosError
+from pacos.core.record_shapes import check_doubled
 from pacos.core.records import refused
+from pacos.core.typed import MisfitError, check_whole
 from pacos.evaluate.items import Item
 
 EXPECTED = (
     "expected an object with the texts instruction, output and generator, as in AlpacaEval's model outputs, or "
     "instruction, input and response, as in Self-Instruct's predictions"
 )
+
+# The name is a file's, which may have 255 bytes, and where other tools read it non-ASCII letters take nine each.
+LONGEST_LABEL = 150
 
 
 @dataclass(frozen=True)
@@ -86,25 +92,37 @@ def check_published(texts: Mapping[str, str], items: Sequence[Item], path: str) 
 
 def answer_records(path: Path, file: DataFile) -> Iterator[tuple[str, str, str]]:
     """(question key, answer, generator) of every record; PacosError for records of neither shape."""
-    bad = list(file.broken)
-    read = [(number, value, _record(value)) for number, value in file.values]
-    bad += [(number, f"{EXPECTED}, not {json.dumps(value, default=str)[:60]}") for number, value, ok in read if not ok]
+    bad, records = list(file.broken), []
+    for number, value in file.values:
+        try:
+            records.append(_record(value))
+        except MisfitError as misfit:
+            bad.append((number, str(misfit)))
     if bad:
         raise refused(path, file.unit, sorted(bad), len(file.values) + len(file.broken))
-    yield from (record for _, _, record in read if record)
+    yield from records
 
 
-def _record(value: Any) -> tuple[str, str, str] | None:
+def _record(value: Any) -> tuple[str, str, str]:
+    unfit = MisfitError(f"{EXPECTED}, not {json.dumps(value, default=str)[:60]}")
     if not isinstance(value, dict):
-        return None
+        raise unfit
+    check_doubled(value)
     instruction, answer = value.get("instruction"), value.get("response", value.get("output"))
     context, generator = value.get("input") or "", value.get("generator") or ""
     texts = [each for each in (instruction, answer, context, generator) if isinstance(each, str)]
     if len(texts) < 4 or not texts[0].strip():
-        return None
+        raise unfit
+    for text in texts:
+        check_whole(text)
     instruction, answer, context, generator = texts
     return question_key(instruction, context), answer.strip(), generator
 
 
 def _label(name: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "_.-" else "-" for letter in name).strip("-.") or "published"
+    label = "".join(letter if letter.isalnum() or letter in "_.-" else "-" for letter in name[:LONGEST_LABEL]).strip(
+        "-."
+    )
+    while len(quote(label)) > LONGEST_LABEL:
+        label = label[:-1]
+    return label.strip("-.") or "published"

@@ -27,7 +27,8 @@ from pacos.judging import Judge, judges_of, prompt_files
 
 def run(recipe: Recipe, run_folder: RunFolder) -> EvaluateReport:
     """Compares the recipe's candidates with its baseline and writes evaluate/."""
-    models, to_ask = find_candidates(recipe, run_folder), _items(recipe, run_folder)
+    # What is wrong with a judge's prompt is said before models are asked, which may take hours.
+    models, judges, to_ask = find_candidates(recipe, run_folder), judges_of(recipe), _items(recipe, run_folder)
     with run_folder.stage("evaluate", _inputs(recipe, run_folder)) as stage:
         _warn_of_questions_given_away(recipe, run_folder)
         items = read_or_make_items(stage.folder / "items.jsonl", to_ask)
@@ -40,7 +41,7 @@ def run(recipe: Recipe, run_folder: RunFolder) -> EvaluateReport:
                 watch.save()
             measures = measure(recipe, known, items, models, answers, stage.folder)
             watch.save()
-            judges, seed = judges_of(recipe), recipe.evaluate.seed
+            seed = recipe.evaluate.seed
             judgment = judge_answers(stage.folder, judges, items, answers, models[0].label, seed)
             write_verdicts(stage.folder / "verdicts.jsonl", judgment.verdicts)
             report = _report(items, answers, models, judges, judgment, measures, seed, watch)
@@ -59,10 +60,10 @@ def _inputs(recipe: Recipe, run_folder: RunFolder) -> tuple[Path, ...]:
 
 
 def _items(recipe: Recipe, run_folder: RunFolder) -> Iterable[Item]:
-    if recipe.evaluate.instructions:
-        return file_items(Path(recipe.evaluate.instructions))
     if not recipe.train.dataset:
         run_folder.finished("generate")
+    if recipe.evaluate.instructions:
+        return file_items(Path(recipe.evaluate.instructions))
     return _held_out(run_folder.dataset, recipe)
 
 

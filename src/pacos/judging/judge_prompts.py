@@ -56,7 +56,15 @@ class JudgePrompt:
         """
         texts = zip(SLOTS, (instruction, context, reference, answer_a.strip(), answer_b.strip()), strict=True)
         tag = re.compile(rf"<(?=/?(?:{'|'.join(self.tags)})>)")
-        return self.template.render({slot: tag.sub("&lt;", text) if self.tags else text for slot, text in texts})
+        filled = {slot: tag.sub("&lt;", text) if self.tags else text for slot, text in texts}
+        try:
+            return self.template.render(filled)
+        except Exception as error:
+            # A template is the user's code, which may fail in any way.
+            raise PacosError(
+                f"{prompt_folder(self.name) / FILES[1]}: cannot be filled in ({error}); expected one that shows the "
+                f"texts {', '.join(SLOTS)} as they are. Mend it."
+            ) from None
 
 
 @cache
@@ -68,7 +76,10 @@ def load_prompt(name: str) -> JudgePrompt:
         check_name("judge", name, known, "prompt")
     keys, text = (read_text(folder / file, "judge's prompt folder") for file in FILES)
     template, tags = _parsed(folder / FILES[1], text)
-    return JudgePrompt(name, _keys(folder / FILES[0], keys), template, tags, sha256_text(f"{keys}\0{text}"))
+    prompt = JudgePrompt(name, _keys(folder / FILES[0], keys), template, tags, sha256_text(f"{keys}\0{text}"))
+    # What fails for all texts is said before anybody is asked.
+    prompt.shown(*SLOTS)
+    return prompt
 
 
 def prompt_folder(name: str) -> Path:
@@ -83,9 +94,18 @@ def _keys(path: Path, text: str) -> JudgeKeys:
         raise PacosError(f"{path}: not TOML: {error}. A judge.toml holds key = value lines.") from None
     keys = JudgeKeys(**{key: checked(str(path), JudgeKeys, "judge", key, value) for key, value in document.items()})
     labels = [label for label in (keys.a, keys.b, keys.tie) if label]
-    if not (keys.a and keys.b) or len(set(labels)) < len(labels):
-        raise PacosError(f"{path}: the labels are {', '.join(map(repr, labels))}; expected a and b, and all different.")
+    read_as = {bare(label) for label in labels}
+    if not (keys.a and keys.b) or "" in read_as or len(read_as) < len(labels):
+        raise PacosError(
+            f"{path}: the labels are {', '.join(map(repr, labels))}; expected a and b, and all different when spaces, "
+            "full stops, quotes and asterisks around them are left out, as they are in a reply."
+        )
     return keys
+
+
+def bare(text: str) -> str:
+    """A label without what marks it up."""
+    return text.strip(" \t\r\n.*_\"'`")
 
 
 def _parsed(path: Path, text: str) -> tuple[Template, tuple[str, ...]]:

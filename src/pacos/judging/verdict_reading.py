@@ -6,7 +6,7 @@ from math import exp
 from typing import Literal
 
 from pacos.engines import Failure, Reply
-from pacos.judging.judge_prompts import JudgeKeys
+from pacos.judging.judge_prompts import JudgeKeys, bare
 
 Choice = Literal["A", "B", "tie", "unparsable"]
 """What one vote says; a verdict needs the votes in both orders."""
@@ -61,14 +61,10 @@ def _verdict(text: str) -> Choice:
 
 def _label(text: str, keys: JudgeKeys) -> Choice:
     """The label that is all of the text, whatever marks it up."""
-    labels: dict[str, Choice] = {_bare(keys.a): "A", _bare(keys.b): "B"}
+    labels: dict[str, Choice] = {bare(keys.a): "A", bare(keys.b): "B"}
     if keys.tie:
-        labels[_bare(keys.tie)] = "tie"
-    return labels.get(_bare(text), "unparsable")
-
-
-def _bare(text: str) -> str:
-    return text.strip(" \t\r\n.*_\"'`")
+        labels[bare(keys.tie)] = "tie"
+    return labels.get(bare(text), "unparsable")
 
 
 def _weighted(reply: Reply, keys: JudgeKeys) -> ReadVote:

@@ -94,7 +94,13 @@ def is_certified(judge: Judge) -> bool:
         folder = certificate_folder(judge)
         if not (folder / FILE).exists():
             return False
-        return read_report(Certificate, folder, FILE, f"Repeat `pacos certify {judge.name}`.").certified
+        found = read_report(Certificate, folder, FILE, f"Repeat `pacos certify {judge.name}`.")
+        if found.identity != judge.identity() or found.certified != (not found.unmet):
+            raise PacosError(
+                f"{folder / FILE}: edited by hand, or another judge's; expected what `pacos certify` wrote for it. "
+                f"Repeat `pacos certify {judge.name}`."
+            )
+        return found.certified
     except PacosError as error:
         print(error, file=sys.stderr)
         return False

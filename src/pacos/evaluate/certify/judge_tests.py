@@ -8,6 +8,7 @@ from typing import Any
 
 from pacos.core.errors import PacosError
 from pacos.core.files import read_json
+from pacos.core.typed import MisfitError, check_whole
 from pacos.evaluate.ballots import blind_id
 from pacos.evaluate.formats.tulu import read_tulu
 from pacos.evaluate.formats.votes import NamedVote, Reading
@@ -74,11 +75,15 @@ def llmbar_entries(path: Path) -> list[dict[str, Any]]:
     entries = read_json(path, "list of LLMBar's items")
     for number, entry in enumerate(entries if isinstance(entries, list) else [None], start=1):
         texts = [entry.get(key) for key in ("input", "output_1", "output_2")] if isinstance(entry, dict) else [None]
-        if not all(isinstance(text, str) for text in texts) or entry.get("label") not in (1, 2):
+        if not all(isinstance(text, str) for text in texts) or repr(entry.get("label")) not in ("1", "2"):
             raise PacosError(
                 f"{path}: record {number}: expected an object with the texts input, output_1 and output_2, and a "
                 "label of 1 or 2; mend that record."
             )
+        try:
+            check_whole("".join(map(str, texts)))
+        except MisfitError as misfit:
+            raise PacosError(f"{path}: record {number}: {misfit}; mend that record.") from None
     return list(entries)
 
 

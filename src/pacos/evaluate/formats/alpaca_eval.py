@@ -13,7 +13,7 @@ from typing import Any
 from pacos.core.errors import PacosError
 from pacos.core.files import write_json
 from pacos.core.typed import MisfitError
-from pacos.evaluate.formats.records import file_name, rows_of, text_of
+from pacos.evaluate.formats.records import file_name, name_of, rows_of, text_of
 from pacos.evaluate.formats.votes import NamedVerdict, NamedVote, Reading, cells, orientation, verdict_of
 from pacos.evaluate.items import Item, make_item
 from pacos.evaluate.leaderboard.annotations import preference_of, shown_first
@@ -49,18 +49,15 @@ def _item(row: Mapping[str, Any]) -> Item:
 def _read_output(row: Mapping[str, Any], path: Path, reading: Reading) -> None:
     if not isinstance(row.get("output"), str):
         raise MisfitError("has neither a preference, as an annotation, nor an output, as a model's")
-    item = _item(row)
-    reading.items.setdefault(item.id, item)
-    model = str(row.get("generator") or path.parent.name)
-    given = reading.outputs.setdefault(model, {})
-    if given.setdefault(item.id, row["output"]) != row["output"]:
+    model = name_of(row, "generator") if row.get("generator") else path.parent.name
+    if reading.add_answer(_item(row), model, row["output"]) != row["output"]:
         raise MisfitError(f"is a second answer of {model} to this instruction, and another one; the first counts")
 
 
 def _votes(row: Mapping[str, Any], path: Path, number: int, record: int) -> Iterator[NamedVote]:
     item = _item(row)
-    model, baseline = text_of(row, "generator_2"), text_of(row, "generator_1")
-    voter = str(row.get("annotator") or path.parent.name)
+    model, baseline = name_of(row, "generator_2"), name_of(row, "generator_1")
+    voter = name_of(row, "annotator") if row.get("annotator") else path.parent.name
     if model == baseline:
         raise MisfitError(f"compares {model[:40]} with itself")
     outputs = [row.get(key) for key in ("output_2", "output_1")]

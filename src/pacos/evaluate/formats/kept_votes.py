@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from sqlalchemy import Boolean, Column, Float, Integer, MetaData, String, Table, select
 
 from pacos.core.errors import PacosError
-from pacos.core.files import read_json_lines, write_json_lines
+from pacos.core.files import read_json, read_json_lines, write_json_lines
 from pacos.core.recipe import load_run
 from pacos.core.run_folder import RunFolder
 from pacos.evaluate.annotation.study_plan import FOLDER as ANNOTATION
@@ -90,13 +90,28 @@ def write_folder(reading: Reading, folder: Path) -> None:
 def read_folder(path: Path) -> Reading:
     """The answers and votes of a run, its people's once their study is closed, or of a folder of imported votes."""
     if (path / "imported.json").is_file():
-        with closing(Database(path / BOX, SCHEMA)) as database, database.reading() as connection:
-            imported = {(row.ballot, row.voter): row for row in connection.execute(select(_IMPORTED))}
-        return _read(path, 0, "", imported)
+        return _read_imported(path)
     recipe = load_run(path)
     evaluate = RunFolder(path, recipe).finished("evaluate")
     reading = _read(evaluate, recipe.evaluate.seed, read_report(evaluate).baseline, {})
     _add_people(evaluate, reading)
+    return reading
+
+
+def _read_imported(folder: Path) -> Reading:
+    """PacosError where not every vote that was imported is there: items, answers and votes hang together."""
+    again = "put the folder back as it was, or import the votes again."
+    try:
+        count = read_json(folder / "imported.json", "record of an import")["tally"]["votes"]
+        if not (folder / BOX).is_file():
+            raise PacosError(f"{folder / BOX}: no such file; expected the {count:,} votes that were imported; {again}")
+        with closing(Database(folder / BOX, SCHEMA)) as database, database.reading() as connection:
+            imported = {(row.ballot, row.voter): row for row in connection.execute(select(_IMPORTED))}
+        reading = _read(folder, 0, "", imported)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise PacosError(f"{folder}: not as `pacos ballots import` left it ({error!r}); {again}") from None
+    if len(reading.votes) != count:
+        raise PacosError(f"{folder}: holds {len(reading.votes):,} of the {count:,} votes that were imported; {again}")
     return reading
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from pacos.core.data_files import read_data_file
 from pacos.core.typed import MisfitError
-from pacos.evaluate.formats.records import number_of, rows_of, text_of
+from pacos.evaluate.formats.records import name_of, number_of, rows_of, text_of
 from pacos.evaluate.formats.votes import NamedVote, Reading
 from pacos.evaluate.items import Item
 from pacos.judging import Choice
@@ -86,7 +86,7 @@ def _votes(row: Mapping[str, Any], texts: _BenchTexts, record: int) -> Iterator[
 
 def _judged(row: Mapping[str, Any], texts: _BenchTexts, record: int) -> Iterator[NamedVote]:
     """Two games: in the first model_1 is shown first, in the second model_2; winners are named by slot."""
-    first, second = text_of(row, "model_1"), text_of(row, "model_2")
+    first, second = name_of(row, "model_1"), name_of(row, "model_2")
     item, one, two = _item(row, texts, first, second)
     voter = _judge(row)
     # Read before either is given out: a record counts whole or not at all.
@@ -109,7 +109,7 @@ def _word(row: Mapping[str, Any], key: str) -> str:
 
 
 def _voted(row: Mapping[str, Any], texts: _BenchTexts, record: int) -> NamedVote:
-    a, b, word = text_of(row, "model_a"), text_of(row, "model_b"), text_of(row, "winner").strip()
+    a, b, word = name_of(row, "model_a"), name_of(row, "model_b"), text_of(row, "winner").strip()
     known: dict[str, Choice] = {"model_a": "A", "model_b": "B", "tie": "tie", "tie (bothbad)": "tie"}
     if word not in known:
         raise MisfitError(f"has the winner {word[:40]!r}; expected model_a, model_b, tie or tie (bothbad)")
@@ -121,7 +121,7 @@ def _voted(row: Mapping[str, Any], texts: _BenchTexts, record: int) -> NamedVote
 def _judge(row: Mapping[str, Any]) -> str:
     judge = row.get("judge")
     # FastChat's judges are a model and a prompt; its people are names.
-    return "/".join(map(str, judge)) if isinstance(judge, list) else text_of(row, "judge")
+    return "/".join(map(str, judge)) if isinstance(judge, list) else name_of(row, "judge")
 
 
 def _item(row: Mapping[str, Any], texts: _BenchTexts, one: str, two: str) -> tuple[Item, str, str]:
@@ -135,6 +135,8 @@ def _item(row: Mapping[str, Any], texts: _BenchTexts, one: str, two: str) -> tup
     for place, key in enumerate(("conversation_a", "conversation_b")):
         said = row.get(key)
         if isinstance(said, list):
+            if not all(isinstance(each, dict) for each in said):
+                raise MisfitError(f"has something other than turns, with role and content, in {key}")
             asked = [str(each.get("content")) for each in said if each.get("role") == "user"]
             answers[place] = [str(each.get("content")) for each in said if each.get("role") == "assistant"]
             turns = turns or asked

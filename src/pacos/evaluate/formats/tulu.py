@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pacos.core.spreadsheet import read_rows
 from pacos.core.typed import MisfitError
-from pacos.evaluate.formats.records import rows_of, text_of
+from pacos.evaluate.formats.records import name_of, rows_of, text_of
 from pacos.evaluate.formats.votes import NamedVote, Reading
 from pacos.evaluate.items import Item
 from pacos.judging import Choice
@@ -30,7 +30,7 @@ def read_tulu(path: Path, reading: Reading) -> None:
 
 
 def _vote(row: Mapping[str, str], record: int) -> NamedVote:
-    a, b, word = text_of(row, "model_a"), text_of(row, "model_b"), text_of(row, "preference")
+    a, b, word = name_of(row, "model_a"), name_of(row, "model_b"), text_of(row, "preference")
     if word not in CHOICES:
         raise MisfitError(f"has the preference {word[:40]!r}; expected one of {', '.join(CHOICES)}")
     if a == b:
@@ -38,7 +38,7 @@ def _vote(row: Mapping[str, str], record: int) -> NamedVote:
     item = Item(text_of(row, "instance_id"), "main", "", text_of(row, "prompt"), "", "")
     answers = row.get("completion_a", ""), row.get("completion_b", "")
     said = word if "slightly" in word else ""
-    return NamedVote(item, text_of(row, "evaluator"), a, b, *answers, CHOICES[word], said=said, record=record)
+    return NamedVote(item, name_of(row, "evaluator"), a, b, *answers, CHOICES[word], said=said, record=record)
 
 
 def _read_instances(path: Path, reading: Reading) -> None:
@@ -52,7 +52,6 @@ def _read_instances(path: Path, reading: Reading) -> None:
                 answer = each.get("completion")
                 if not isinstance(answer, str):
                     raise MisfitError("has a completion without text")
-                reading.items.setdefault(item.id, item)
-                reading.outputs.setdefault(text_of(each, "model"), {}).setdefault(item.id, answer)
+                reading.add_answer(item, name_of(each, "model"), answer)
         except MisfitError as misfit:
             reading.unreadable.append(f"{where}: {misfit}")

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from pacos.core.typed import check_whole
 from pacos.evaluate.items import Item
 from pacos.evaluate.verdicts import Outcome
 from pacos.judging import Choice
@@ -60,11 +61,22 @@ class Reading:
     notes: list[str] = field(default_factory=list)
 
     def add(self, vote: NamedVote) -> None:
-        """Takes a vote, its item and its answers."""
+        """Takes a vote, its item and its answers; MisfitError as in `add_answer`."""
+        for text in (vote.voter, vote.answer_a, vote.answer_b):
+            check_whole(text)
+        self.add_answer(vote.item, vote.model_a, vote.answer_a)
+        self.add_answer(vote.item, vote.model_b, vote.answer_b)
         self.votes.append(vote)
-        self.items.setdefault(vote.item.id, vote.item)
-        for model, answer in ((vote.model_a, vote.answer_a), (vote.model_b, vote.answer_b)):
-            self.outputs.setdefault(model, {}).setdefault(vote.item.id, answer)
+
+    def add_answer(self, item: Item, model: str, text: str) -> str:
+        """Takes a model's answer to an item unless it has one, and returns the one it has.
+
+        MisfitError where a text cannot be kept, and then nothing is taken.
+        """
+        for each in (item.id, item.instruction, item.input, item.skill, model, text):
+            check_whole(each)
+        self.items.setdefault(item.id, item)
+        return self.outputs.setdefault(model, {}).setdefault(item.id, text)
 
 
 @dataclass(frozen=True)
