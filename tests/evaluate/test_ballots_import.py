@@ -304,7 +304,7 @@ def sqlite_without_votes(folder: Path) -> None:
     [
         (lambda folder: (folder / "ballots.sqlite").unlink(), "no such file; expected the 3 votes"),
         (sqlite_without_votes, "holds 2 of the 3 votes"),
-        (lambda folder: lines(folder / "answers" / "larch.jsonl", [{"item": 5}]), "not as `pacos ballots import` left"),
+        (lambda folder: lines(folder / "answers" / "larch.jsonl", [{"item": 5}]), "not an answer as pacos writes it"),
         (lambda folder: lines(folder / "answers" / "larch.jsonl", []), "holds 0 of the 3 votes"),
         (lambda folder: (folder / "imported.json").write_text("{}"), "not as `pacos ballots import` left"),
     ],

@@ -113,7 +113,6 @@ def test_bad_questions_are_one_line_before_anything_is_asked(
 @pytest.mark.parametrize(
     ("key", "line"),
     [
-        ('evaluate.perplexity=["held-out"]', "held-out: no example was kept from training"),
         ('evaluate.perplexity=["EMPTY"]', "the file is empty"),
         ('evaluate.perplexity=["nowhere.txt"]', r"nowhere\.txt: no such file"),
         ("evaluate.multiple_choice=nowhere.jsonl", r"nowhere\.jsonl: no such file"),

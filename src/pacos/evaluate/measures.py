@@ -107,7 +107,7 @@ def _evaluation_sets(recipe: Recipe, known: MeasureInputs, items: Sequence[Item]
     sets += [EvaluationSet(table.references or f"{table.instructions}: answers", answers, False)] * bool(answers)
     if known.questions:
         sets.append(EvaluationSet(f"multiple choice: {table.multiple_choice}", [q.question for q in known.questions]))
-    if HELD_OUT in table.perplexity or any(each.examples == "held-out" for each in known.recalls):
+    if any(text.name == HELD_OUT for text in known.texts) or any(e.examples == "held-out" for e in known.recalls):
         sets.append(EvaluationSet("held-out examples", [question_text(each) for each in known.training.held_out]))
     for text in known.texts:
         if text.name != HELD_OUT:
