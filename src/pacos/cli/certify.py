@@ -15,7 +15,7 @@ from pacos.core.recipe import Recipe, judging, load
 def certify(
     judge: Annotated[
         str | None,
-        typer.Argument(metavar="[JUDGE]", help="judge (the [judge] table), an [engines.NAME], builtin:judge, ..."),
+        typer.Argument(metavar="JUDGE", help="judge (the [judge] table), an [engines.NAME], builtin:judge, ..."),
     ] = None,
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[TABLE.KEY=VALUE]...", help="Overrides of the recipe's keys.")

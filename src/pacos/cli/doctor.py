@@ -7,12 +7,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
+from torch.nn.functional import silu
 
 from pacos.core.errors import PacosError
 from pacos.core.free_memory import free_memory_bytes
 from pacos.core.models import resolve_model
 from pacos.core.recipe import EngineTable, Recipe
-from pacos.engines.local.decode_kernels import COMPILER
+from pacos.engines.local.decode_kernels import COMPILER, LANES, DecodeKernels
 from pacos.engines.local.device import choose_device
 from pacos.train.memory import MemoryEstimate, estimate_memory, published_config
 
@@ -35,7 +36,9 @@ def doctor(recipe: Recipe | None) -> bool:
         _line("GPU memory free", _gigabytes(torch.cuda.mem_get_info(device)[0]))
     _line("disk free", f"{_gigabytes(shutil.disk_usage(Path.cwd()).free)} in {Path.cwd()}")
     if device.type == "cpu":
-        _line("C compiler", shutil.which(COMPILER) or "none: local engines decode slower without one")
+        # Some compilers know no OpenMP: whether there is one says less than whether it can do this.
+        compiled = DecodeKernels.compiled(1, 1, 2 * LANES, (LANES,), torch.float32, silu)
+        _line("C compiler", "used by local engines" if compiled else f"no `{COMPILER}` that does: decoding is slower")
     if recipe is None:
         print("Give a recipe to see whether its training fits: pacos doctor RECIPE")
         return True

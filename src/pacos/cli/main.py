@@ -34,10 +34,11 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    # Rich's own markup takes the [judge] of a help text for a style, and leaves it out.
+    rich_markup_mode="markdown",
 )
 app.add_typer(leaderboard, name="leaderboard")
 app.add_typer(ballots, name="ballots")
-app.add_typer(harness, name="harness")
 
 RecipePath = Annotated[
     Path, typer.Argument(metavar="RECIPE", help="A recipe: a path, or a name that `pacos recipes` lists.")
@@ -272,6 +273,7 @@ def annotate(
 
 
 app.command()(certify)
+app.command()(harness)
 
 
 @app.command()
