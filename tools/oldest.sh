@@ -22,8 +22,8 @@ cd "$folder"
 "$folder/bin/python" - <<'P'
 import importlib, pkgutil, pacos
 for module in pkgutil.walk_packages(pacos.__path__, "pacos."):
-    # The plug-in is imported by vLLM, in vLLM's own environment.
-    if not module.name.endswith(("__main__", "vllm_plugin")):
+    # These are imported by vLLM, HELM, Inspect and lm-eval, each in an environment of its own.
+    if not module.name.endswith(("__main__", "vllm_plugin", "helm_plugin", "inspect_tasks", "lm_eval_rouge")):
         importlib.import_module(module.name)
 print("every module of pacos imports with the oldest versions")
 P
