@@ -45,7 +45,7 @@ async def answer(arguments: argparse.Namespace) -> None:
         for number in range(arguments.first, arguments.first + 10 * arguments.number):
             text, sampling = asked[number % len(asked)], Sampling(max_tokens=TOKENS, temperature=1.0, seed=number)
             prompt = text if arguments.kind == "completions" else (Message("user", text),)
-            yield Request(str(number), prompt, sampling, logits_hook=marks[number % NUM_KEYS].apply)
+            yield Request(str(number), prompt, sampling, logits_hook=marks[number % NUM_KEYS])
 
     kept = given = 0
     engine = LocalEngine(path)

@@ -6,7 +6,7 @@ SmolLM2-135M (`pacos fetch smollm2-135m` first), 32 at once, prompts of 64 token
 128 new tokens each, temperature 1, nothing cut, end-of-text ignored, a vocabulary of 49,152. A round's prompts are new;
 the sides take turns within a round and change their order from round to round. The first round is printed and not
 counted: in it common contexts are met for the first time. Wall time and CPU time of the whole process, medians of
-rounds; and what `apply` alone takes of both.
+rounds; and what the mark alone takes of both.
 """
 
 import argparse
@@ -37,20 +37,27 @@ class Taken:
     hook_seconds: float
 
 
-class TimedHook:
-    """A mark's `apply` and how long it has taken so far, of one thread's CPU."""
+class TimedMark:
+    """A mark, and how long it has taken so far, of one thread's CPU."""
 
     def __init__(self, mark: Watermark) -> None:
         self.mark, self.seconds = mark, 0.0
+        self.delta, self.num_previous = mark.delta, mark.num_previous
 
-    def __call__(self, ids, logits):
+    def apply(self, ids_BT, logits_BV):
         start = time.thread_time()
-        marked = self.mark.apply(ids, logits)
+        marked_BV = self.mark.apply(ids_BT, logits_BV)
         self.seconds += time.thread_time() - start
-        return marked
+        return marked_BV
+
+    def are_raised(self, ids_BT, logits_BV, rows_N, tokens_N):
+        start = time.thread_time()
+        raised_N = self.mark.are_raised(ids_BT, logits_BV, rows_N, tokens_N)
+        self.seconds += time.thread_time() - start
+        return raised_N
 
 
-async def taken(engine: LocalEngine, prompts: list[list[int]], hook: TimedHook | None, seed: int) -> Taken:
+async def taken(engine: LocalEngine, prompts: list[list[int]], hook: TimedMark | None, seed: int) -> Taken:
     requests = [
         Request(str(n), "", Sampling(NEW_TOKENS, 1.0, seed=seed + n), prompt_ids=tuple(ids), logits_hook=hook)
         for n, ids in enumerate(prompts)
@@ -69,8 +76,8 @@ async def main(arguments: argparse.Namespace) -> None:
     ignore_end_of_text()
     engine, ids, rng = LocalEngine(path), documentation_ids(path), random.Random(0)
     vocab_size = load_tokenizer(path).vocab_size
-    hooks: dict[str, TimedHook | None] = {"none": None}
-    hooks |= {scheme: TimedHook(Watermark(scheme, vocab_size)) for scheme in arguments.schemes}
+    hooks: dict[str, TimedMark | None] = {"none": None}
+    hooks |= {scheme: TimedMark(Watermark(scheme, vocab_size)) for scheme in arguments.schemes}
     for name, hook in hooks.items():
         if hook:
             start = time.process_time()

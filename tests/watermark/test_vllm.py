@@ -102,7 +102,7 @@ def test_it_chooses_the_very_tokens_that_our_engine_chooses(marked: str, detecto
     ]
     theirs = ask(elsewhere(marked), asked)
     assert [reply.left_out for reply in theirs] == [()] * len(asked)
-    ours = ask(here(), asked, detector.mark.apply)
+    ours = ask(here(), asked, detector.mark)
     assert [reply.text for reply in theirs] == [reply.text for reply in ours]
     # The mark changes them.
     unmarked = ask(here(), asked)
@@ -112,7 +112,7 @@ def test_it_chooses_the_very_tokens_that_our_engine_chooses(marked: str, detecto
 def test_sampled_answers_carry_it_as_strongly_as_ours(marked: str, detector: TextDetector) -> None:
     asked = [Sampling(160, temperature=1.0, seed=seed, repetition_penalty=1.0) for seed in range(16)]
     theirs = [detector.detect_unchanged(reply.text) for reply in ask(elsewhere(marked), asked)]
-    ours = [detector.detect_unchanged(reply.text) for reply in ask(here(), asked, detector.mark.apply)]
+    ours = [detector.detect_unchanged(reply.text) for reply in ask(here(), asked, detector.mark)]
     shares = [
         [each.num_green_tokens / each.num_tokens_scored for each in found if each.num_tokens_scored > 60]
         for found in (theirs, ours)

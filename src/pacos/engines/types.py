@@ -3,17 +3,47 @@
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import asdict, dataclass, field, fields
 from threading import Event
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from pacos.core.errors import PacosError
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
 
-LogitsHook = Callable[["torch.Tensor", "torch.Tensor"], "torch.Tensor"]
-"""(input_ids [B, T], logits [B, V]) -> logits [B, V], called at every step for all rows that have it, row by row the
-same whoever shares the batch; ids are padded on the left, logits fp32 and over their temperature, greedy ones over
-GREEDY_TEMPERATURE."""
+
+@runtime_checkable
+class Mark(Protocol):
+    """A watermark: it raises some tokens' logits by `delta`, which ones by the last `num_previous` tokens of a reply.
+
+    A reply's first tokens, which have fewer before them, stay as they are: whoever looks for the mark sees the reply
+    without its prompt and cannot score them.
+    """
+
+    delta: float
+
+    @property
+    def num_previous(self) -> int:
+        """How many tokens it reads."""
+
+    def apply(self, input_ids_BT: "torch.Tensor", logits_BV: "torch.Tensor") -> "torch.Tensor":
+        """All logits, raised."""
+
+    def are_raised(
+        self,
+        input_ids_BT: "NDArray[np.int64]",
+        logits_BV: "torch.Tensor",
+        rows_N: "NDArray[np.int64]",
+        tokens_N: "NDArray[np.int64]",
+    ) -> "NDArray[np.bool_]":
+        """Whether `apply` would raise each token in its row [N]; far cheaper for a few."""
+
+
+LogitsHook = Callable[["torch.Tensor", "torch.Tensor"], "torch.Tensor"] | Mark
+"""A mark, or (input_ids [B, T], logits [B, V]) -> logits [B, V], called at every step for all rows that have it, row by
+row the same whoever shares the batch; ids are of prompt and reply, padded on the left, logits fp32 and over their
+temperature, greedy ones over GREEDY_TEMPERATURE."""
 GREEDY_TEMPERATURE = 0.2
 """Over 1, a watermark's delta of 2 overruled SmolLM2's best token wherever it was less than seven times as likely as a
 marked one, and its answers ran in circles."""

@@ -96,7 +96,7 @@ def _speaker(
     if elsewhere:
         engine, queue = open_engine(elsewhere), FairQueue(elsewhere.concurrency)
     else:
-        hook = detector.mark.apply if detector else None
+        hook = detector.mark if detector else None
         table = EngineTable(engine="local", path=model.path, api="completions")
         engine, queue = open_engine(table, logits_hook=hook), FairQueue()
     answers = Answers(engine, model, moderation, Tokens(model.path), queue=queue)

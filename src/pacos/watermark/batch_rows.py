@@ -35,16 +35,14 @@ class _Row:
     written: Sequence[int]
 
     def context(self, length: int) -> list[int]:
-        """The latest ids, with zeros before the first."""
+        """The latest ids."""
         ids = [*self.written[-length:]]
-        if missing := length - len(ids):
-            ids = [*self.prompt[-missing:], *ids]
-        if min(ids, default=0) < 0:
+        if min(ids) < 0:
             raise PacosError(
                 "watermark: the engine hides a token that it has drawn, so the next one cannot be marked; run it "
                 "without asynchronous scheduling."
             )
-        return [0] * (length - len(ids)) + ids
+        return ids
 
 
 class _Penalties:
@@ -113,18 +111,26 @@ class BatchRows:
             rows = [self._rows[place] for place in range(len(logits_BV))]
         except KeyError as error:
             raise PacosError(f"watermark: row {error} of the engine's batch was never announced.") from None
-        previous = self.mark.scheme.num_previous
-        contexts_BT = torch.tensor([row.context(previous) for row in rows], device=logits_BV.device)
+        # A reply's first tokens stay as they are, as in pacos's own engine (engines/types.py, Mark).
+        places = [place for place, row in enumerate(rows) if len(row.written) >= self.mark.num_previous]
+        if not places:
+            return logits_BV
+        rows = [rows[place] for place in places]
+        given_BV = logits_BV[places]
+        contexts_BT = torch.tensor([row.context(self.mark.num_previous) for row in rows], device=logits_BV.device)
         temperatures = [row.params.temperature or GREEDY_TEMPERATURE for row in rows]
         temperatures_B1 = logits_BV.new_tensor(temperatures)[:, None] if set(temperatures) != {1.0} else None
         penalties = {
-            place: _Penalties(row, logits_BV[place])
+            place: _Penalties(row, given_BV[place])
             for place, row in enumerate(rows)
             if _Penalties.are_asked(row.params)
         }
         for place, each in penalties.items():
-            each.put_on(logits_BV[place])
-        marked_BV = self.mark.apply(contexts_BT, logits_BV, temperatures_B1)
+            each.put_on(given_BV[place])
+        marked_BV = self.mark.apply(contexts_BT, given_BV, temperatures_B1)
         for place, each in penalties.items():
             each.take_off(marked_BV[place])
-        return marked_BV
+        if len(places) == len(logits_BV):
+            return marked_BV
+        logits_BV[places] = marked_BV
+        return logits_BV

@@ -3,6 +3,7 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -125,18 +126,24 @@ class DrawnLists:
 
     def _examine(self, seeds: Ints, tokens: Ints) -> Bools:
         green = np.zeros(len(seeds), dtype=bool)
+        if not len(seeds):
+            return green
         order = np.argsort(seeds, kind="stable")
-        starts = np.flatnonzero(np.diff(seeds[order], prepend=-1))
-        for group in np.split(order, starts[1:]) if len(order) else []:
-            seed = int(seeds[group[0]])
-            asked = tokens[group]
-            bits = self._row(seed) if len(group) > WHOLE_LIST else self._known.get(seed)
+        in_order = seeds[order].tolist()
+        starts = [0, *(np.flatnonzero(np.diff(seeds[order])) + 1).tolist(), len(order)]
+        listed, of_eight = [], []
+        for start, end in pairwise(starts):
+            group = order[start:end]
+            bits = self._row(in_order[start]) if end - start > WHOLE_LIST else self._known.get(in_order[start])
+            asked = tokens[group].tolist()
             if bits is None:
-                green[group] = are_among_first(self._targets(seed), asked.tolist())
+                green[group] = are_among_first(self._targets(in_order[start]), asked)
             else:
-                inside = asked < self._vocab_size
-                asked = np.where(inside, asked, 0)
-                green[group] = (bits[asked >> 3] >> (7 - (asked & 7)) & 1).astype(bool) & inside
+                listed.append(group)
+                of_eight += [bits.item(token >> 3) if token < self._vocab_size else 0 for token in asked]
+        if listed:
+            found = np.concatenate(listed)
+            green[found] = np.array(of_eight) >> (7 - (tokens[found] & 7)) & 1
         return green
 
 

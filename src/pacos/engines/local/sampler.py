@@ -1,9 +1,11 @@
 """Sampling the next token of every row of a batch at once, each by its own parameters and its own random numbers."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from math import isfinite
+from functools import partial
+from itertools import islice
+from math import exp, isfinite
 
 import numpy as np
 import torch
@@ -11,11 +13,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pacos.engines.local.refusal import told
-from pacos.engines.types import GREEDY_TEMPERATURE, LogitsHook, Sampling
+from pacos.engines.types import GREEDY_TEMPERATURE, LogitsHook, Mark, Sampling
 
 # A nucleus is looked for among this many likeliest tokens first: sorting all of 50,000 takes forty times as long.
 LIKELY = 512
 COLDEST = 1e-6
+_Way = Callable[[Tensor, "Sequence[Sampler]"], list[int]]
+# So many tokens of a marked row are looked at, while none stands, and then so many; a row in which not one of the last
+# number stands gets its mark on all logits.
+TRIALS = (4, 16)
 
 
 @dataclass
@@ -28,22 +34,22 @@ class Sampler:
     hook: LogitsHook | None = None
     new_ids: list[int] = field(default_factory=list)
     uniforms: Iterator[float] = field(init=False)
+    _mark: Mark | None = field(init=False)
     _ids: NDArray[np.int64] = field(init=False)
     _num_ids: int = field(init=False)
 
     def __post_init__(self) -> None:
         self._ids = np.array([*self.prompt_ids, *[0] * max(self.limit, 1)], dtype=np.int64)
         self._num_ids = len(self.prompt_ids)
-        # Drawn from its own seed and used one a step, so that a reply does not depend on who shares its batch.
+        self._mark = self.hook if isinstance(self.hook, Mark) else None
+        # Drawn from its own seed, so that a reply does not depend on who shares its batch.
         self.uniforms = iter(())
         if self.sampling.temperature:
             generator = torch.Generator()
             # torch takes 64 bits, and of a negative seed the two's complement.
             seed = self.sampling.seed
             _ = generator.seed() if seed is None else generator.manual_seed(seed % 2**64)
-            # Kept clear of 1, where rounding could reach past the last token of any probability. One at least: where
-            # only the prompt is echoed a token is drawn all the same, and left.
-            self.uniforms = iter(torch.rand(max(self.limit, 1), generator=generator).clamp(max=1 - 1e-6).tolist())
+            self.uniforms = _uniforms(generator, max(self.limit, 1))
 
     def ids(self) -> NDArray[np.int64]:
         """What was read and written; kept, since thousands of numbers are slow to turn into an array at every step."""
@@ -53,12 +59,40 @@ class Sampler:
         return self._ids[: self._num_ids]
 
     @property
+    def mark(self) -> Mark | None:
+        """The mark on the next token, if it has one."""
+        return self._mark if self._mark and len(self.new_ids) >= self._mark.num_previous else None
+
+    @property
+    def shaping(self) -> LogitsHook | None:
+        """What all of its logits go through at this step.
+
+        A mark is put on the few tokens that are drawn, except where it has to be on all: for the best of them, and for
+        what top-k, top-p and min-p leave.
+        """
+        if self._mark is None:
+            return self.hook
+        return self.mark if self.is_cut or not self.sampling.temperature else None
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether only the likeliest tokens may be drawn."""
+        return self.sampling.top_k > 0 or self.sampling.top_p < 1 or self.sampling.min_p > 0
+
+    @property
     def penalised(self) -> bool:
         """Whether what was read or written changes the logits."""
         asked = self.sampling
         return asked.repetition_penalty != 1 or bool(
             asked.presence_penalty or asked.frequency_penalty or asked.logit_bias
         )
+
+
+def _uniforms(generator: torch.Generator, count: int) -> Iterator[float]:
+    """Without end, `count` drawn at once; kept clear of 1, where rounding could reach past the last token of any
+    probability."""
+    while True:
+        yield from torch.rand(count, generator=generator).clamp(max=1 - 1e-6).tolist()
 
 
 def sample(logits_BV: Tensor, samplers: Sequence[Sampler]) -> tuple[list[int], dict[int, str]]:
@@ -85,7 +119,8 @@ def sample(logits_BV: Tensor, samplers: Sequence[Sampler]) -> tuple[list[int], d
         if not isfinite(value):
             failed.setdefault(row, "its logits are not finite numbers")
     if sampled := [row for row in sampled if row not in failed]:
-        drawn = _draw(logits_BV[sampled], [samplers[row] for row in sampled])
+        given_BV = logits_BV if len(sampled) == len(samplers) else logits_BV[sampled]
+        drawn = _draw(given_BV, [samplers[row] for row in sampled])
         for row, token in zip(sampled, drawn, strict=True):
             tokens[row] = token
     return tokens, failed
@@ -116,17 +151,16 @@ def _hooked(logits_BV: Tensor, samplers: Sequence[Sampler]) -> tuple[Tensor, dic
     failed: dict[int, str] = {}
     rows_of: dict[int, list[int]] = {}
     for row, sampler in enumerate(samplers):
-        if sampler.hook:
-            rows_of.setdefault(id(sampler.hook), []).append(row)
+        if hook := sampler.shaping:
+            rows_of.setdefault(id(hook), []).append(row)
     for rows in rows_of.values():
-        hook = samplers[rows[0]].hook
-        assert hook is not None
+        asked = [samplers[row] for row in rows]
         # The logits are a copy already, so that rows that are all of one hook need no other.
         is_all = len(rows) == len(samplers)
         given_BV = logits_BV if is_all else logits_BV[rows]
         wanted = list(given_BV.shape)
         try:
-            shaped_BV = hook(_padded_left([samplers[row] for row in rows], logits_BV.device), given_BV)
+            shaped_BV = _shaped(given_BV, asked)
             if wrong := _no_logits(shaped_BV, wanted):
                 failed |= dict.fromkeys(rows, f"its logits hook returned {wrong}, not logits {wanted}")
                 continue
@@ -137,6 +171,20 @@ def _hooked(logits_BV: Tensor, samplers: Sequence[Sampler]) -> tuple[Tensor, dic
         except BaseException as error:  # whatever a caller's own code may raise: an exit would end this thread alone
             failed |= dict.fromkeys(rows, f"its logits hook raised {told(error)}")
     return logits_BV, failed
+
+
+def _shaped(logits_BV: Tensor, samplers: Sequence[Sampler]) -> Tensor:
+    """As the one hook that these rows have wants them."""
+    hook = samplers[0].shaping
+    assert hook is not None
+    if isinstance(hook, Mark):
+        return hook.apply(torch.from_numpy(_latest(samplers, hook)).to(logits_BV.device), logits_BV)
+    return hook(_padded_left(samplers, logits_BV.device), logits_BV)
+
+
+def _latest(samplers: Sequence[Sampler], mark: Mark) -> NDArray[np.int64]:
+    """The reply's tokens that a mark reads, [B, num_previous]."""
+    return np.array([sampler.new_ids[-mark.num_previous :] for sampler in samplers], dtype=np.int64)
 
 
 def _no_logits(value: object, wanted: list[int]) -> str | None:
@@ -157,50 +205,89 @@ def _padded_left(samplers: Sequence[Sampler], device: torch.device) -> Tensor:
 
 
 def _draw(logits_BV: Tensor, samplers: Sequence[Sampler]) -> list[int]:
-    uniform_B1 = torch.tensor([[next(sampler.uniforms)] for sampler in samplers], device=logits_BV.device)
-    tokens = torch.zeros(len(samplers), dtype=torch.long, device=logits_BV.device)
-    probabilities_BV = torch.softmax(logits_BV, dim=-1)
+    tokens = [0] * len(samplers)
     # Which way a row goes depends on the row alone.
-    cut = [
-        sampler.sampling.top_k > 0 or sampler.sampling.top_p < 1 or sampler.sampling.min_p > 0 for sampler in samplers
-    ]
-    whole_rows = [row for row, is_cut in enumerate(cut) if not is_cut]
-    cut_rows = [row for row, is_cut in enumerate(cut) if is_cut]
-    if whole_rows:
-        tokens[whole_rows] = _by_inversion(probabilities_BV[whole_rows], uniform_B1[whole_rows])[:, 0]
-    if cut_rows:
-        chosen = _from_likeliest(
-            probabilities_BV[cut_rows], uniform_B1[cut_rows], [samplers[r].sampling for r in cut_rows]
-        )
-        tokens[cut_rows] = chosen
-    return tokens.tolist()
+    ways: dict[int, tuple[_Way, list[int]]] = {}
+    for row, sampler in enumerate(samplers):
+        mark = None if sampler.shaping else sampler.mark
+        way: _Way = _from_likeliest if sampler.is_cut else partial(_marked, mark) if mark else _from_all
+        ways.setdefault(id(mark) if mark else sampler.is_cut, (way, []))[1].append(row)
+    for way, rows in ways.values():
+        given_BV = logits_BV if len(rows) == len(samplers) else logits_BV[rows]
+        for row, token in zip(rows, way(given_BV, [samplers[row] for row in rows]), strict=True):
+            tokens[row] = token
+    return tokens
 
 
-def _by_inversion(probabilities_BV: Tensor, uniform_B1: Tensor) -> Tensor:
-    """The first place whose cumulative probability exceeds the random number's share of the sum."""
-    cumulative_BV = probabilities_BV.cumsum(-1)
-    place_B1 = torch.searchsorted(cumulative_BV, uniform_B1 * cumulative_BV[:, -1:], right=True)
-    return place_B1.clamp(max=probabilities_BV.shape[-1] - 1)
+def _from_all(logits_BV: Tensor, samplers: Sequence[Sampler]) -> list[int]:
+    uniform_B1 = _next_uniforms(samplers, 1).to(logits_BV.device)
+    cumulative_BV = torch.softmax(logits_BV, dim=-1).cumsum(-1)
+    tokens: list[int] = _by_inversion(cumulative_BV, uniform_B1)[:, 0].tolist()
+    return tokens
 
 
-def _from_likeliest(probabilities_BV: Tensor, uniform_B1: Tensor, samplings: Sequence[Sampling]) -> Tensor:
-    """Samples [B] among the tokens that top-k, top-p and min-p leave."""
-    vocabulary = probabilities_BV.shape[-1]
-    device = probabilities_BV.device
+def _marked(mark: Mark, logits_BV: Tensor, samplers: Sequence[Sampler]) -> list[int]:
+    """Tokens of the marked distribution, for which few tokens are asked about: drawn unmarked, a token that is not
+    raised by delta stands with probability e**-delta and is drawn anew otherwise (rejection sampling).
+
+    Given that a token was drawn, where within its piece of the cumulative probability the random number fell is random
+    anew, and decides.
+    """
+    cumulative_BV, latest_BT = torch.softmax(logits_BV, dim=-1).cumsum(-1), _latest(samplers, mark)
+    uniforms_BK = _next_uniforms(samplers, TRIALS[-1]).to(logits_BV.device)
+    drawn_BK = _by_inversion(cumulative_BV, uniforms_BK)
+    ends_BK = cumulative_BV.gather(-1, drawn_BK)
+    starts_BK = cumulative_BV.gather(-1, (drawn_BK - 1).clamp(min=0)).where(drawn_BK > 0, 0.0)
+    stands_BK = ends_BK - uniforms_BK * cumulative_BV[:, -1:] < exp(-mark.delta) * (ends_BK - starts_BK)
+    drawn, stands, first = drawn_BK.cpu().numpy(), stands_BK.cpu().numpy(), 0
+    for last in TRIALS:
+        # Not asked about: what stands anyway, and what comes after it.
+        is_open = ~np.logical_or.accumulate(stands[:, :last], axis=1)
+        is_open[:, :first] = False
+        places = np.nonzero(is_open)
+        if len(places[0]):
+            stands[places] = mark.are_raised(latest_BT, logits_BV, places[0], drawn[places])
+        first = last
+    tokens: list[int] = drawn[np.arange(len(drawn)), stands.argmax(axis=1)].tolist()
+    if left := np.flatnonzero(~stands.any(axis=1)).tolist():
+        rest_BV = mark.apply(torch.from_numpy(latest_BT[left]).to(logits_BV.device), logits_BV[left])
+        for row, token in zip(left, _from_all(rest_BV, [samplers[row] for row in left]), strict=True):
+            tokens[row] = token
+    return tokens
+
+
+def _next_uniforms(samplers: Sequence[Sampler], count: int) -> Tensor:
+    """[B, count], each row's own."""
+    return torch.tensor([list(islice(sampler.uniforms, count)) for sampler in samplers])
+
+
+def _by_inversion(cumulative_BV: Tensor, uniform_BK: Tensor) -> Tensor:
+    """The first places whose cumulative probability exceeds the random numbers' shares of the sum."""
+    place_BK = torch.searchsorted(cumulative_BV, uniform_BK * cumulative_BV[:, -1:], right=True)
+    return place_BK.clamp(max=cumulative_BV.shape[-1] - 1)
+
+
+def _from_likeliest(logits_BV: Tensor, samplers: Sequence[Sampler]) -> list[int]:
+    """One token a row among those that top-k, top-p and min-p leave."""
+    samplings = [sampler.sampling for sampler in samplers]
+    vocabulary, device = logits_BV.shape[-1], logits_BV.device
+    uniform_B1 = _next_uniforms(samplers, 1).to(device)
+    probabilities_BV = torch.softmax(logits_BV, dim=-1)
     top_k_B1 = torch.tensor([[min(s.top_k or vocabulary, vocabulary)] for s in samplings], device=device)
     top_p_B1 = torch.tensor([[s.top_p] for s in samplings], device=device)
     min_p_B1 = torch.tensor([[s.min_p] for s in samplings], device=device)
     likely = min(LIKELY, vocabulary)
     values_BL, order_BL = probabilities_BV.topk(likely, dim=-1)
     kept_BL = _kept(values_BL, top_k_B1, top_p_B1, min_p_B1)
-    chosen_B1 = order_BL.gather(-1, _by_inversion(kept_BL, uniform_B1))
+    chosen_B1 = order_BL.gather(-1, _by_inversion(kept_BL.cumsum(-1), uniform_B1))
     # Where even the last of the likely is kept, there may be more to keep.
     wide = (kept_BL[:, -1] > 0).nonzero()[:, 0] if likely < vocabulary else torch.empty(0, dtype=torch.long)
     if len(wide):
         values_BV, order_BV = probabilities_BV[wide].sort(dim=-1, descending=True)
         kept_BV = _kept(values_BV, top_k_B1[wide], top_p_B1[wide], min_p_B1[wide])
-        chosen_B1[wide] = order_BV.gather(-1, _by_inversion(kept_BV, uniform_B1[wide]))
-    return chosen_B1[:, 0]
+        chosen_B1[wide] = order_BV.gather(-1, _by_inversion(kept_BV.cumsum(-1), uniform_B1[wide]))
+    tokens: list[int] = chosen_B1[:, 0].tolist()
+    return tokens
 
 
 def _kept(values_BL: Tensor, top_k_B1: Tensor, top_p_B1: Tensor, min_p_B1: Tensor) -> Tensor:
