@@ -1,4 +1,4 @@
-"""Drawing under a watermark that is asked about a few tokens only: the distribution that its mark on all logits gives."""
+"""Drawing under a watermark of which few tokens are asked: the distribution that its mark on all logits gives."""
 
 import numpy as np
 import pytest
