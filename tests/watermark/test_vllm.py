@@ -146,4 +146,4 @@ def test_every_scheme_does(scheme: str, tmp_path: Path) -> None:
     asked = [Sampling(40, temperature=temperature, top_k=1) for temperature in (0.0, 1.0, 1.5)]
     with vllm(PYTHON, tmp_path, tmp_path / SETTINGS_FILE) as address:
         theirs = ask(elsewhere(address), asked)
-    assert [reply.text for reply in theirs] == [reply.text for reply in ask(here(), asked, settings.watermark().apply)]
+    assert [reply.text for reply in theirs] == [reply.text for reply in ask(here(), asked, settings.watermark())]
