@@ -3,7 +3,6 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -23,6 +22,13 @@ KNOWN_BYTES = 128 * 2**20
 KNOWN_ANSWERS = 2**21
 WHOLE_LIST = 20
 """From so many tokens on it is cheaper to draw the list than to follow each."""
+
+
+def is_set(bits: Bits, rows_N: Ints, tokens_N: Ints) -> Bools:
+    """Whether each token's bit is set in its row of whole lists; a token beyond them is in none."""
+    bytes_N = bits[rows_N, np.minimum(tokens_N >> 3, bits.shape[1] - 1)]
+    found: Bools = (bytes_N >> (7 - (tokens_N & 7)) & 1).astype(bool) & (tokens_N >> 3 < bits.shape[1])
+    return found
 
 
 class GreenLists(Protocol):
@@ -126,24 +132,16 @@ class DrawnLists:
 
     def _examine(self, seeds: Ints, tokens: Ints) -> Bools:
         green = np.zeros(len(seeds), dtype=bool)
-        if not len(seeds):
-            return green
         order = np.argsort(seeds, kind="stable")
-        in_order = seeds[order].tolist()
-        starts = [0, *(np.flatnonzero(np.diff(seeds[order])) + 1).tolist(), len(order)]
-        listed, of_eight = [], []
-        for start, end in pairwise(starts):
-            group = order[start:end]
-            bits = self._row(in_order[start]) if end - start > WHOLE_LIST else self._known.get(in_order[start])
-            asked = tokens[group].tolist()
+        starts = np.flatnonzero(np.diff(seeds[order], prepend=-1))
+        for group in np.split(order, starts[1:]) if len(order) else []:
+            seed = int(seeds[group[0]])
+            asked = tokens[group]
+            bits = self._row(seed) if len(group) > WHOLE_LIST else self._known.get(seed)
             if bits is None:
-                green[group] = are_among_first(self._targets(in_order[start]), asked)
+                green[group] = are_among_first(self._targets(seed), asked.tolist())
             else:
-                listed.append(group)
-                of_eight += [bits.item(token >> 3) if token < self._vocab_size else 0 for token in asked]
-        if listed:
-            found = np.concatenate(listed)
-            green[found] = np.array(of_eight) >> (7 - (tokens[found] & 7)) & 1
+                green[group] = is_set(bits[None], np.zeros(len(group), dtype=np.int64), asked)
         return green
 
 

@@ -1,10 +1,9 @@
 """Sampling the next token of every row of a batch at once, each by its own parameters and its own random numbers."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
 from math import exp, isfinite
 
 import numpy as np
@@ -22,6 +21,7 @@ _Way = Callable[[Tensor, "Sequence[Sampler]"], list[int]]
 # So many tokens of a marked row are looked at, while none stands, and then so many; a row in which not one of the last
 # number stands gets its mark on all logits.
 TRIALS = (4, 16)
+DRAWN_AHEAD = 64
 
 
 @dataclass
@@ -33,7 +33,8 @@ class Sampler:
     prompt_ids: Sequence[int]
     hook: LogitsHook | None = None
     new_ids: list[int] = field(default_factory=list)
-    uniforms: Iterator[float] = field(init=False)
+    _generator: torch.Generator = field(default_factory=torch.Generator, init=False)
+    _numbers: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32), init=False)
     _mark: Mark | None = field(init=False)
     _ids: NDArray[np.int64] = field(init=False)
     _num_ids: int = field(init=False)
@@ -42,14 +43,19 @@ class Sampler:
         self._ids = np.array([*self.prompt_ids, *[0] * max(self.limit, 1)], dtype=np.int64)
         self._num_ids = len(self.prompt_ids)
         self._mark = self.hook if isinstance(self.hook, Mark) else None
-        # Drawn from its own seed, so that a reply does not depend on who shares its batch.
-        self.uniforms = iter(())
-        if self.sampling.temperature:
-            generator = torch.Generator()
-            # torch takes 64 bits, and of a negative seed the two's complement.
-            seed = self.sampling.seed
-            _ = generator.seed() if seed is None else generator.manual_seed(seed % 2**64)
-            self.uniforms = _uniforms(generator, max(self.limit, 1))
+        # torch takes 64 bits, and of a negative seed the two's complement.
+        seed = self.sampling.seed
+        _ = self._generator.seed() if seed is None else self._generator.manual_seed(seed % 2**64)
+
+    def uniforms(self, count: int) -> NDArray[np.float32]:
+        """Its next numbers between 0 and 1, of its own seed: a reply does not depend on who shares its batch."""
+        if len(self._numbers) < count:
+            # For many tokens at once, as each call takes ten microseconds. Kept clear of 1, where rounding could reach
+            # past the last token of any probability.
+            drawn = torch.rand(DRAWN_AHEAD * count, generator=self._generator)
+            self._numbers = drawn.clamp(max=1 - 1e-6).numpy()
+        taken, self._numbers = self._numbers[:count], self._numbers[count:]
+        return taken
 
     def ids(self) -> NDArray[np.int64]:
         """What was read and written; kept, since thousands of numbers are slow to turn into an array at every step."""
@@ -86,13 +92,6 @@ class Sampler:
         return asked.repetition_penalty != 1 or bool(
             asked.presence_penalty or asked.frequency_penalty or asked.logit_bias
         )
-
-
-def _uniforms(generator: torch.Generator, count: int) -> Iterator[float]:
-    """Without end, `count` drawn at once; kept clear of 1, where rounding could reach past the last token of any
-    probability."""
-    while True:
-        yield from torch.rand(count, generator=generator).clamp(max=1 - 1e-6).tolist()
 
 
 def sample(logits_BV: Tensor, samplers: Sequence[Sampler]) -> tuple[list[int], dict[int, str]]:
@@ -258,7 +257,7 @@ def _marked(mark: Mark, logits_BV: Tensor, samplers: Sequence[Sampler]) -> list[
 
 def _next_uniforms(samplers: Sequence[Sampler], count: int) -> Tensor:
     """[B, count], each row's own."""
-    return torch.tensor([list(islice(sampler.uniforms, count)) for sampler in samplers])
+    return torch.from_numpy(np.stack([sampler.uniforms(count) for sampler in samplers]))
 
 
 def _by_inversion(cumulative_BV: Tensor, uniform_BK: Tensor) -> Tensor:
