@@ -5,7 +5,8 @@
 Both sides in one script, taking turns, medians. SmolLM2-135M (`pacos fetch smollm2-135m` first), prompts of 64 tokens
 cut from this project's documentation, at most 128 new ones, temperature 0.7. The bare engine streams in this process,
 whose CPU time is counted; of the server that of its own process, not of its clients: once without watermark and
-moderation, once as it comes. First token: from the request to the first text, 20 prompts one after another.
+moderation, once as it comes. First token: from the request to the first text, 20 prompts one after another; a moderated
+server shows nothing before the first sentence is whole, so it is held against the engine's own first sentence.
 """
 
 import argparse
@@ -23,18 +24,20 @@ from pacos.core.models import resolve_model
 from pacos.engines import Request, Sampling
 from pacos.engines.local.engine import LocalEngine
 from pacos.engines.local.tokenizer import load_tokenizer
+from pacos.serve.sentences import SentenceBuffer
 
 LONE_PROMPTS = 20
 OFF = ("serve.watermark=false", "serve.moderation=off")
 
 
-async def engines_first_ms(engine: LocalEngine, request: Request) -> float:
-    start = time.perf_counter()
+async def engines_first_ms(engine: LocalEngine, request: Request, whole_sentence: bool) -> float:
+    start, buffer = time.perf_counter(), SentenceBuffer()
     async with aclosing(engine.stream(request)) as deltas:
         async for delta in deltas:
-            if delta.text:
+            ready = buffer.add(delta.text) if whole_sentence else delta.text
+            if ready or delta.reply:
                 return (time.perf_counter() - start) * 1e3
-    raise RuntimeError("a reply without text")
+    raise RuntimeError("a reply without an end")
 
 
 async def servers_first_ms(port: int, model: str, request: Request) -> float:
@@ -75,20 +78,18 @@ async def measure(model: str, streams: int, rounds: int, servers: dict[str, tupl
     for name, values in cost.items():
         value = statistics.median(values)
         print(f"  {name:<26}{value:7.2f}  {value / bare - 1:+6.1%} over the bare engine")
-    lone = requests(LONE_PROMPTS, 8)
-    first: dict[str, list[float]] = {name: [] for name in cost}
-    for request in lone:
-        for name in first:
-            if name in servers:
-                first[name].append(await servers_first_ms(servers[name][0], model, request))
-            else:
-                first[name].append(await engines_first_ms(engine, request))
-    bare = statistics.median(first["bare engine"])
+    # Who is held against what: of the engine, its first text or its first sentence.
+    sides = {"server, plain": False, "server, marked, moderated": True}
+    first: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
+    for request in requests(LONE_PROMPTS, 64):
+        for name, whole_sentence in sides.items():
+            servers_ms = await servers_first_ms(servers[name][0], model, request)
+            first[name].append((servers_ms, await engines_first_ms(engine, request, whole_sentence)))
     print(f"first text of a lone visitor, ms, median of {LONE_PROMPTS}")
-    for name, values in first.items():
-        print(
-            f"  {name:<26}{statistics.median(values):7.1f}  {statistics.median(values) - bare:+6.1f} over the engine's"
-        )
+    for name, pairs in first.items():
+        server, bare = (statistics.median(values) for values in zip(*pairs, strict=True))
+        what = "first sentence" if sides[name] else "first text"
+        print(f"  {name:<26}{server:7.1f}  {server - bare:+6.1f} over the engine's {what} ({bare:.1f})")
     await engine.close()
 
 
