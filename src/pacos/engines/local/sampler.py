@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from math import exp, isfinite
+from math import exp
 
 import numpy as np
 import torch
@@ -17,7 +17,8 @@ from pacos.engines.types import GREEDY_TEMPERATURE, LogitsHook, Mark, Sampling
 # A nucleus is looked for among this many likeliest tokens first: sorting all of 50,000 takes forty times as long.
 LIKELY = 512
 COLDEST = 1e-6
-_Way = Callable[[Tensor, "Sequence[Sampler]"], list[int]]
+# (logits, their probabilities, samplers) of some rows -> a token for each.
+_Way = Callable[[Tensor, Tensor, "Sequence[Sampler]"], list[int]]
 # So many tokens of a marked row are looked at, while none stands, and then so many; a row in which not one of the last
 # number stands gets its mark on all logits.
 TRIALS = (4, 16)
@@ -111,18 +112,38 @@ def sample(logits_BV: Tensor, samplers: Sequence[Sampler]) -> tuple[list[int], d
             temperatures = [max(sampler.sampling.temperature or GREEDY_TEMPERATURE, COLDEST) for sampler in samplers]
             logits_BV /= torch.tensor(temperatures, device=logits_BV.device)[:, None]
         logits_BV, failed = _hooked(logits_BV, samplers)
-    best_B = logits_BV.max(dim=-1)
-    tokens = best_B.indices.tolist()
-    # A NaN among a row's logits is its maximum, wherever it stands.
-    for row, value in enumerate(best_B.values.tolist()):
-        if not isfinite(value):
-            failed.setdefault(row, "its logits are not finite numbers")
-    if sampled := [row for row in sampled if row not in failed]:
-        given_BV = logits_BV if len(sampled) == len(samplers) else logits_BV[sampled]
-        drawn = _draw(given_BV, [samplers[row] for row in sampled])
-        for row, token in zip(sampled, drawn, strict=True):
-            tokens[row] = token
+    tokens = [0] * len(samplers)
+    if greedy := [row for row, sampler in enumerate(samplers) if not sampler.sampling.temperature]:
+        best_B = _of_rows(logits_BV, greedy).max(dim=-1)
+        # A NaN among a row's logits is its maximum, wherever it stands.
+        _fail(failed, greedy, (~best_B.values.isfinite()).tolist())
+        _put(tokens, greedy, best_B.indices.tolist())
+    if sampled:
+        given_BV = _of_rows(logits_BV, sampled)
+        probabilities_BV = torch.softmax(given_BV, dim=-1)
+        # One that is not finite makes a NaN of every probability in its row.
+        _fail(failed, sampled, probabilities_BV[:, 0].isnan().tolist())
+        good = [place for place, row in enumerate(sampled) if row not in failed]
+        rows = [sampled[place] for place in good]
+        asked = [samplers[row] for row in rows]
+        _put(tokens, rows, _draw(_of_rows(given_BV, good), _of_rows(probabilities_BV, good), asked))
     return tokens, failed
+
+
+def _of_rows(values_BV: Tensor, rows: Sequence[int]) -> Tensor:
+    """These rows alone; all of them, of some 6 MB, are not copied."""
+    return values_BV if len(rows) == len(values_BV) else values_BV[rows]
+
+
+def _put(tokens: list[int], rows: Sequence[int], new: Sequence[int]) -> None:
+    for row, token in zip(rows, new, strict=True):
+        tokens[row] = token
+
+
+def _fail(failed: dict[int, str], rows: Sequence[int], is_wrong: Sequence[bool]) -> None:
+    for row, wrong in zip(rows, is_wrong, strict=True):
+        if wrong:
+            failed.setdefault(row, "its logits are not finite numbers")
 
 
 def _penalise(logits_BV: Tensor, samplers: Sequence[Sampler]) -> None:
@@ -203,7 +224,7 @@ def _padded_left(samplers: Sequence[Sampler], device: torch.device) -> Tensor:
     return torch.from_numpy(padded).to(device)
 
 
-def _draw(logits_BV: Tensor, samplers: Sequence[Sampler]) -> list[int]:
+def _draw(logits_BV: Tensor, probabilities_BV: Tensor, samplers: Sequence[Sampler]) -> list[int]:
     tokens = [0] * len(samplers)
     # Which way a row goes depends on the row alone.
     ways: dict[int, tuple[_Way, list[int]]] = {}
@@ -212,27 +233,25 @@ def _draw(logits_BV: Tensor, samplers: Sequence[Sampler]) -> list[int]:
         way: _Way = _from_likeliest if sampler.is_cut else partial(_marked, mark) if mark else _from_all
         ways.setdefault(id(mark) if mark else sampler.is_cut, (way, []))[1].append(row)
     for way, rows in ways.values():
-        given_BV = logits_BV if len(rows) == len(samplers) else logits_BV[rows]
-        for row, token in zip(rows, way(given_BV, [samplers[row] for row in rows]), strict=True):
-            tokens[row] = token
+        asked = [samplers[row] for row in rows]
+        _put(tokens, rows, way(_of_rows(logits_BV, rows), _of_rows(probabilities_BV, rows), asked))
     return tokens
 
 
-def _from_all(logits_BV: Tensor, samplers: Sequence[Sampler]) -> list[int]:
+def _from_all(logits_BV: Tensor, probabilities_BV: Tensor, samplers: Sequence[Sampler]) -> list[int]:
     uniform_B1 = _next_uniforms(samplers, 1).to(logits_BV.device)
-    cumulative_BV = torch.softmax(logits_BV, dim=-1).cumsum(-1)
-    tokens: list[int] = _by_inversion(cumulative_BV, uniform_B1)[:, 0].tolist()
+    tokens: list[int] = _by_inversion(probabilities_BV.cumsum(-1), uniform_B1)[:, 0].tolist()
     return tokens
 
 
-def _marked(mark: Mark, logits_BV: Tensor, samplers: Sequence[Sampler]) -> list[int]:
+def _marked(mark: Mark, logits_BV: Tensor, probabilities_BV: Tensor, samplers: Sequence[Sampler]) -> list[int]:
     """Tokens of the marked distribution, for which few tokens are asked about: drawn unmarked, a token that is not
     raised by delta stands with probability e**-delta and is drawn anew otherwise (rejection sampling).
 
     Given that a token was drawn, where within its piece of the cumulative probability the random number fell is random
     anew, and decides.
     """
-    cumulative_BV, latest_BT = torch.softmax(logits_BV, dim=-1).cumsum(-1), _latest(samplers, mark)
+    cumulative_BV, latest_BT = probabilities_BV.cumsum(-1), _latest(samplers, mark)
     uniforms_BK = _next_uniforms(samplers, TRIALS[-1]).to(logits_BV.device)
     drawn_BK = _by_inversion(cumulative_BV, uniforms_BK)
     ends_BK = cumulative_BV.gather(-1, drawn_BK)
@@ -250,8 +269,7 @@ def _marked(mark: Mark, logits_BV: Tensor, samplers: Sequence[Sampler]) -> list[
     tokens: list[int] = drawn[np.arange(len(drawn)), stands.argmax(axis=1)].tolist()
     if left := np.flatnonzero(~stands.any(axis=1)).tolist():
         rest_BV = mark.apply(torch.from_numpy(latest_BT[left]).to(logits_BV.device), logits_BV[left])
-        for row, token in zip(left, _from_all(rest_BV, [samplers[row] for row in left]), strict=True):
-            tokens[row] = token
+        _put(tokens, left, _from_all(rest_BV, torch.softmax(rest_BV, dim=-1), [samplers[row] for row in left]))
     return tokens
 
 
@@ -266,12 +284,11 @@ def _by_inversion(cumulative_BV: Tensor, uniform_BK: Tensor) -> Tensor:
     return place_BK.clamp(max=cumulative_BV.shape[-1] - 1)
 
 
-def _from_likeliest(logits_BV: Tensor, samplers: Sequence[Sampler]) -> list[int]:
+def _from_likeliest(logits_BV: Tensor, probabilities_BV: Tensor, samplers: Sequence[Sampler]) -> list[int]:
     """One token a row among those that top-k, top-p and min-p leave."""
     samplings = [sampler.sampling for sampler in samplers]
     vocabulary, device = logits_BV.shape[-1], logits_BV.device
     uniform_B1 = _next_uniforms(samplers, 1).to(device)
-    probabilities_BV = torch.softmax(logits_BV, dim=-1)
     top_k_B1 = torch.tensor([[min(s.top_k or vocabulary, vocabulary)] for s in samplings], device=device)
     top_p_B1 = torch.tensor([[s.top_p] for s in samplings], device=device)
     min_p_B1 = torch.tensor([[s.min_p] for s in samplings], device=device)
