@@ -11,6 +11,7 @@ from pacos.judging.linear_regex import compile_linear, encodable
 
 # Letters and digits of any script: a word inside another is not that word.
 _NO_WORD = r"[^\p{L}\p{M}\p{N}]"
+_PART = 512
 _WORD_START = re.compile(r"(?<![^\W_])\S")
 
 
@@ -26,27 +27,25 @@ def word_finder(path: str = "") -> Callable[[str], str]:
         raise PacosError(f"{where}: no word in it; expected a word or phrase a line. Fill it, or name another file.")
     choice = "|".join(r"\s+".join(map(re.escape, line.split())) for line in sorted(lines))
     finds = compile_linear(f"(?i)(?:^|{_NO_WORD})(?:{choice})(?:$|{_NO_WORD})", where)
-    longest = max(map(len, lines))
+    overlap = 2 * max(map(len, lines))
 
     def first_word(text: str) -> str:
         text = encodable(text)
         if not finds(text):
             return ""
-        # The engine says only whether: the shortest beginning that has a word ends with it and what parts it from the
-        # next. A letter put after it keeps a word that was cut from being another.
-        high = 64
-        while high < len(text) and not finds(text[:high] + "a"):
-            high *= 2
-        high = min(high, len(text))
-        low = 0
+        # The engine says only whether. Letters around a part keep a word that was cut from being another.
+        parts = (text[max(0, at - overlap) : at + _PART] for at in range(0, len(text), _PART))
+        part = next((part for part in parts if finds(f"a{part}a")), text)
+        low, high = 0, len(part)
         while low < high:
             middle = (low + high) // 2
-            low, high = (low, middle) if finds(text[:middle] + "a") else (middle + 1, high)
-        ending = text[max(0, low - 2 * longest) : low].lower()
+            low, high = (low, middle) if finds(part[:middle] + "a") else (middle + 1, high)
+        # The shortest beginning that has a word ends with it, or with what parts it from the next.
+        ending = part[:low].lower()
         for start in reversed([match.start() for match in _WORD_START.finditer(ending)]):
-            for words in (ending[start:], ending[start:-1]):
-                if " ".join(words.split()) in lines:
-                    return words
+            for end in (len(ending), len(ending) - 1):
+                if (word := " ".join(ending[start:end].split())) in lines:
+                    return word
         return "a word of the list"
 
     return first_word
