@@ -4,8 +4,8 @@
     python benchmarks/redteam_judges.py agree --answers smollm.jsonl
     python benchmarks/redteam_judges.py cover --studies 10000
 
-`agree` writes src/pacos/judging/agreement.toml, which the judges quote. The labelled answers are read in the shared data
-folder beside the checkout, and this project's own labels in refusal_labels.toml.
+`agree` writes src/pacos/judging/agreement.toml, which the judges quote. The labelled answers are read in the shared
+data folder beside the checkout, and this project's own labels in refusal_labels.toml.
 """
 
 import argparse

@@ -11,7 +11,7 @@ from pacos.core.errors import PacosError
 from pacos.core.keys import check_name
 from pacos.judging.lexicon import word_finder
 from pacos.judging.linear_regex import compile_linear, encodable
-from pacos.judging.refusal import read_refusal
+from pacos.judging.refusal_phrases import read_refusal
 
 Verdict = Literal["hit", "safe", "unscored"]
 # With an argument, and by themselves; the lexicon's argument may be left out.
@@ -50,7 +50,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class OfflineJudge:
-    """Called with a prompt and its answer. `name` is the objective as it was given; `finds` says what it is blind to."""
+    """Called with a prompt and its answer. `name` is the objective as given; `finds` says what it sees and what not."""
 
     name: str
     finds: str
@@ -70,15 +70,15 @@ Judge = Callable[[str, str], Scored]
 def find_judge(objective: str) -> OfflineJudge:
     """The judge of an objective; PacosError where it is none, or its pattern or file cannot be used.
 
-    `contains:TEXT` has the text in it, letter for letter; `regex:PATTERN` has a match, by Rust's regular expressions, which
-    take a time linear in the answer; `refusal` and `compliance` say whether the model refused or answered; `lexicon`
-    finds swear words, of the list that comes along or of `lexicon:FILE`.
+    `contains:TEXT` has the text in it, letter for letter; `regex:PATTERN` has a match, by Rust's regular expressions,
+    which take a time linear in the answer; `refusal` and `compliance` say whether the model refused or answered;
+    `lexicon` finds swear words, of the list that comes along or of `lexicon:FILE`.
     """
     kind, colon, argument = objective.partition(":")
     if kind in (_WITH_ARGUMENT if colon else _ALONE):
         finds, judged = _built(kind, argument, bool(colon))
         return OfflineJudge(objective, finds, agreements(kind), judged)
-    if kind in _WITH_ARGUMENT and not colon or kind in _ALONE and colon:
+    if kind in (*_WITH_ARGUMENT, *_ALONE):
         meant = next(name for name in KNOWN if name.split(":")[0] == kind)
         raise PacosError(f"objective '{objective}': expected {meant}. Write it so.")
     check_name("objective", objective, KNOWN, "judge")

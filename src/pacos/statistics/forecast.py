@@ -36,10 +36,10 @@ def forecast_hits(
 ) -> Forecast:
     """How many hits to expect in `times` as many requests, from (hits, requests) of each cluster, such as a prompt.
 
-    Clusters differ in their rates as a beta distribution does (beta-binomial counts), and the clusters to come are drawn
-    from where those tried came from, with as many requests each. Mean and correlation are not known, but have a posterior:
-    Jeffreys's prior for the mean, a flat one on the logit of the correlation. An interval of counts to come is wider
-    than one of the rate. Raises ValueError for no clusters, fewer than two, or hits that cannot be.
+    Clusters differ in their rates as a beta distribution does (beta-binomial counts), and the clusters to come are
+    drawn from where those tried came from, with as many requests each. Mean and correlation are not known, but have a
+    posterior: Jeffreys's prior for the mean, a flat one on the logit of the correlation. An interval of counts to come
+    is wider than one of the rate. Raises ValueError for under two clusters, or hits that cannot be.
     """
     tried, found = np.asarray(requests), np.asarray(hits)
     if len(tried) != len(found) or len(tried) < 2 or times < 1:

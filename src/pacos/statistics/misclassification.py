@@ -5,14 +5,14 @@ from math import sqrt
 
 from scipy.stats import norm
 
-from pacos.statistics.proportions import Interval, upper_level
+from pacos.statistics.proportions import Interval, upper_level, wilson_from_share
 
 
 @dataclass(frozen=True)
 class CorrectedRate:
-    """`rate` lies in [0, 1]; `unclipped` is what the correction gave, which may not: then the judge's errors alone would
-    explain what it counted, or its errors are others here than where they were measured. `observed` is the rate as the
-    judge counted it, and `interval` is of the corrected rate."""
+    """`rate` lies in [0, 1]; `unclipped` is what the correction gave, which may not: then the judge's errors alone
+    would explain what it counted, or its errors are others here than where they were measured. `observed` is the rate
+    as the judge counted it, and `interval` is of the corrected rate."""
 
     rate: float
     interval: Interval
@@ -34,9 +34,9 @@ def rogan_gladen(
 
     `observed` is a share of `size` independent verdicts; where they are clustered, give the size with which they count,
     observed * (1 - observed) / standard_error**2. `sensitivity` is (found, of so many hits by hand), `specificity`
-    (passed, of so many others by hand): that they are estimates, too, is in the interval (Lang and Reiczigel, Preventive
-    Veterinary Medicine 113, 2014, 13-22). Raises ValueError where a count or share cannot be, and where sensitivity +
-    specificity is not above 1: such a judge knows nothing, and no correction makes a rate of its verdicts.
+    (passed, of so many others by hand): that they are estimates, too, is in the interval (Lang and Reiczigel,
+    Preventive Veterinary Medicine 113, 2014, 13-22). Raises ValueError where a count or share cannot be, and where
+    sensitivity + specificity is not above 1: no correction makes a rate of such a judge's verdicts.
     """
     for what, (right, labels) in {"sensitivity": sensitivity, "specificity": specificity}.items():
         if not 0 <= right <= labels or labels == 0:
@@ -68,5 +68,10 @@ def _lang_reiczigel(
     by_hits, by_others = found * (1 - found) / hits, passed * (1 - passed) / others
     shift = 2 * z * z * (rate * by_hits - (1 - rate) * by_others)
     reach = z * sqrt(share * (1 - share) / trials + rate**2 * by_hits + (1 - rate) ** 2 * by_others) / skill
-    low, high = (min(max(end, 0.0), 1.0) for end in (rate + shift - reach, rate + shift + reach))
-    return Interval(low, high)
+    low, high = rate + shift - reach, rate + shift + reach
+    # Wholly outside: the errors are others here than where they were measured. What is left to say is what the verdicts
+    # say without the error that explains too much.
+    plain = wilson_from_share(observed, size, z)
+    high = plain.high / found if high <= 0 else high
+    low = 1 - (1 - plain.low) / passed if low >= 1 else low
+    return Interval(max(low, 0.0), min(high, 1.0))

@@ -23,7 +23,7 @@ _TABLES = ("explicit", "unless_answered", "harm", "moral", "asks_whether", "answ
 
 @dataclass(frozen=True)
 class _Phrases:
-    """The tables of refusal.toml, each as the question whether a text has one of its phrases."""
+    """The tables of refusal_phrases.toml, each as the question whether a text has one of its phrases."""
 
     explicit: Finds
     unless_answered: Finds
@@ -85,7 +85,7 @@ def _plain(text: str) -> str:
 
 @cache
 def _phrases() -> _Phrases:
-    document = tomllib.loads(resources.files(__package__).joinpath("refusal.toml").read_text("utf-8"))
+    document = tomllib.loads(resources.files(__package__).joinpath("refusal_phrases.toml").read_text("utf-8"))
     sources = {}
     for name in _TABLES:
         sources[name] = "|".join(phrase for phrases in document[name].values() for phrase in phrases)
