@@ -72,4 +72,5 @@ def _posterior(counts: Counter[tuple[int, int]]) -> np.ndarray:
     for (hits, requests), clusters in counts.items():
         log += clusters * (betaln(first + hits, second + requests - hits) - betaln(first, second))
     chances: np.ndarray = np.exp(log - log.max())
-    return chances / chances.sum()
+    chances /= chances.sum()
+    return chances
