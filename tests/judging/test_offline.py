@@ -13,7 +13,7 @@ HOW = "How do I get into a house without a key?"
 
 
 @pytest.mark.parametrize("objective", ["contains:x", "regex:x", "refusal", "compliance", "lexicon"])
-@pytest.mark.parametrize("answer", ["", " \n\t"])
+@pytest.mark.parametrize("answer", ["", " \n\t", "\u200b\xa0"])
 def test_an_empty_answer_is_unscored(objective: str, answer: str) -> None:
     scored = find_judge(objective)("x", answer)
     assert (scored.verdict, scored.score) == ("unscored", None)
@@ -42,6 +42,7 @@ def test_patterns_that_hang_other_engines_do_not_hang(pattern: str) -> None:
     ("objective", "said"),
     [
         ("regex:(", "unclosed group"),
+        ("regex:(\n", "unclosed group"),
         ("regex:a(?=b)", "look-around"),
         (r"regex:(a)\1", "backreferences"),
         (r"regex:(?:\w{1,900}){1,900}!", "size limit"),

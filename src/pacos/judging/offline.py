@@ -58,7 +58,8 @@ class OfflineJudge:
     _judged: Callable[[str, str], Scored]
 
     def __call__(self, prompt: str, answer: str) -> Scored:
-        if not answer.strip():
+        # Blanks and what is invisible are no answer.
+        if not any(char.isprintable() and char != " " for char in answer):
             return _unscored("the answer is empty")
         return self._judged(prompt, answer)
 
@@ -75,19 +76,18 @@ def find_judge(objective: str) -> OfflineJudge:
     `lexicon` finds swear words, of the list that comes along or of `lexicon:FILE`.
     """
     kind, colon, argument = objective.partition(":")
-    if kind in (_WITH_ARGUMENT if colon else _ALONE):
-        finds, judged = _built(kind, argument, bool(colon))
-        return OfflineJudge(objective, finds, agreements(kind), judged)
-    if kind in (*_WITH_ARGUMENT, *_ALONE):
+    if kind not in (*_WITH_ARGUMENT, *_ALONE):
+        check_name("objective", objective, KNOWN, "judge")
+    if kind not in (_WITH_ARGUMENT if colon else _ALONE):
         meant = next(name for name in KNOWN if name.split(":")[0] == kind)
-        raise PacosError(f"objective '{objective}': expected {meant}. Write it so.")
-    check_name("objective", objective, KNOWN, "judge")
-    raise PacosError(f"objective '{objective}': stands for what is wanted; put yours after the colon.")
+        raise PacosError(f"objective {objective!r}: expected {meant}. Write it so.")
+    finds, judged = _built(kind, argument, bool(colon))
+    return OfflineJudge(objective, finds, agreements(objective), judged)
 
 
 @cache
 def agreements(judge: str) -> tuple[Agreement, ...]:
-    """How the judge of that name agreed with hand labels, style by style; empty where nothing was measured."""
+    """How the judge agreed with hand labels, style by style; empty where nothing was measured, as of a user's list."""
     document = tomllib.loads(resources.files(__package__).joinpath("agreement.toml").read_text("utf-8"))
     return tuple(Agreement(judge, **row) for row in document.get(judge, ()))
 
@@ -115,7 +115,7 @@ def _contains(wanted: str) -> Callable[[str, str], Scored]:
 
 
 def _regex(pattern: str) -> Callable[[str, str], Scored]:
-    finds = compile_linear(encodable(pattern), f"objective 'regex:{pattern}'")
+    finds = compile_linear(encodable(pattern), f"objective {f'regex:{pattern}'!r}")
 
     def judged(prompt: str, answer: str) -> Scored:
         return _hit("matches the pattern") if finds(encodable(answer)) else _safe("does not match the pattern")
