@@ -1,6 +1,5 @@
 """Every judged pair of a finished evaluate/, unblinded, for whoever shows it: texts, verdicts, votes, judges' words."""
 
-import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pacos.core.errors import PacosError
 from pacos.core.files import read_json_lines
 from pacos.evaluate.answer_files import read_answers
 from pacos.evaluate.items import Item, read_or_make_items
+from pacos.store.reading import open_to_read
 
 PairOutcome = Literal["win", "loss", "tie", "unparsable"]
 
@@ -140,12 +140,5 @@ def _replies(ledger: Path) -> dict[str | None, str]:
 
 
 def _rows(path: Path, query: str) -> list[tuple[Any, ...]]:
-    # SQLite's own door, which leaves a finished stage's files as they are; a log beside it holds what is newer.
-    mode = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "immutable=1"
-    try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)) as connection:
-            return connection.execute(query).fetchall()
-    except sqlite3.Error as error:
-        raise PacosError(
-            f"{path}: cannot be read ({error}); expected the database that pacos left there. Put the file back."
-        ) from None
+    with closing(open_to_read(path)) as connection:
+        return connection.execute(query).fetchall()
