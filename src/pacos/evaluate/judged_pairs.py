@@ -10,7 +10,7 @@ from pacos.core.errors import PacosError
 from pacos.core.files import read_json_lines
 from pacos.evaluate.answer_files import read_answers
 from pacos.evaluate.items import Item, read_or_make_items
-from pacos.store.reading import open_to_read
+from pacos.store.read_only import open_to_read
 
 PairOutcome = Literal["win", "loss", "tie", "unparsable"]
 

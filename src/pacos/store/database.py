@@ -14,7 +14,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, Oper
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from pacos.core.errors import PacosError
-from pacos.store.reading import copy_in_memory
+from pacos.store.read_only import copy_in_memory
 
 Step = Callable[[sa.Connection], None]
 # A server that does not answer within this is away.
