@@ -4,15 +4,14 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pacos.core.errors import PacosError
 from pacos.core.files import read_json_lines
 from pacos.evaluate.answer_files import read_answers
 from pacos.evaluate.items import Item, read_or_make_items
+from pacos.evaluate.outcomes import PairOutcome, majority
 from pacos.store.read_only import open_to_read
-
-PairOutcome = Literal["win", "loss", "tie", "unparsable"]
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,9 @@ def read_pairs(folder: Path, baseline: str, candidates: Sequence[str]) -> Judged
             for answer in read_answers(folder / "answers" / f"{label}.jsonl")
         }
         pairs = [
-            JudgedPair(items[name], candidate, sorts_first, _majority(verdicts), tuple(verdicts))
+            JudgedPair(
+                items[name], candidate, sorts_first, majority([each.outcome for each in verdicts]), tuple(verdicts)
+            )
             for (candidate, name), (sorts_first, verdicts) in _verdicts(folder, baseline).items()
         ]
         places = {name: place for place, name in enumerate(items)}
@@ -119,15 +120,6 @@ def _verdicts(folder: Path, baseline: str) -> dict[tuple[str, str], tuple[bool, 
         _, of_pair = found.setdefault((candidate, verdict["item"]), (is_first, []))
         of_pair.append(ShownVerdict(verdict["judge"], outcome, is_conflict, preference, tuple(shown)))
     return found
-
-
-def _majority(verdicts: Sequence[ShownVerdict]) -> PairOutcome:
-    """As the report counts a pair: the majority of the readable verdicts."""
-    outcomes = [verdict.outcome for verdict in verdicts if verdict.outcome != "unparsable"]
-    balance = outcomes.count("win") - outcomes.count("loss")
-    if not outcomes:
-        return "unparsable"
-    return "win" if balance > 0 else "loss" if balance < 0 else "tie"
 
 
 def _replies(ledger: Path) -> dict[str | None, str]:

@@ -58,10 +58,9 @@ class Comparison:
 
 @dataclass(frozen=True)
 class SlotEffect:
-    """How often the answer shown first won: the mean over pairs of its share of the pair's decisive votes.
+    """How often the answer shown first won among the decisive `votes`; 0.5 is no effect.
 
-    0.5 is no effect. `votes` counts the decisive votes; the 95% interval is Tango's, over pairs, since a pair's two
-    votes belong together.
+    The 95% interval knows that the votes on one item, or those of one pair in both orders, belong together.
     """
 
     votes: int

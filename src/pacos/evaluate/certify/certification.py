@@ -21,7 +21,7 @@ from pacos.evaluate.certify.judge_tests import (
     llmbar_tests,
     people_tests,
 )
-from pacos.evaluate.verdicts import slot_effect, verdicts_of
+from pacos.evaluate.verdicts import slot_effect_of, verdicts_of
 from pacos.evaluate.voting import cast_votes
 from pacos.judging import Choice, Judge
 
@@ -74,7 +74,7 @@ def certify(judge: Judge, data: Path, max_items: int | None) -> tuple[Certificat
         attacks=by_attack,
         people=where_decided,
         people_agreement=agreement_with_people(people, verdicts) if people else None,
-        slot_effect=slot_effect(objective, [vote for vote in votes if vote.ballot in own]),
+        slot_effect=slot_effect_of(objective, [vote for vote in votes if vote.ballot in own]),
         certified=not unmet,
         unmet=unmet,
     )
