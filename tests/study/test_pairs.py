@@ -188,6 +188,23 @@ def test_keys_move_open_and_search(page) -> None:
     assert page.evaluate(focused) == 0
 
 
+def test_a_files_categories_have_a_table_the_rarest_together(tmp_path: Path) -> None:
+    run = make(tmp_path)
+    path = run / "evaluate" / "items.jsonl"
+    items = [json.loads(line) for line in path.read_text().splitlines()]
+    rows = [{**item, "skill": "", "category": f"app {min(n // 3, 13)}"} for n, item in enumerate(items)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    html = write(run).read_text()
+    found = re.findall(r'<tr data-facet="category".*?<th.*?<a .*?>(.*?)</a>.*?<td class="n">(.*?)</td>', html)
+    assert len(found) == 2 * 12, "twelve parts of each candidate's main items, the first 36"
+    assert found[0][0] == "app 0"
+    assert sum(int(n) for _, counts in found for n in re.findall(r"\d+", counts)) == 2 * 36
+    for row in rows:
+        row["category"] = f"app {row['id']}"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert re.findall(r"<a [^>]*category=12[^>]*>(.*?)</a>", write(run).read_text()) == ["36 others"] * 2
+
+
 def test_a_row_of_the_tables_leads_to_its_pairs(page) -> None:
     row = page.locator("#slices tr[data-facet=category]").first
     counts = row.locator("td").first.inner_text()

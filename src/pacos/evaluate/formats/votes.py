@@ -73,7 +73,7 @@ class Reading:
 
         MisfitError where a text cannot be kept, and then nothing is taken.
         """
-        for each in (item.id, item.instruction, item.input, item.skill, model, text):
+        for each in (item.id, item.instruction, item.input, item.kind, model, text):
             check_whole(each)
         self.items.setdefault(item.id, item)
         return self.outputs.setdefault(model, {}).setdefault(item.id, text)
