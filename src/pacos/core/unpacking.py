@@ -21,7 +21,7 @@ MOST_TIMES, ALWAYS_ALLOWED = 200, 64 * 2**20
 def unpack(path: Path, content: bytes) -> tuple[bytes, list[str]]:
     """What a file's content holds, and by what it was packed; the content itself where it is not packed.
 
-    Raises PacosError where it is damaged, or holds more than 64 MiB and 200 times its size, or than half of the memory
+    Raises PacosError where it is damaged, or holds more than 64 MiB plus 200 times its size, or than half of the memory
     that is free.
     """
     most = min(ALWAYS_ALLOWED + MOST_TIMES * len(content), free_memory_bytes() // 2)
@@ -66,7 +66,7 @@ def _only_member(file: io.BytesIO) -> IO[bytes]:
     return archive.open(inside[0])
 
 
-_PACKERS: dict[bytes, tuple[str, Callable[[io.BytesIO], IO[bytes]]]] = {
+_PACKERS: dict[bytes, tuple[str, Callable[[io.BytesIO], IO[bytes] | gzip.GzipFile]]] = {
     b"\x1f\x8b": ("gzip", lambda file: gzip.GzipFile(fileobj=file)),
     b"BZh": ("bzip2", bz2.BZ2File),
     b"\xfd7zXZ\0": ("xz", lzma.LZMAFile),
