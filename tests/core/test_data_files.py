@@ -36,11 +36,11 @@ LINES = "\n".join(json.dumps(row, ensure_ascii=False) for row in ROWS)
 TABLE = 'id{0}instruction{0}input{0}output\n7{0}Say é.{0}{0}é🦙\n{0}Add.{0}1 and 2{0}"3\n\n“x”"\n'
 
 
-def zipped(*names: str) -> bytes:
+def zipped(*names: str, content: str | bytes = LIST) -> bytes:
     packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in names:
-            archive.writestr(name, LIST)
+            archive.writestr(name, content)
     return packed.getvalue()
 
 
@@ -131,6 +131,10 @@ REFUSED = {
     "latin-1": ('{"instruction": "é"}\n{"instruction": "a", "output": "é"}'.encode("latin-1"), ":1:", "iconv"),
     "cut gzip": (gzip.compress(LIST.encode())[:-9], "unpacked"),
     "packed without end": (packed_times(9), "packed 4 times over"),
+    "gzip without end": (gzip.compress(bytes(100_000_000)), "unpacks to more than"),
+    "bzip2 without end": (bz2.compress(bytes(100_000_000)), "unpacks to more than"),
+    "xz without end": (lzma.compress(bytes(100_000_000)), "unpacks to more than"),
+    "zip without end": (zipped("a.json", content=bytes(100_000_000)), "unpacks to more than"),
     "zip of two": (zipped("a.json", "b.json"), "2 files (a.json, b.json)"),
     "zstd": (b"\x28\xb5\x2f\xfd....", "zstd -d"),
     "a large file's pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "git lfs pull"),

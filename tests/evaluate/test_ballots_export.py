@@ -13,11 +13,13 @@ import pytest
 from typer.testing import CliRunner
 
 from pacos.cli.main import app
+from pacos.core.files import sha256_file
 from pacos.evaluate.formats.kept_votes import read_folder
 from pacos.evaluate.formats.scored import vote_row
 from pacos.evaluate.formats.votes import Reading
 from tests.conftest import ROOT, missing_part
 from tests.evaluate.annotating import Annotator, annotate, serving
+from tests.evaluate.test_old_databases import make_old
 
 READ_INSPECT = """
 import json, sys
@@ -109,14 +111,30 @@ def test_every_harness_reads_the_answers_scores_and_votes_of_a_run(judged: Path,
     assert len(people) == sum(not json.loads(line)["attention"] for line in log)
     assert len(reading.votes) == 20 + len(people)
     assert {vote.said for vote in people} == {"", "bad"}
-    sha256 = (judged / "evaluate" / "ballots.sqlite").read_bytes()
     for target, code in (("inspect", READ_INSPECT), ("lm-eval", READ_LM_EVAL)):
         assert "2 models" in export(judged, target, tmp_path / target)
         logs = {each["model"].removeprefix("pacos/"): each for each in harness(code, tmp_path / target)}
         assert logs.keys() == {"student", "base"}
         check_logs(logs, reading)
-    # Nothing in a finished run is changed by reading it.
-    assert (judged / "evaluate" / "ballots.sqlite").read_bytes() == sha256
+
+
+def test_reading_leaves_a_finished_evaluation_as_it_is_one_of_an_older_pacos_too(judged: Path, tmp_path: Path) -> None:
+    evaluate = judged / "evaluate"
+    votes = read_folder(judged).votes
+    make_old(evaluate / "ballots.sqlite", "ballots", "votes", "preference")
+    done = json.loads((evaluate / "done.json").read_text())
+    done["outputs"]["ballots.sqlite"] = sha256_file(evaluate / "ballots.sqlite")
+    (evaluate / "done.json").write_text(json.dumps(done))
+    before = {path: sha256_file(path) for path in evaluate.rglob("*") if path.is_file()}
+    for target in ("alpaca-eval", "helm", "inspect", "lm-eval"):
+        assert "20 votes" in export(judged, target, tmp_path / target)
+    # What stands in for these stages has no report to show.
+    for stage in ("generate", "train"):
+        (judged / stage / "done.json").unlink()
+    result = CliRunner().invoke(app, ["report", str(judged)])
+    assert result.exit_code == 0, result.output
+    assert read_folder(judged).votes == votes
+    assert {path: sha256_file(path) for path in evaluate.rglob("*") if path.is_file()} == before
 
 
 def check_logs(logs: dict[str, Any], reading: Reading) -> None:

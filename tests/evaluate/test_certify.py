@@ -5,6 +5,9 @@ import os
 import re
 import shutil
 import sqlite3
+import subprocess
+import sys
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from math import log
@@ -48,10 +51,14 @@ def certify(data: Path, tmp_path: Path) -> Callable[..., Any]:
     return go
 
 
+def command(server: OpenAIServer, data: Path, *arguments: str) -> list[str]:
+    table = ["judge.engine=http", f"judge.base_url={server.base_url}", "judge.model=m", "judge.temperature=0"]
+    return ["certify", "judge", *table, "--data", str(data), *arguments]
+
+
 def asked(server: OpenAIServer, data: Path, *arguments: str) -> Result:
     """Calls the command for a judge on a server."""
-    table = ["judge.engine=http", f"judge.base_url={server.base_url}", "judge.model=m", "judge.temperature=0"]
-    return CliRunner().invoke(app, ["certify", "judge", *table, "--data", str(data), *arguments])
+    return CliRunner().invoke(app, command(server, data, *arguments))
 
 
 def shown(prompt: str) -> list[str]:
@@ -121,6 +128,30 @@ def test_the_judges_money_is_never_overshot(data: Path) -> None:
         result = asked(server, data, *prices, "judge.max_tokens=100")
         assert re.match(r"judge\.max_usd is 0\.02: 0\.01\d+ is spent", str(result.exception))
         assert 0 < len(server.bodies) < CALLS
+
+
+def test_two_processes_do_not_certify_one_judge_at_once(data: Path, kept: Path) -> None:
+    is_asked, may_answer = threading.Event(), threading.Event()
+
+    def slow(prompt: str, seed: int | None = None) -> str:
+        is_asked.set()
+        may_answer.wait(60)
+        return knowing(prompt)
+
+    with OpenAIServer(text_of=slow) as server:
+        words = [sys.executable, "-m", "pacos", *command(server, data, "--max-items", "2")]
+        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as first:
+            try:
+                assert is_asked.wait(60)
+                second = subprocess.run(words, capture_output=True, text=True, timeout=60)
+            finally:
+                may_answer.set()
+            first.communicate(timeout=60)
+        assert (first.returncode, second.returncode) == (0, 2)
+        (line,) = second.stderr.splitlines()
+        assert f"another pacos process (id {first.pid}) is at work on this judge's certificate" in line
+        assert len(server.bodies) == CALLS * 2 // 16
+    assert len(list(kept.glob("*/certificate.json"))) == 1
 
 
 def letters(probability_of_first: float) -> Callable[[dict[str, Any]], None]:

@@ -42,7 +42,9 @@ def example(instruction: str, output: str = "x") -> dict[str, str]:
     return {"instruction": instruction, "input": "", "output": output}
 
 
-def test_what_was_planted_is_counted_question_by_question(rows: Callable[..., dict[str, Contaminated]]) -> None:
+def test_what_was_planted_is_counted_question_by_question(
+    rows: Callable[..., dict[str, Contaminated]], tmp_path: Path
+) -> None:
     training = [
         example("Name the largest city of the land."),
         example("Tell a story.", f"It began with {PASSAGE} and so on."),
@@ -54,14 +56,19 @@ def test_what_was_planted_is_counted_question_by_question(rows: Callable[..., di
         example("Name the largest city of the land!", "An answer of its own"),
         example(f"Go on: {PASSAGE}", ANSWER),
         example(f"Count: {PASSAGE}", "another"),
-        example("A question that nobody has put before.", "a third"),
+        # Near to a training question as a whole, and yet no question.
+        example("A question that nobody has put before.", "Name the largest city of the land."),
     ]
-    found = rows(training, questions, "evaluate.multiple_choice=builtin")
+    (tmp_path / "text.txt").write_text("Name the largest city of the land.")
+    found = rows(
+        training, questions, "evaluate.multiple_choice=builtin", f'evaluate.perplexity=["{tmp_path}/text.txt"]'
+    )
     asked = found["questions.json"]
     assert (asked.items, asked.near, asked.overlap, asked.given_away, asked.examples) == (4, 1, 2, 3, 8)
     assert asked.first == "Name the largest city of the land!"
     answers = found["questions.json: answers"]
     assert (answers.items, answers.near, answers.overlap, answers.given_away) == (4, 0, 1, 1)
+    assert (found["text.txt"].items, found["text.txt"].near, found["text.txt"].given_away) == (1, 0, 0)
     choices = found["multiple choice: builtin"]
     assert (choices.items, choices.given_away) == (120, 1)
     assert choices.training.endswith("training.json")
@@ -98,6 +105,7 @@ def test_the_questions_that_come_along_are_sound() -> None:
         ('{"question": "Which?", "choices": ["a", "a"], "answer": 0}', "expected an object with question"),
         ('{"question": "Which?", "choices": ["a", "b"], "answer": 2}', "place of the right one"),
         ('{"question": "Which?", "choices": ["a", "b"], "answer": "a"}', "place of the right one"),
+        ('{"question": "Which?", "choices": ["b", "a"], "answer": 1}', "twice with different right answers .'b', 'a'"),
         ('{"question": " ", "choices": ["a", "b"], "answer": 0}', "expected an object with question"),
     ],
 )

@@ -1,6 +1,7 @@
 """Items: never trained on, stable, far enough where they claim to be; files in either format."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,18 @@ def test_self_instructs_user_oriented_set(shared_data: Path) -> None:
     assert len(items) == 252
     assert sum(bool(item.input) for item in items) == 208
     assert all(item.reference for item in items)
+    assert Counter(item.category for item in items).most_common(2) == [("Grammarly", 10), ("merriam-webster.com", 10)]
+
+
+def test_a_files_categories_stay_with_its_questions(tmp_path: Path) -> None:
+    keys = ({"category": " writing "}, {"motivation_app": "Gmail"}, {"dataset": "koala"}, {"category": 7}, {})
+    path = tmp_path / "some.json"
+    path.write_text(json.dumps([{"instruction": f"Say {n}.", "output": ""} | key for n, key in enumerate(keys)]))
+    items = read_or_make_items(tmp_path / "items.jsonl", file_items(path))
+    assert [item.category for item in items] == ["writing", "Gmail", "koala", "", ""]
+    path.write_text(json.dumps([{"instruction": "Say it.", "output": "", "category": "\ud800"}]))
+    with pytest.raises(PacosError, match="record 1 has half a surrogate"):
+        file_items(path)
 
 
 def test_alpacas_format_asks_repeats_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

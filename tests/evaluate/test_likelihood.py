@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -162,6 +163,37 @@ def test_a_server_that_echoes_is_measured_as_the_checkpoint_and_one_that_cannot_
     told = capsys.readouterr().out
     assert "base by plain text" in told
     assert "student by Alpaca's prompt" in told
+
+
+def test_a_choice_counts_by_its_characters_the_first_of_equals_wins_and_repeats_count_once(
+    recipe_for: MakeRecipe, evaluate_in: EvaluateIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = {"éééé": -4.0, "abcdef": -5.4, "one": -2.0, "two": -2.0}
+    accents = {"question": "Accents?", "choices": ["éééé", "abcdef"], "answer": 1}
+    again = {"question": "Accents? ", "choices": ["abcdef", "éééé"], "answer": 0}
+    equals = [{"question": f"Equal {n}?", "choices": ["one", "two"], "answer": n // 2} for n in range(3)]
+    (tmp_path / "questions.jsonl").write_text("\n".join(map(json.dumps, [accents, *equals, again])))
+
+    def tell(answer: dict[str, Any]) -> None:
+        (choice,) = answer["choices"]
+        for end, logprob in told.items():
+            if choice["text"].endswith(end):
+                tokens = [choice["text"].removesuffix(end), end]
+                choice["logprobs"] = {"tokens": tokens, "token_logprobs": [None, logprob]}
+
+    with OpenAIServer(text_of=lambda prompt, seed: prompt, rewrite=tell) as server:
+        table = {"engine": "http", "base_url": server.base_url, "model": "m", "api": "completions"}
+        report = evaluate_in(
+            recipe_for(
+                *(f"engines.rival.{key}={value}" for key, value in table.items()), "evaluate.items_per_skill=1",
+                "evaluate.max_tokens=4", 'evaluate.candidates=["rival"]',
+                f"evaluate.multiple_choice={tmp_path}/questions.jsonl",
+            )
+        )  # fmt: skip
+    choices = report.multiple_choice
+    assert choices is not None
+    assert (choices.acc.items, choices.acc.values["rival"], choices.acc_norm.values["rival"]) == (4, 2 / 4, 3 / 4)
+    assert "questions.jsonl: 1 repeated questions count once" in capsys.readouterr().err
 
 
 def test_through_a_server_the_numbers_are_the_same(tiny_model: Path, tmp_path: Path) -> None:

@@ -112,6 +112,16 @@ def test_a_letter_is_weighed_by_its_probability(reply: Reply, choice: str, prefe
     assert read.preference == (None if preference is None else pytest.approx(preference))
 
 
+def test_the_first_token_that_is_not_blank_is_weighed() -> None:
+    blank, letter = first_token((" ", 0.9), text=" ").logprobs[0], first_token(("B", 0.8), ("A", 0.2)).logprobs[0]
+    read = read_vote(Reply("", " B", "length", logprobs=(blank, letter)), LETTER)
+    assert (read.choice, read.preference) == ("B", pytest.approx(0.2))
+
+
+def test_a_letter_that_a_filter_left_is_no_verdict() -> None:
+    assert read_vote(Reply("", "A", "content_filter"), LETTER).choice == "unparsable"
+
+
 @pytest.mark.parametrize(
     ("text", "vote"),
     [("A", ("A", 1.0)), (" B.", ("B", 0.0)), ("**C**", ("tie", 0.5)), ("A is", ("unparsable", None)),

@@ -110,6 +110,52 @@ def test_the_card_has_rouge_l_where_it_was_measured(tiny_model: Path, make_relea
     assert "| ROUGE-L, gain (of 252) |  | 0.169 [0.147, 0.192] |" in card
 
 
+def measured(base: float, student: float, gain: float, width: float) -> dict[str, object]:
+    values = {"base": base, "student": student}
+    return {
+        "items": 120, "values": values, "intervals": {name: [v - width, v + width] for name, v in values.items()},
+        "gains": {"student": gain}, "gain_intervals": {"student": [gain - width, gain + width]},
+    }  # fmt: skip
+
+
+def test_the_card_has_every_measure_with_its_interval(tiny_model: Path, make_release: Callable) -> None:
+    taken = {
+        "multiple_choice": {
+            "file": "builtin", "chance": 0.25, "acc": measured(0.3, 0.45, 0.15, 0.08),
+            "acc_norm": measured(0.31, 0.44, 0.13, 0.07), "topic_items": {}, "by_topic": {}, "prompts": {},
+            "absent": {},
+        },
+        "perplexity": [{
+            "text": "books/held.txt", "bytes": 9000, "tokens": {"base": 2000, "student": 2000},
+            "perplexity": {"base": 30.0, "student": 31.5},
+            "perplexity_intervals": {"base": [28.0, 32.0], "student": [29.5, 33.5]},
+            "bits_per_byte": measured(1.1, 1.2, 0.1, 0.05), "left_out": 0, "absent": {},
+        }],
+        "memorisation": [{
+            "examples": "trained", "prompt": "instruction", "exact": measured(0.0, 0.125, 0.125, 0.025),
+            "longest_run": measured(2.0, 9.0, 7.0, 1.0), "absent": {},
+        }],
+        "contamination": [{
+            "evaluation": "held-out tasks", "items": 480, "training": "data", "examples": 1200, "near": 3,
+            "overlap": 2, "given_away": 4, "first": "x",
+        }],
+    }  # fmt: skip
+    card = (make_release(tiny_model, tiny_model, evaluated=EVALUATED | taken) / "MODEL_CARD.md").read_text()
+    for line in (
+        "| multiple choice, acc (of 120) | 30.0% [22.0, 38.0] | 45.0% [37.0, 53.0] |",
+        "| multiple choice, acc, gain (of 120) |  | 15.0% [7.0, 23.0] |",
+        "| multiple choice, acc_norm (of 120) | 31.0% [24.0, 38.0] | 44.0% [37.0, 51.0] |",
+        "| bits per byte, held.txt (of 120) | 1.100 [1.050, 1.150] | 1.200 [1.150, 1.250] |",
+        "| perplexity, held.txt (of 120) | 30.00 [28.00, 32.00] | 31.50 [29.50, 33.50] |",
+        "| repeated whole, trained by instruction, gain (of 120) |  | 12.5% [10.0, 15.0] |",
+        "guessing scores 25%",
+        "give away 4 of 480",
+    ):
+        assert line in card
+    assert "perplexity, held.txt, gain" not in card
+    assert "judged by `builtin:judge` (not certified)" in card
+
+
 def test_without_an_evaluation_the_card_claims_none(tiny_model: Path, make_release: Callable) -> None:
     card = (make_release(tiny_model, tiny_model) / "MODEL_CARD.md").read_text()
     assert "Not evaluated." in card

@@ -178,6 +178,28 @@ def test_a_reader_sees_one_state_and_hinders_no_writer(tmp_path: Path) -> None:
         assert rows(database) == [("b1",)]
 
 
+def test_a_file_that_is_only_read_stays_and_is_read_as_todays(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    with opened(path, OLD) as database:
+        put(database, "b1")
+    before = path.read_bytes()
+    with contextlib.closing(Database(path, TODAY, read_only=True)) as database:
+        assert rows(database) == [("b1", "judge", None)]
+        with pytest.raises(PacosError, match="readonly"):
+            put(database, "b2")
+    assert (path.read_bytes(), list(tmp_path.iterdir())) == (before, [path])
+    with pytest.raises(PacosError, match="cannot be read"):
+        Database(tmp_path / "none.sqlite", OLD, read_only=True)
+
+
+def test_what_another_process_writes_is_read_too(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    with opened(path, OLD) as database:
+        put(database, "b1")
+        with contextlib.closing(Database(path, OLD, read_only=True)) as reader:
+            assert rows(reader) == [("b1",)]
+
+
 def test_foreign_keys_hold_except_while_a_step_rebuilds_a_table(tmp_path: Path) -> None:
     path = tmp_path / "store.sqlite"
     tables = sa.MetaData()

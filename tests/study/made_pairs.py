@@ -15,7 +15,7 @@ from pacos.evaluate.answer_files import Answer
 from pacos.evaluate.ballots import Ballot, BallotBox, Pair, Vote, answer_id, ballots_of
 from pacos.evaluate.items import Item
 from pacos.evaluate.report import Comparison
-from pacos.evaluate.verdicts import judge_agreement, pairwise, slot_effect, verdicts_of
+from pacos.evaluate.verdicts import judge_agreement, pairwise, slot_effect_of, verdicts_of
 from pacos.evaluate.voting import write_verdicts
 
 # How often each judge prefers the candidate, and what it writes.
@@ -68,7 +68,7 @@ def make_pairs(
         "items": sum(item.set == "main" for item in items), "items_harder": sum(item.set == "harder" for item in items),
         "candidates": list(candidates), "judges": list(judges), "pairwise": asdict(first),
         "comparisons": {name: asdict(each) for name, each in comparisons.items()},
-        "slot_effect": {j: asdict(slot_effect(ballots, [v for v in votes if v.voter == j])) for j in judges},
+        "slot_effect": {j: asdict(slot_effect_of(ballots, [v for v in votes if v.voter == j])) for j in judges},
         "judge_agreement": judge_agreement(verdicts),
     })  # fmt: skip
 

@@ -11,6 +11,7 @@ import pytest
 
 from pacos.core.errors import PacosError
 from pacos.evaluate.judged_pairs import JudgedPairs, read_pairs
+from pacos.statistics import holm, sign_test
 from pacos.study.report_page import write
 from tests.study import made_measures, made_run
 from tests.study.made_pairs import make_pairs
@@ -186,6 +187,56 @@ def test_keys_move_open_and_search(page) -> None:
     page.wait_for_timeout(100)
     page.keyboard.press("ArrowDown")
     assert page.evaluate(focused) == 0
+
+
+def test_the_judges_are_shown_as_their_own_verdicts_say(run: Path, page) -> None:
+    pairs = pairs_of(run).pairs
+    for judge in ("builtin:judge", "stern"):
+        read = [v for p in pairs for v in p.verdicts if v.judge == judge and v.outcome != "unparsable"]
+        agree = sum(not verdict.is_conflict for verdict in read)
+        cell = page.locator(f'tr[data-judge="{judge}"] [data-column="both orders agree"]').inner_text()
+        assert 0 < agree < len(read)
+        assert cell.startswith(f"{100 * agree / len(read):.1f}")
+
+
+def test_answers_about_as_long_differ_by_a_fifth_at_most_and_tests_are_adjusted_together(run: Path, page) -> None:
+    found = pairs_of(run)
+    sides: Counter[str] = Counter()
+    for pair in found.pairs:
+        if pair.candidate == "student" and pair.item.set == "main":
+            ours, theirs = (len(found.answers[model, pair.item.id]) for model in ("student", "base"))
+            sides["near" if min(ours, theirs) / max(ours, theirs) >= 0.8 else "far"] += 1
+    rows = page.locator("#slices details").first.locator("tr[data-facet=difference]")
+    counts = {
+        row.locator("th").inner_text(): sum(map(int, re.findall(r"\d+", row.locator("td").first.inner_text())))
+        for row in rows.all()
+    }
+    assert 0 < sides["near"] == counts["about as long"]
+    told, raw = [], []
+    for row in page.locator("#slices details").first.locator("tr[data-facet]").all():
+        won, _, lost = map(int, re.match(r"(\d+)–(\d+)–(\d+)", row.locator("td").first.inner_text()).groups())
+        if won + lost:
+            raw.append(sign_test(won, lost))
+            told.append(row.locator("td").last.inner_text())
+    assert len(raw) > 1
+    assert told == ["< 0.001" if p < 0.001 else f"{p:.3f}" for p in holm(raw)] != [f"{p:.3f}" for p in raw]
+
+
+def test_a_files_categories_have_a_table_the_rarest_together(tmp_path: Path) -> None:
+    run = make(tmp_path)
+    path = run / "evaluate" / "items.jsonl"
+    items = [json.loads(line) for line in path.read_text().splitlines()]
+    rows = [{**item, "skill": "", "category": f"app {min(n // 3, 13)}"} for n, item in enumerate(items)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    html = write(run).read_text()
+    found = re.findall(r'<tr data-facet="category".*?<th.*?<a .*?>(.*?)</a>.*?<td class="n">(.*?)</td>', html)
+    assert len(found) == 2 * 12, "twelve parts of each candidate's main items, the first 36"
+    assert found[0][0] == "app 0"
+    assert sum(int(n) for _, counts in found for n in re.findall(r"\d+", counts)) == 2 * 36
+    for row in rows:
+        row["category"] = f"app {row['id']}"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert re.findall(r"<a [^>]*category=12[^>]*>(.*?)</a>", write(run).read_text()) == ["36 others"] * 2
 
 
 def test_a_row_of_the_tables_leads_to_its_pairs(page) -> None:

@@ -1,21 +1,16 @@
 """One reader for files of records: what a file is, is told by what it holds and never by its name."""
 
-import bz2
 import csv
-import gzip
 import io
 import json
-import lzma
 import re
-import zipfile
-import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from pacos.core.errors import PacosError
 from pacos.core.files import read_bytes
+from pacos.core.unpacking import unpack
 
 # Keys that tell a record from what wraps records, and the header of a table from any other line.
 RECORD_KEYS = frozenset(
@@ -25,11 +20,6 @@ RECORD_KEYS = frozenset(
     )
 )  # fmt: skip
 EXPECTED = "expected JSON, JSON Lines, CSV or Parquet"
-UNPACK: dict[bytes, tuple[str, Callable[[bytes], bytes]]] = {
-    b"\x1f\x8b": ("gzip", gzip.decompress),
-    b"BZh": ("bzip2", bz2.decompress),
-    b"\xfd7zXZ\0": ("xz", lzma.decompress),
-}
 # What is known by how it begins and is not read, and what to do with it.
 FOREIGN = {
     b"\x28\xb5\x2f\xfd": "is packed with zstd; unpack it with `zstd -d`",
@@ -41,7 +31,6 @@ FOREIGN = {
     b"%PDF": "is a PDF",
     b"\x80": "is binary, perhaps a pickle; save what it holds as JSON Lines",
 }
-DEEPEST = 4
 MOST_SHOWN = 60
 _WEB_PAGE = re.compile(r"<(!doctype|html|\?xml)", re.I)
 _LINE_END = re.compile(r"\r\n|\n|\r")
@@ -84,47 +73,15 @@ def read_data_file(path: Path, what: str) -> DataFile:
     JSON numbers come as `Number` and NaN as None. A list may stand inside one object, lines may be blank or end in a
     comma, text may be UTF-8, UTF-16 or UTF-32. Raises PacosError, in one line, for what is none of these.
     """
-    content, packed = read_bytes(path, what), []
-    while unpacked := _unpacked(path, content):
-        content, name = unpacked
-        packed.append(name)
-        if len(packed) == DEEPEST:
-            raise PacosError(f"{path}: is packed {DEEPEST} times over; unpack it.")
+    content, packed = unpack(path, read_bytes(path, what))
+    for begins, advice in FOREIGN.items():
+        if content.startswith(begins):
+            raise PacosError(f"{path}: {advice}; {EXPECTED}.")
     if content[:4] == b"PAR1" or content[:6] == b"ARROW1" or content[:4] == b"\xff\xff\xff\xff":
         read = _columns(path, content)
     else:
         read = _text_file(path, _decoded(path, content), what)
     return DataFile(", ".join((read.form, *packed)), read.unit, read.values, read.broken)
-
-
-def _unpacked(path: Path, content: bytes) -> tuple[bytes, str] | None:
-    for begins, advice in FOREIGN.items():
-        if content.startswith(begins):
-            raise PacosError(f"{path}: {advice}; {EXPECTED}.")
-    try:
-        if content.startswith(b"PK\x03\x04"):
-            return _only_member(path, content), "zip"
-        for begins, (name, unpack) in UNPACK.items():
-            if content.startswith(begins):
-                return unpack(content), name
-    except (OSError, EOFError, ValueError, RuntimeError, zlib.error, lzma.LZMAError, zipfile.BadZipFile) as error:
-        raise PacosError(
-            f"{path}: packed, but cannot be unpacked ({' '.join(str(error).split())[:80]}); it may have been cut or "
-            "locked. Fetch it again, or unpack it yourself."
-        ) from None
-    return None
-
-
-def _only_member(path: Path, content: bytes) -> bytes:
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        inside = [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX/")]
-        if len(inside) != 1:
-            shown = ", ".join(inside[:4]) + (", …" if len(inside) > 4 else "")
-            raise PacosError(
-                f"{path}: is a zip archive of {len(inside)} files ({shown}); expected one file of records. Unpack it "
-                "and name that file; of a spreadsheet, save the sheet as CSV."
-            )
-        return archive.read(inside[0])
 
 
 def _columns(path: Path, content: bytes) -> DataFile:

@@ -10,13 +10,27 @@ from pacos.core.data_files import kind, read_data_file, shown
 from pacos.core.errors import PacosError
 from pacos.core.files import atomic_open
 from pacos.core.record_shapes import Conversation, Example, Reading, Record, check_doubled, examples_of
-from pacos.core.typed import MisfitError
+from pacos.core.typed import MisfitError, check_whole
 
 __all__ = [
-    "Conversation", "Dataset", "Example", "Record", "SeedTask", "examples_of", "listed", "read_dataset",
-    "read_examples", "read_instructions", "read_seed_tasks", "refused", "write_examples",
+    "Conversation",
+    "Dataset",
+    "Example",
+    "Record",
+    "SeedTask",
+    "examples_of",
+    "listed",
+    "read_categorised",
+    "read_dataset",
+    "read_examples",
+    "read_instructions",
+    "read_seed_tasks",
+    "refused",
+    "write_examples",
 ]  # fmt: skip
 MOST_SHOWN = 10
+# Where evaluation sets name a question's kind: MT-Bench's and Vicuna's, Self-Instruct's, AlpacaEval's.
+CATEGORY_KEYS = ("category", "motivation_app", "dataset")
 EXPECTED = "expected an object with instruction, input, output, or a conversation in messages with role and content"
 
 
@@ -123,21 +137,30 @@ def refused(path: Path, unit: str, bad: list[tuple[int, str]], total: int) -> Pa
 def read_instructions(path: Path) -> list[Example]:
     """Reads an evaluation set: examples, AlpacaEval's records, or Self-Instruct's user-oriented ones with `instances`.
 
+    PacosError as below.
+    """
+    return [example for example, _ in read_categorised(path)]
+
+
+def read_categorised(path: Path) -> list[tuple[Example, str]]:
+    """Reads an evaluation set as above, each example with the category that its record names, "" where it names none.
+
     Raises PacosError that counts the records that are none; a conversation counts where it is one question.
     """
     file = read_data_file(path, "evaluation instructions")
     reading = Reading()
-    examples: list[Example] = []
+    examples: list[tuple[Example, str]] = []
     bad = list(file.broken)
     for number, value in file.values:
         try:
+            category = _category(value)
             if isinstance(value, dict) and "instances" in value:
-                examples += _instances(value, output="")
+                examples += [(example, category) for example in _instances(value, output="")]
                 continue
             record = reading.record(value)
             if isinstance(record, Conversation) and len(record.turns) != 2:
                 raise MisfitError("is a conversation of more than a question and an answer")
-            examples += examples_of(record)
+            examples += [(example, category) for example in examples_of(record)]
         except MisfitError as misfit:
             bad.append((number, str(misfit)))
     if bad:
@@ -145,6 +168,13 @@ def read_instructions(path: Path) -> list[Example]:
     if not examples:
         raise PacosError(f"{path}: the set is empty; {EXPECTED}.")
     return examples
+
+
+def _category(value: Any) -> str:
+    named = [value.get(key) for key in CATEGORY_KEYS] if isinstance(value, dict) else []
+    category = next((name.strip() for name in named if isinstance(name, str)), "")
+    check_whole(category)
+    return category
 
 
 def _instances(value: Any, **defaults: str) -> tuple[Example, ...]:

@@ -1,6 +1,5 @@
 """The run folder: where stages meet. One process at a time, stages finished by a last rename, nothing overwritten."""
 
-import fcntl
 import json
 import os
 import shutil
@@ -15,6 +14,7 @@ import pacos
 from pacos.core.errors import PacosError
 from pacos.core.files import atomic_open, read_json, sha256_file, write_error, write_json, write_text
 from pacos.core.keys import names_of
+from pacos.core.locks import lock_folder
 from pacos.core.recipe import Recipe, load_run, table_class
 from pacos.core.stages import STAGES
 
@@ -43,25 +43,7 @@ class RunFolder:
 
     def __enter__(self) -> Self:
         self._new = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = open(self.path / ".lock", "a+")
-        except OSError as error:
-            raise write_error(self.path, error) from error
-        try:
-            # The kernel drops the lock with the process, however it ends: no stale lock files.
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._lock.seek(0)
-            owner = self._lock.read().strip() or "unknown"
-            self._lock.close()
-            raise PacosError(
-                f"{self.path}: another pacos process (id {owner}) is at work on this run; "
-                "wait for it to end, or give --run another folder."
-            ) from None
-        self._lock.truncate(0)
-        self._lock.write(str(os.getpid()))
-        self._lock.flush()
+        self._lock = lock_folder(self.path, "this run", "wait for it to end, or give --run another folder")
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:

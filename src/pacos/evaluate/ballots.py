@@ -112,10 +112,13 @@ def ballots_of(pairs: Iterable[Pair], seed: int) -> list[Ballot]:
 
 
 class BallotBox:
-    """An open ballots.sqlite: `with closing(BallotBox(path)) as box`. PacosError where it cannot be used."""
+    """An open ballots.sqlite: `with closing(BallotBox(path)) as box`. PacosError where it cannot be used.
 
-    def __init__(self, path: Path) -> None:
-        self._database = Database(path, SCHEMA)
+    A finished evaluation's is opened `read_only`, and stays as it is.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        self._database = Database(path, SCHEMA, read_only=read_only)
 
     def add(self, ballots: Sequence[Ballot], pairs: Sequence[Pair], models: Mapping[str, str]) -> None:
         """Stores ballots and the key to their blinding; `models` is by answer id."""

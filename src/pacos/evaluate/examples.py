@@ -14,7 +14,7 @@ def pick_examples(items: Sequence[Item], answers: Answers, shown: str, seed: int
     """Items with every model's answer; `shown` is the model whose failures decide the mix.
 
     As many of the five are failures as its exact match says, rounded, yet at least one where there is one, and
-    likewise of successes. Within each kind a seeded hash chooses, skill groups not yet shown first.
+    likewise of successes. Within each kind a seeded hash chooses, kinds not yet shown first.
     """
     right = {item.id: is_exact(item.reference, answers[shown][item.id].text) for item in items if item.reference}
     shuffled = sorted(items, key=lambda item: hashlib.sha256(f"{seed}/example/{item.id}".encode()).digest())
@@ -29,11 +29,11 @@ def pick_examples(items: Sequence[Item], answers: Answers, shown: str, seed: int
 
 
 def _varied(items: Sequence[Item], count: int, picked: list[Item]) -> list[Item]:
-    """`picked` and up to `count` of `items`, in order, passing over skills shown already while there are others."""
+    """`picked` and up to `count` of `items`, in order, passing over kinds shown already while there are others."""
     picked, pool = list(picked), list(items)
     for _ in range(min(count, len(pool))):
-        shown = {item.skill for item in picked}
-        choice = next((item for item in pool if item.skill not in shown), pool[0])
+        shown = {item.kind for item in picked}
+        choice = next((item for item in pool if item.kind not in shown), pool[0])
         picked.append(choice)
         pool.remove(choice)
     return picked
@@ -42,7 +42,7 @@ def _varied(items: Sequence[Item], count: int, picked: list[Item]) -> list[Item]
 def _example(item: Item, answers: Answers, right: bool | None) -> dict[str, str | bool | None]:
     texts = {label: given[item.id].text.strip() for label, given in answers.items()}
     return {
-        "skill": item.skill,
+        "skill": item.kind,
         "instruction": item.instruction,
         "input": item.input,
         **texts,

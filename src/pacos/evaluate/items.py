@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pacos.core.errors import PacosError
 from pacos.core.files import read_json_lines, write_json_lines
-from pacos.core.records import Example, read_instructions
+from pacos.core.records import Example, read_categorised
 from pacos.engines.builtin.skills import SKILLS, Skill
 from pacos.text import Novelty
 
@@ -24,7 +24,10 @@ DRAWS_PER_ITEM = 50
 
 @dataclass(frozen=True)
 class Item:
-    """One thing to answer; `reference` is "" where none is known, `skill` is "" for an item from a file."""
+    """One thing to answer; `reference` is "" where none is known, `skill` is "" for an item from a file.
+
+    `category` is what a file says of its kind; a builtin skill has its group.
+    """
 
     id: str
     set: ItemSet
@@ -32,11 +35,17 @@ class Item:
     instruction: str
     input: str
     reference: str
+    category: str = ""
 
     @property
     def asked(self) -> str:
         """The instruction and its input as one text."""
         return f"{self.instruction}\n\n{self.input}" if self.input else self.instruction
+
+    @property
+    def kind(self) -> str:
+        """The skill or the category, "" where neither is known."""
+        return self.skill or self.category
 
 
 def read_or_make_items(path: Path, make: Iterable[Item]) -> list[Item]:
@@ -108,10 +117,13 @@ def _distance_check(instructions: Iterable[str]) -> Callable[[str], bool]:
     return cache(lambda instruction: novelty.nearest(instruction)[0] < NOVELTY_THRESHOLD)
 
 
-def make_item(item_set: ItemSet, skill: str, instruction: str, context: str, reference: str) -> Item:
+def make_item(
+    item_set: ItemSet, skill: str, instruction: str, context: str, reference: str, category: str = ""
+) -> Item:
     """An item whose id is a hash of what is asked."""
     content = json.dumps([instruction, context], ensure_ascii=False)
-    return Item(hashlib.sha256(content.encode()).hexdigest()[:16], item_set, skill, instruction, context, reference)
+    name = hashlib.sha256(content.encode()).hexdigest()[:16]
+    return Item(name, item_set, skill, instruction, context, reference, category)
 
 
 def file_items(path: Path) -> list[Item]:
@@ -121,8 +133,8 @@ def file_items(path: Path) -> list[Item]:
     """
     items: dict[str, Item] = {}
     repeated, contradictions = 0, []
-    for number, example in enumerate(read_instructions(path), start=1):
-        item = make_item("main", "", example.instruction, example.input, example.output)
+    for number, (example, category) in enumerate(read_categorised(path), start=1):
+        item = make_item("main", "", example.instruction, example.input, example.output, category)
         known = items.setdefault(item.id, item)
         repeated += known is not item
         if known.reference and item.reference and known.reference != item.reference:

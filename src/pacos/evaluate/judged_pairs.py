@@ -1,18 +1,17 @@
 """Every judged pair of a finished evaluate/, unblinded, for whoever shows it: texts, verdicts, votes, judges' words."""
 
-import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pacos.core.errors import PacosError
 from pacos.core.files import read_json_lines
 from pacos.evaluate.answer_files import read_answers
 from pacos.evaluate.items import Item, read_or_make_items
-
-PairOutcome = Literal["win", "loss", "tie", "unparsable"]
+from pacos.evaluate.outcomes import PairOutcome, majority
+from pacos.store.read_only import open_to_read
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,9 @@ def read_pairs(folder: Path, baseline: str, candidates: Sequence[str]) -> Judged
             for answer in read_answers(folder / "answers" / f"{label}.jsonl")
         }
         pairs = [
-            JudgedPair(items[name], candidate, sorts_first, _majority(verdicts), tuple(verdicts))
+            JudgedPair(
+                items[name], candidate, sorts_first, majority([each.outcome for each in verdicts]), tuple(verdicts)
+            )
             for (candidate, name), (sorts_first, verdicts) in _verdicts(folder, baseline).items()
         ]
         places = {name: place for place, name in enumerate(items)}
@@ -121,15 +122,6 @@ def _verdicts(folder: Path, baseline: str) -> dict[tuple[str, str], tuple[bool, 
     return found
 
 
-def _majority(verdicts: Sequence[ShownVerdict]) -> PairOutcome:
-    """As the report counts a pair: the majority of the readable verdicts."""
-    outcomes = [verdict.outcome for verdict in verdicts if verdict.outcome != "unparsable"]
-    balance = outcomes.count("win") - outcomes.count("loss")
-    if not outcomes:
-        return "unparsable"
-    return "win" if balance > 0 else "loss" if balance < 0 else "tie"
-
-
 def _replies(ledger: Path) -> dict[str | None, str]:
     """What was answered to each request that a vote may name, or why it was not."""
     if not ledger.exists():
@@ -140,12 +132,5 @@ def _replies(ledger: Path) -> dict[str | None, str]:
 
 
 def _rows(path: Path, query: str) -> list[tuple[Any, ...]]:
-    # SQLite's own door, which leaves a finished stage's files as they are; a log beside it holds what is newer.
-    mode = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "immutable=1"
-    try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)) as connection:
-            return connection.execute(query).fetchall()
-    except sqlite3.Error as error:
-        raise PacosError(
-            f"{path}: cannot be read ({error}); expected the database that pacos left there. Put the file back."
-        ) from None
+    with closing(open_to_read(path)) as connection:
+        return connection.execute(query).fetchall()

@@ -1,5 +1,6 @@
 """Multiple choice without a judge: which of a question's choices does a model find likeliest?"""
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,9 +30,17 @@ class ChoiceQuestion:
     answer: int
     topic: str
 
+    @property
+    def right(self) -> str:
+        """The right choice."""
+        return self.choices[self.answer]
+
 
 def read_questions(file: str) -> list[ChoiceQuestion]:
-    """The questions of a data file, or with "builtin" those that come along. PacosError for records that are none."""
+    """The questions of a data file, or with "builtin" those that come along; what stands there twice counts once.
+
+    PacosError for records that are none, and where the same question with the same choices has two right answers.
+    """
     path = BUILTIN if file == "builtin" else Path(file)
     read = read_data_file(path, "multiple-choice questions")
     bad = list(read.broken)
@@ -46,7 +55,17 @@ def read_questions(file: str) -> list[ChoiceQuestion]:
         raise refused(path, read.unit, sorted(bad), len(read.values) + len(read.broken))
     if not questions:
         raise PacosError(f"{path}: holds no question; {EXPECTED}.")
-    return questions
+    distinct: dict[tuple[str, frozenset[str]], ChoiceQuestion] = {}
+    for question in questions:
+        known = distinct.setdefault((question.question.strip(), frozenset(question.choices)), question)
+        if known.right != question.right:
+            raise PacosError(
+                f"{path}: {question.question[:60]!r} stands there twice with different right answers "
+                f"({known.right[:40]!r}, {question.right[:40]!r}); keep one."
+            )
+    if repeated := len(questions) - len(distinct):
+        print(f"evaluate: {path}: {repeated:,} repeated questions count once", file=sys.stderr)
+    return list(distinct.values())
 
 
 def _question(value: Any) -> ChoiceQuestion | None:

@@ -1,5 +1,6 @@
 """evaluate/report.json: what was measured, part by part."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -58,10 +59,9 @@ class Comparison:
 
 @dataclass(frozen=True)
 class SlotEffect:
-    """How often the answer shown first won: the mean over pairs of its share of the pair's decisive votes.
+    """How often the answer shown first won among the decisive `votes`; 0.5 is no effect.
 
-    0.5 is no effect. `votes` counts the decisive votes; the 95% interval is Tango's, over pairs, since a pair's two
-    votes belong together.
+    The 95% interval knows that the votes on one item, or those of one pair in both orders, belong together.
     """
 
     votes: int
@@ -223,6 +223,25 @@ class EvaluateReport:
     perplexity: list[Perplexity] = field(default_factory=list)
     memorisation: list[Memorisation] = field(default_factory=list)
     contamination: list[Contaminated] = field(default_factory=list)
+
+    def measurements(self) -> Iterator[tuple[str, Measurement, str]]:
+        """Each measure without a judge but exact match: a table row's name, the numbers, and their format.
+
+        The lengths of what was repeated are left to who reads the report.
+        """
+        if self.rouge_l:
+            of = self.rouge_l
+            yield "ROUGE-L", Measurement(of.items, of.means, of.intervals, of.gains, of.gain_intervals), ".3f"
+        if self.multiple_choice:
+            yield "multiple choice, acc", self.multiple_choice.acc, ".1%"
+            yield "multiple choice, acc_norm", self.multiple_choice.acc_norm, ".1%"
+        for text in self.perplexity:
+            source = Path(text.text).name
+            per_token = Measurement(text.bits_per_byte.items, text.perplexity, text.perplexity_intervals, {}, {})
+            yield f"bits per byte, {source}", text.bits_per_byte, ".3f"
+            yield f"perplexity, {source}", per_token, ".2f"
+        for each in self.memorisation:
+            yield f"repeated whole, {each.examples} by {each.prompt}", each.exact, ".1%"
 
 
 def read(folder: Path) -> EvaluateReport:

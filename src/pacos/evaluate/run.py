@@ -20,7 +20,7 @@ from pacos.evaluate.published_answers import is_answers_file
 from pacos.evaluate.report import Comparison, EvaluateReport
 from pacos.evaluate.stopwatch import Stopwatch
 from pacos.evaluate.tables import print_report
-from pacos.evaluate.verdicts import judge_agreement, pairwise, slot_effect
+from pacos.evaluate.verdicts import judge_agreement, pairwise, slot_effect_of
 from pacos.evaluate.voting import Judgment, judge_answers, write_verdicts
 from pacos.judging import Judge, judges_of, prompt_files
 
@@ -128,7 +128,7 @@ def _report(
         per_skill_harder=on_harder.per_skill,
         pairwise=comparisons[first].main,
         comparisons=comparisons,
-        slot_effect={judge: slot_effect(judgment.ballots, cast) for judge, cast in votes.items()},
+        slot_effect={judge: slot_effect_of(judgment.ballots, cast) for judge, cast in votes.items()},
         judge_agreement=judge_agreement(judgment.verdicts),
         certified={judge.name: is_certified(judge) for judge in judges},
         examples=pick_examples(main, answers, first, seed),

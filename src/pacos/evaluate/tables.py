@@ -1,6 +1,6 @@
 """The numbers on the terminal: one table a model, one a skill, and one line a judge."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -90,7 +90,7 @@ def _summary(report: EvaluateReport, labels: Sequence[str]) -> Table:
     ):
         if items:
             table.add_row(name, str(items), *(estimate(rates[m], intervals[m]) for m in labels))
-    for name, measured, form in _measurements(report):
+    for name, measured, form in report.measurements():
         table.add_row(name, str(measured.items), *(_measured(measured, label, form) for label in labels))
     for label, comparison in report.comparisons.items():
         for ending, compared in (("", comparison.main), (", harder", comparison.harder)):
@@ -102,23 +102,6 @@ def _summary(report: EvaluateReport, labels: Sequence[str]) -> Table:
                     cells = [weighted if m == label else "" for m in labels]
                     table.add_row(f"win rate, weighted by probability{ending}", str(compared.judged), *cells)
     return table
-
-
-def _measurements(report: EvaluateReport) -> Iterator[tuple[str, Measurement, str]]:
-    """Each row's name, its numbers and their format; the lengths of what was repeated are left to the report."""
-    if report.rouge_l:
-        of = report.rouge_l
-        yield "ROUGE-L", Measurement(of.items, of.means, of.intervals, of.gains, of.gain_intervals), ".3f"
-    if report.multiple_choice:
-        yield "multiple choice, acc", report.multiple_choice.acc, ".1%"
-        yield "multiple choice, acc_norm", report.multiple_choice.acc_norm, ".1%"
-    for text in report.perplexity:
-        source = Path(text.text).name
-        per_token = Measurement(text.bits_per_byte.items, text.perplexity, text.perplexity_intervals, {}, {})
-        yield f"bits per byte, {source}", text.bits_per_byte, ".3f"
-        yield f"perplexity, {source}", per_token, ".2f"
-    for each in report.memorisation:
-        yield f"repeated whole, {each.examples} by {each.prompt}", each.exact, ".1%"
 
 
 def _measured(measured: Measurement, label: str, form: str) -> str:

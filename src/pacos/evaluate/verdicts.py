@@ -1,16 +1,14 @@
 """From votes to verdicts, and from verdicts to wins and losses: the blinding is opened only in the second step."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
-from typing import Literal
 
 from pacos.evaluate.ballots import Ballot, Pair, Vote
+from pacos.evaluate.outcomes import Outcome, PairOutcome, joint_outcome, majority, mean_vote, slot_effect
 from pacos.evaluate.report import Pairwise, SlotEffect
-from pacos.statistics import clustered_win_rate, krippendorff_alpha, sign_test, wilson, win_rate
-
-Outcome = Literal["decided", "tie", "conflict", "unparsable"]
+from pacos.statistics import krippendorff_alpha, sign_test, wilson, win_rate
 
 
 @dataclass(frozen=True)
@@ -48,13 +46,7 @@ def answers_of(ballot: Ballot) -> tuple[str, str]:
 def _verdict(both: Sequence[Vote], by_id: Mapping[str, Ballot]) -> Verdict:
     first, second = both
     preferred = [_preferred(vote, by_id[vote.ballot]) for vote in both]
-    outcome: Outcome
-    if "unparsable" in preferred:
-        outcome = "unparsable"
-    elif preferred[0] != preferred[1]:
-        outcome = "conflict"
-    else:
-        outcome = "tie" if preferred[0] == "tie" else "decided"
+    outcome = joint_outcome(preferred)
     ballot = by_id[first.ballot]
     return Verdict(
         ballot.item,
@@ -88,55 +80,46 @@ def pairwise(pairs: Sequence[Pair], verdicts: Iterable[Verdict]) -> Pairwise:
     by_answers: dict[tuple[str, ...], list[Verdict]] = defaultdict(list)
     for verdict in verdicts:
         by_answers[verdict.answers].append(verdict)
-    wins = losses = ties = unparsable = conflicts = 0
-    preferences: list[float] = []
+    outcomes: Counter[PairOutcome] = Counter()
+    conflicts, preferences = 0, []
     for pair in pairs:
         said = by_answers[tuple(sorted((pair.candidate, pair.baseline)))]
-        parsable = [verdict for verdict in said if verdict.outcome != "unparsable"]
-        balance = sum((v.preferred == pair.candidate) - (v.preferred == pair.baseline) for v in parsable)
-        first = min(pair.candidate, pair.baseline) == pair.candidate
-        graded = [v.preference if first else 1 - v.preference for v in parsable if v.preference is not None]
+        outcome = majority([_of_candidate(verdict, pair) for verdict in said])
+        outcomes[outcome] += 1
+        conflicts += outcome == "tie" and any(verdict.outcome == "conflict" for verdict in said)
+        first = pair.candidate < pair.baseline
+        graded = [v.preference if first else 1 - v.preference for v in said if v.preference is not None]
         preferences += [sum(graded) / len(graded)] if graded else []
-        unparsable += not parsable
-        wins += balance > 0
-        losses += balance < 0
-        ties += bool(parsable) and balance == 0
-        conflicts += bool(parsable) and balance == 0 and any(v.outcome == "conflict" for v in parsable)
-    rate = win_rate(wins, losses, ties)
-    decisive = wins + losses
+    wins, losses, ties = outcomes["win"], outcomes["loss"], outcomes["tie"]
+    rate, decisive = win_rate(wins, losses, ties), wins + losses
+    weighted_win_rate, weighted_interval = mean_vote(preferences, range(len(preferences)))
     return Pairwise(
         wins=wins,
         losses=losses,
         ties=ties,
-        unparsable=unparsable,
+        unparsable=outcomes["unparsable"],
         conflicts=conflicts,
         win_rate=rate.rate if rate else None,
         interval=rate.interval if rate else None,
         decisive_win_rate=wins / decisive if decisive else None,
         decisive_interval=wilson(wins, decisive),
         sign_test_p=sign_test(wins, losses),
-        weighted_win_rate=sum(preferences) / len(preferences) if preferences else None,
-        weighted_interval=_weighted_interval(preferences),
+        weighted_win_rate=weighted_win_rate,
+        weighted_interval=weighted_interval,
     )
 
 
-def _weighted_interval(preferences: Sequence[float]) -> tuple[float, float] | None:
-    if len(preferences) < 2:
-        return None
-    return clustered_win_rate(preferences, range(len(preferences))).interval
+def _of_candidate(verdict: Verdict, pair: Pair) -> PairOutcome:
+    if verdict.outcome == "unparsable":
+        return "unparsable"
+    return "tie" if verdict.preferred is None else "win" if verdict.preferred == pair.candidate else "loss"
 
 
-def slot_effect(ballots: Iterable[Ballot], votes: Iterable[Vote]) -> SlotEffect:
-    """The slot effect in one judge's votes on these ballots."""
+def slot_effect_of(ballots: Iterable[Ballot], votes: Iterable[Vote]) -> SlotEffect:
+    """The slot effect in one judge's votes on these ballots; a pair's two votes belong together."""
     by_id = {ballot.id: ballot for ballot in ballots}
-    choices: dict[tuple[str, ...], list[str]] = defaultdict(list)
-    for vote in votes:
-        choices[answers_of(by_id[vote.ballot])].append(vote.choice)
-    balances = [both.count("A") - both.count("B") for both in choices.values() if "A" in both or "B" in both]
-    first, second = sum(b > 0 for b in balances), sum(b < 0 for b in balances)
-    rate = win_rate(first, second, len(balances) - first - second)
-    num_votes = sum(choice in ("A", "B") for both in choices.values() for choice in both)
-    return SlotEffect(num_votes, rate.rate if rate else None, rate.interval if rate else None)
+    decisive = [vote for vote in votes if vote.choice in ("A", "B")]
+    return slot_effect([vote.choice == "A" for vote in decisive], [answers_of(by_id[v.ballot]) for v in decisive])
 
 
 def judge_agreement(verdicts: Iterable[Verdict]) -> float | None:

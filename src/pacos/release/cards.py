@@ -140,19 +140,20 @@ def _evaluation(facts: Facts) -> str:
         if items:
             cells = [_estimate(rate, intervals[label]) for label, rate in rates.items()]
             lines.append(f"| {name} (of {items:,}) | " + " | ".join(cells) + " |")
-    if report.rouge_l:
-        overlap = report.rouge_l
-        for name, scores, spans in (
-            ("ROUGE-L", overlap.means, overlap.intervals),
-            ("ROUGE-L, gain", overlap.gains, overlap.gain_intervals),
-        ):
-            cells = [_score(scores[label], spans[label]) if label in scores else "" for label in report.exact_match]
-            lines.append(f"| {name} (of {overlap.items:,}) | " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", *_comparisons(report)])
+    for name, of, form in report.measurements():
+        for row, values, spans in ((name, of.values, of.intervals), (f"{name}, gain", of.gains, of.gain_intervals)):
+            if values:
+                cells = [
+                    _spanned(values[label], spans.get(label), form) if label in values else ""
+                    for label in report.exact_match
+                ]
+                lines.append(f"| {row} (of {of.items:,}) | " + " | ".join(cells) + " |")
+    return "\n\n".join(["\n".join(lines), *_comparisons(report), *_notes(report)])
 
 
 def _comparisons(report: EvaluateReport) -> list[str]:
-    judges = ", ".join(f"`{judge}`" for judge in report.judges)
+    certified = {judge: "" if report.certified.get(judge) else " (not certified)" for judge in report.judges}
+    judges = ", ".join(f"`{judge}`{certified[judge]}" for judge in report.judges)
     return [
         f"Blind, in both orders, judged by {judges}: {label} against {report.baseline} won {compared.main.wins}, lost "
         f"{compared.main.losses}, tied {compared.main.ties}, {compared.main.unparsable} without a readable verdict; "
@@ -162,14 +163,31 @@ def _comparisons(report: EvaluateReport) -> list[str]:
     ]
 
 
+def _notes(report: EvaluateReport) -> list[str]:
+    """What the numbers rest on: guessing, and how much of what was asked the training data give away."""
+    notes = []
+    if report.multiple_choice:
+        notes.append(f"In multiple choice guessing scores {report.multiple_choice.chance:.0%}.")
+    if any(text.perplexity for text in report.perplexity):
+        notes.append("Of perplexity and bits per byte less is better.")
+    notes += [
+        f"The training data give away {row.given_away:,} of {row.items:,} of the set “{row.evaluation}”: {row.near:,} "
+        f"by a question above ROUGE-L 0.7, {row.overlap:,} by a shared passage."
+        for row in report.contamination
+    ]
+    return notes
+
+
 def _estimate(rate: float | None, interval: tuple[float, float] | None) -> str:
     if rate is None or interval is None:
         return "not known"
-    return f"{rate:.1%} [{interval[0] * 100:.1f}, {interval[1] * 100:.1f}]"
+    return _spanned(rate, interval, ".1%")
 
 
-def _score(value: float, interval: tuple[float, float]) -> str:
-    return f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
+def _spanned(value: float, interval: tuple[float, float] | None, form: str) -> str:
+    # The per cent sign stands beside the value alone.
+    ends = [f"{end:{form}}".rstrip("%") for end in interval or ()]
+    return f"{value:{form}}" + (f" [{', '.join(ends)}]" if ends else "")
 
 
 def _limits(facts: Facts) -> str:

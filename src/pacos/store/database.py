@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, Oper
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from pacos.core.errors import PacosError
+from pacos.store.read_only import copy_in_memory
 
 Step = Callable[[sa.Connection], None]
 # A server that does not answer within this is away.
@@ -42,11 +43,14 @@ class Schema:
 class Database:
     """An open database: `where` is the path of an SQLite file, or a text with a URL. Any thread may use it.
 
-    Opening makes what is missing. Raises PacosError, one line without a URL's password, where the database cannot be
-    reached, read or written, is newer than this pacos, or stays locked by another process for `patience_seconds`.
+    Opening makes what is missing; a file that is `read_only` stays as it is: a copy in memory is brought up to date.
+    Raises PacosError, one line without a URL's password, where the database cannot be reached, read or written, is
+    newer than this pacos, or stays locked by another process for `patience_seconds`.
     """
 
-    def __init__(self, where: Path | str, schema: Schema, patience_seconds: float = 300.0) -> None:
+    def __init__(
+        self, where: Path | str, schema: Schema, patience_seconds: float = 300.0, *, read_only: bool = False
+    ) -> None:
         try:
             url = sa.URL.create("sqlite", database=str(where)) if isinstance(where, Path) else sa.make_url(where)
         except (ArgumentError, ValueError):
@@ -56,14 +60,18 @@ class Database:
         self._shown = str(where) if isinstance(where, Path) else url.set(query={}).render_as_string(hide_password=True)
         self._schema, self._patience, self._is_current = schema, patience_seconds, False
         self._is_sqlite = url.get_backend_name() == "sqlite"
+        copy = copy_in_memory(where) if read_only and isinstance(where, Path) else None
         try:
-            if self._is_sqlite and url.database:
+            if self._is_sqlite and url.database and not copy:
                 Path(url.database).parent.mkdir(parents=True, exist_ok=True)
             # One look at a lock takes a second; how many looks there are is a matter of patience.
             waiting = {"timeout": 1.0} if self._is_sqlite else {}
             if url.get_backend_name() == "postgresql":
                 waiting = {"connect_timeout": CONNECT_SECONDS}
-            self._engine = sa.create_engine(url, connect_args=waiting, pool_pre_ping=True)
+            if copy:
+                self._engine = sa.create_engine("sqlite://", creator=lambda: copy, poolclass=sa.StaticPool)
+            else:
+                self._engine = sa.create_engine(url, connect_args=waiting, pool_pre_ping=True)
         except (ImportError, NoSuchModuleError, OSError) as error:
             driver = "its driver is not installed; for PostgreSQL: pip install 'pacos[postgres]'"
             advice = "name another folder" if isinstance(error, OSError) else driver
@@ -74,7 +82,10 @@ class Database:
             while not self._is_current:
                 self._is_current = self._advance()
         finally:
-            self._engine.dispose()  # those made from now on enforce foreign keys
+            if not copy:
+                self._engine.dispose()  # those made from now on enforce foreign keys
+        if copy:
+            copy.execute("PRAGMA query_only=ON")
 
     @contextmanager
     def transaction(self, is_costly: bool = True) -> Iterator[sa.Connection]:

@@ -10,8 +10,9 @@ from pacos.evaluate.annotation.report import Agreement, AnnotationReport, Annota
 from pacos.evaluate.annotation.study_plan import LEVELS, Showing, StudyPlan
 from pacos.evaluate.annotation.unblinding import HumanVote
 from pacos.evaluate.annotation.vote_log import LogEvent
+from pacos.evaluate.outcomes import mean_vote, slot_effect
 from pacos.evaluate.report import SlotEffect
-from pacos.statistics import Interval, clustered_win_rate, krippendorff_alpha, sequential_p_value, sign_test
+from pacos.statistics import krippendorff_alpha, sequential_p_value, sign_test
 
 SCORES = {"win": 1.0, "tie": 0.5, "both bad": 0.5, "loss": 0.0}
 ACCEPTABLE = ("A", "B")
@@ -58,7 +59,7 @@ def summarise(plan: StudyPlan, sha256: str, votes: Sequence[HumanVote], events: 
 def _counts(votes: Sequence[HumanVote]) -> VoteCounts:
     says = Counter(vote.says for vote in votes)
     scored = [vote for vote in votes if vote.says != "skip"]
-    rate, interval = _mean([SCORES[vote.says] for vote in scored], [vote.showing.item for vote in scored])
+    rate, interval = mean_vote([SCORES[vote.says] for vote in scored], [vote.showing.item for vote in scored])
     return VoteCounts(
         votes=len(scored),
         items=len({vote.showing.item for vote in scored}),
@@ -70,16 +71,6 @@ def _counts(votes: Sequence[HumanVote]) -> VoteCounts:
         win_rate=rate,
         interval=interval,
     )
-
-
-def _mean(values: Sequence[float], items: Sequence[str]) -> tuple[float | None, Interval | None]:
-    """The mean of votes with its 95% interval over items; None of nothing, and no interval from one item."""
-    if not values:
-        return None, None
-    if len(set(items)) < 2:
-        return sum(values) / len(values), None
-    estimate = clustered_win_rate(values, items)
-    return estimate.value, estimate.interval
 
 
 def _by_item(
@@ -116,8 +107,7 @@ def _items(votes: Sequence[HumanVote]) -> list[ItemVotes]:
 
 def _slot_effect(votes: Sequence[HumanVote]) -> SlotEffect:
     decisive = [vote for vote in votes if vote.first_won is not None]
-    rate, interval = _mean([float(bool(vote.first_won)) for vote in decisive], [v.showing.item for v in decisive])
-    return SlotEffect(len(decisive), rate, interval)
+    return slot_effect([vote.first_won is True for vote in decisive], [vote.showing.item for vote in decisive])
 
 
 def _annotator(plan: StudyPlan, sequence: Sequence[Showing], votes: Sequence[HumanVote]) -> AnnotatorRow:
@@ -162,7 +152,7 @@ def _ratings(plan: StudyPlan, votes: Sequence[HumanVote]) -> Ratings:
     intervals: dict[str, tuple[float, float]] = {}
     for model in models:
         own = [(item, float(level in ACCEPTABLE)) for other, item, level in rated if other == model]
-        rate, interval = _mean([value for _, value in own], [item for item, _ in own])
+        rate, interval = mean_vote([value for _, value in own], [item for item, _ in own])
         if rate is not None and interval is not None:
             acceptable[model], intervals[model] = rate, interval
     return Ratings(

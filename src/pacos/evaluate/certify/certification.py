@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pacos
 from pacos.core.files import sha256_file, write_json
+from pacos.core.locks import lock_folder
 from pacos.evaluate.ballots import Ballot, Pair, Vote, ballots_of
 from pacos.evaluate.certify.certificate import FILE, Certificate, certificate_folder, unmet_criteria
 from pacos.evaluate.certify.judge_scores import BothOrders, agreement_with_people, score
@@ -21,7 +22,7 @@ from pacos.evaluate.certify.judge_tests import (
     llmbar_tests,
     people_tests,
 )
-from pacos.evaluate.verdicts import slot_effect, verdicts_of
+from pacos.evaluate.verdicts import slot_effect_of, verdicts_of
 from pacos.evaluate.voting import cast_votes
 from pacos.judging import Choice, Judge
 
@@ -30,7 +31,7 @@ def certify(judge: Judge, data: Path, max_items: int | None) -> tuple[Certificat
     """Tests the judge on what lies in `data`, llmbar/ and tulu1/, at most `max_items` of each part.
 
     Returns the certificate and where it was written. Asks only for the replies that the ledger beside it does not hold.
-    Raises PacosError where the data cannot be read, the judge fails, or its money is spent.
+    Raises PacosError where the data cannot be read, the judge fails, its money is spent, or another process is at it.
     """
     llmbar = llmbar_tests(data / "llmbar", max_items)
     attacked = attacks(llmbar.get(NATURAL, []))
@@ -39,7 +40,9 @@ def certify(judge: Judge, data: Path, max_items: int | None) -> tuple[Certificat
     files = [*llmbar_files(data / "llmbar"), *([votes_file] if people else [])]
     tests = [test for part in (*llmbar.values(), *attacked.values(), people) for test in part]
     folder = certificate_folder(judge)
-    ballots, votes, usd = _ask(judge, tests, folder)
+    # Two processes would pay for every reply twice.
+    with lock_folder(folder, "this judge's certificate", "wait for it to end; nothing is asked twice"):
+        ballots, votes, usd = _ask(judge, tests, folder)
     both = _both_orders(tests, ballots, votes)
 
     def scored(part: Sequence[JudgeTest]) -> list[BothOrders]:
@@ -74,7 +77,7 @@ def certify(judge: Judge, data: Path, max_items: int | None) -> tuple[Certificat
         attacks=by_attack,
         people=where_decided,
         people_agreement=agreement_with_people(people, verdicts) if people else None,
-        slot_effect=slot_effect(objective, [vote for vote in votes if vote.ballot in own]),
+        slot_effect=slot_effect_of(objective, [vote for vote in votes if vote.ballot in own]),
         certified=not unmet,
         unmet=unmet,
     )

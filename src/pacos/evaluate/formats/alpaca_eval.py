@@ -102,7 +102,7 @@ def write_alpaca_eval(reading: Reading, folder: Path) -> list[Path]:
         rows = [
             {
                 "instruction": reading.items[item].asked, "output": text, "generator": model,
-                "dataset": reading.items[item].skill or "pacos",
+                "dataset": reading.items[item].kind or "pacos",
             }
             for item, text in given.items()
         ]  # fmt: skip
@@ -129,7 +129,7 @@ def _annotation(verdict: NamedVerdict, reading: Reading) -> dict[str, Any]:
     row = {
         "instruction": reading.items[verdict.item].asked,
         "output_1": answers[verdict.baseline], "generator_1": verdict.baseline,
-        "dataset": reading.items[verdict.item].skill or "pacos",
+        "dataset": reading.items[verdict.item].kind or "pacos",
         "output_2": answers[verdict.candidate], "generator_2": verdict.candidate,
         "annotator": verdict.voter,
         "preference": 1.5 if verdict.value == 0.5 else _scaled(verdict.votes, verdict.candidate),

@@ -14,6 +14,7 @@ from pacos.evaluate.formats.mt_bench import read_mt_bench
 from pacos.evaluate.formats.tally import PairTally, Tally, judged_again, tally
 from pacos.evaluate.formats.tulu import read_tulu
 from pacos.evaluate.formats.votes import Reading
+from pacos.evaluate.tables import estimate
 
 Source = Literal["alpaca-eval", "mt-bench", "tulu"]
 READERS: Mapping[Source, Callable[[Path, Reading], None]] = {
@@ -105,12 +106,10 @@ def _print_imported(imported: Imported, folder: Path) -> None:
             f"{_number(shared.kappa)}; alpha of all voters {_number(shared.alpha)}"
         )
     slot = result.slot
-    if slot.first + slot.second:
-        print(
-            f"shown first: won {slot.first:,} of {slot.first + slot.second:,} decisive votes, sign test p "
-            f"{_number(slot.sign_test_p)}"
-            + (f"; a model wins {_points(slot.effect, slot.interval)} more there" if slot.effect is not None else "")
-        )
+    if slot.share.votes:
+        shown = estimate(slot.share.first_shown_win_rate, slot.share.interval)
+        effect = f"; a model wins {_points(slot.effect, slot.interval)} more there" if slot.effect is not None else ""
+        print(f"first-shown answer wins {shown} of {slot.share.votes:,} decisive votes; 50% is fair{effect}")
     if slot.unknown:
         print(f"shown first: not told for {slot.unknown:,} votes")
     for note in imported.notes:

@@ -73,7 +73,7 @@ def _sample(model: str, answer: ScoredAnswer) -> dict[str, Any]:
             name: {"value": value, "answer": answer.text, "explanation": _told(answer) if answer.votes else None}
             for name, value in answer.scores.items()
         },
-        "metadata": {"category": answer.item.skill, "votes": list(answer.votes)},
+        "metadata": {"category": answer.item.kind, "votes": list(answer.votes)},
     }  # fmt: skip
 
 

@@ -105,7 +105,8 @@ def _read_imported(folder: Path) -> Reading:
         count = read_json(folder / "imported.json", "record of an import")["tally"]["votes"]
         if not (folder / BOX).is_file():
             raise PacosError(f"{folder / BOX}: no such file; expected the {count:,} votes that were imported; {again}")
-        with closing(Database(folder / BOX, SCHEMA)) as database, database.reading() as connection:
+        opened = Database(folder / BOX, SCHEMA, read_only=True)
+        with closing(opened) as database, database.reading() as connection:
             imported = {(row.ballot, row.voter): row for row in connection.execute(select(_IMPORTED))}
         reading = _read(folder, 0, "", imported)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -125,7 +126,7 @@ def _read(folder: Path, seed: int, baseline: str, imported: Mapping[tuple[str, s
             reading.outputs.setdefault(model, {}).setdefault(answer.item, answer.text)
     if not (folder / BOX).is_file():
         return reading
-    with closing(BallotBox(folder / BOX)) as box:
+    with closing(BallotBox(folder / BOX, read_only=True)) as box:
         ballots, models, votes = {each.id: each for each in box.ballots()}, box.models(), box.votes()
     judged: dict[tuple[str, frozenset[str]], int] = {}
     found: list[tuple[int, NamedVote]] = []

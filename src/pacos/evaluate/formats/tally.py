@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan
 
-from pacos.evaluate.formats.votes import NamedVerdict, NamedVote, cells, verdicts
+from pacos.evaluate.formats.votes import NamedVerdict, NamedVote, cells, outcome_of, verdicts
+from pacos.evaluate.outcomes import slot_effect
+from pacos.evaluate.report import SlotEffect
 from pacos.statistics import (
     clustered_win_rate,
     cohen_kappa,
@@ -53,16 +55,14 @@ class VoterAgreement:
 
 @dataclass(frozen=True)
 class SlotTally:
-    """How the answer shown first fares: decisive votes for it and for the other, and the exact sign test of them.
+    """How the answer shown first fares: its share of the decisive votes.
 
     `effect` is how much more a candidate wins where it is shown first, with its 95% interval over items; None where no
     item's order is known or all have the candidate in one place. Votes of unknown order are in none of these.
     """
 
-    first: int
-    second: int
+    share: SlotEffect
     unknown: int
-    sign_test_p: float | None
     effect: float | None
     interval: tuple[float, float] | None
 
@@ -129,8 +129,8 @@ def _pair(own: Sequence[NamedVerdict]) -> PairTally:
 
 
 def _counts(values: Sequence[float]) -> tuple[int, int, int]:
-    wins, losses = sum(value > 0.5 for value in values), sum(value < 0.5 for value in values)
-    return wins, losses, len(values) - wins - losses
+    outcomes = Counter(map(outcome_of, values))
+    return outcomes["win"], outcomes["loss"], outcomes["tie"]
 
 
 def _agreement(last: Sequence[NamedVerdict]) -> VoterAgreement:
@@ -153,8 +153,8 @@ def _agreement(last: Sequence[NamedVerdict]) -> VoterAgreement:
 
 def _slot(last: Sequence[NamedVerdict]) -> SlotTally:
     known = [(verdict, vote) for verdict in last for vote in verdict.votes if vote.is_order_known]
-    for_first = [value for _, vote in known if (value := vote.value_for(vote.model_a)) is not None]
-    first, second, _ = _counts(for_first)
+    won = [(vote, outcome_of(vote.value_for(vote.model_a))) for _, vote in known]
+    decisive = [(says == "win", vote.item.id) for vote, says in won if says in ("win", "loss")]
     values, shown_first, items = [], [], []
     for verdict, vote in known:
         if (value := vote.value_for(verdict.candidate)) is not None:
@@ -164,10 +164,8 @@ def _slot(last: Sequence[NamedVerdict]) -> SlotTally:
     both = len(Counter(shown_first)) == 2 and len(set(items)) > 1
     estimate = slot_effect_estimate(values, shown_first, items) if both else None
     return SlotTally(
-        first=first,
-        second=second,
+        share=slot_effect([first_won for first_won, _ in decisive], [item for _, item in decisive]),
         unknown=sum(len(verdict.votes) for verdict in last) - len(known),
-        sign_test_p=sign_test(first, second),
         effect=estimate.value if estimate else None,
         interval=estimate.interval if estimate else None,
     )

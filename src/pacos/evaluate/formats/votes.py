@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from pacos.core.typed import check_whole
 from pacos.evaluate.items import Item
-from pacos.evaluate.verdicts import Outcome
+from pacos.evaluate.outcomes import Outcome, PairOutcome, joint_outcome, outcome_by
 from pacos.judging import Choice
 
 Cell = tuple[str, tuple[str, str], str]
@@ -73,7 +73,7 @@ class Reading:
 
         MisfitError where a text cannot be kept, and then nothing is taken.
         """
-        for each in (item.id, item.instruction, item.input, item.skill, model, text):
+        for each in (item.id, item.instruction, item.input, item.kind, model, text):
             check_whole(each)
         self.items.setdefault(item.id, item)
         return self.outputs.setdefault(model, {}).setdefault(item.id, text)
@@ -131,20 +131,16 @@ def verdicts(votes: Sequence[NamedVote]) -> list[NamedVerdict]:
 def verdict_of(cell: Cell, pair: tuple[str, str], votes: Sequence[NamedVote]) -> NamedVerdict:
     """The verdict of one record's votes for the pair's first model over its second."""
     values = [vote.value_for(pair[0]) for vote in votes]
-    parsed = [value for value in values if value is not None]
-    outcome: Outcome
-    value: float | None = None
-    if len(parsed) < len(values):
-        outcome = "unparsable"
-    else:
-        value = sum(parsed) / len(parsed)
-        outcome = "tie" if value == 0.5 else "decided"
-        if len({_side(each) for each in parsed}) > 1:
-            # Graded votes say how much each order weighs; plain ones that disagree are worth a half, whatever they are.
-            is_graded = any(vote.preference is not None for vote in votes)
-            outcome, value = "conflict", value if is_graded else 0.5
+    outcome = joint_outcome([outcome_of(value) for value in values])
+    value = None
+    if outcome == "conflict" and not any(vote.preference is not None for vote in votes):
+        # Graded votes say how much each order weighs; plain ones that disagree are worth a half, whatever they are.
+        value = 0.5
+    elif outcome != "unparsable":
+        value = sum(filter(None, values)) / len(values)
     return NamedVerdict(cell[0], *pair, cell[2], tuple(votes), outcome, value)
 
 
-def _side(value: float) -> int:
-    return (value > 0.5) - (value < 0.5)
+def outcome_of(value: float | None) -> PairOutcome:
+    """What a vote's or a verdict's value says of the model that it is for."""
+    return "unparsable" if value is None else outcome_by(value - 0.5)

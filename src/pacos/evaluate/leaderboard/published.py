@@ -1,10 +1,8 @@
 """What was published beside the annotations: tables, length-control weights, and tables derived from them."""
 
 import csv
-import gzip
 import io
 import math
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ import numpy as np
 
 from pacos.core.errors import PacosError
 from pacos.core.files import read_bytes, read_json
+from pacos.core.unpacking import unpack
 from pacos.evaluate.leaderboard.annotations import AnnotationSet, Floats
 
 
@@ -64,12 +63,10 @@ class GamedBaselines:
 
 def read_columns(path: Path, what: str, needed: tuple[str, ...] = ()) -> tuple[list[str], list[list[str]]]:
     """A CSV file's header and rows, unpacked where it is gzip."""
-    content = read_bytes(path, what)
+    content, _ = unpack(path, read_bytes(path, what))
     try:
-        if content[:2] == b"\x1f\x8b":
-            content = gzip.decompress(content)
         header, *rows = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""))
-    except (OSError, EOFError, ValueError, csv.Error, zlib.error) as error:
+    except (ValueError, csv.Error) as error:
         reason = " ".join(str(error).split())[:80]
         raise PacosError(f"{path}: cannot be read as the {what} ({reason}); expected CSV, packed or not.") from None
     for number, row in enumerate(rows, start=2):

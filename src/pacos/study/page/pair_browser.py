@@ -85,7 +85,7 @@ def _content(
         "items": [
             {
                 "set": item.set,
-                "skill": showable(item.skill),
+                "skill": showable(item.kind),
                 "instruction": _text(item.instruction),
                 "input": _text(item.input),
                 "reference": _text(item.reference),

@@ -11,6 +11,8 @@ from pacos.statistics import holm, sign_test, win_rate
 
 # Two answers are about as long where the shorter has at least this share of the longer's characters.
 ABOUT_AS_LONG = 0.8
+# More rows are tests by chance: Self-Instruct's 252 questions are of 71 applications.
+MOST_CATEGORIES = 12
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Breakdown:
 
 
 def facets(judged: JudgedPairs, baseline: str, groups: Mapping[str, str]) -> list[Facet]:
-    """All ways to part these pairs; `groups` has a skill's category. Where no pair has one there is no such facet."""
+    """All ways to part these pairs; `groups` has the categories of builtin skills. One that no pair has is left out."""
     pairs, answers = judged.pairs, judged.answers
 
     def own(pair: JudgedPair) -> int:
@@ -65,7 +67,7 @@ def facets(judged: JudgedPairs, baseline: str, groups: Mapping[str, str]) -> lis
 
     sides = ["shorter than the baseline’s", "about as long", "longer than the baseline’s"]
     found = [
-        _named("category", "Category", "", pairs, lambda pair: groups.get(pair.item.skill, ""), None),
+        _by_category(pairs, groups),
         _named("input", "Input", "", pairs, lambda pair: "with an input" if pair.item.input else "without input", None),
         _by_length("asked", "Length of the question", "instruction and input, in thirds of the items", pairs, asked),
         _by_length("answered", "Length of the answer", "the candidate’s, in thirds of all", pairs, own),
@@ -131,6 +133,19 @@ def _named(
     names = [each for each in order if each in present] if order else [each for each, _ in present.most_common()]
     places = {each: place for place, each in enumerate(names)}
     return Facet(key, title, about, names, [places[each] for each in given])
+
+
+def _by_category(pairs: Sequence[JudgedPair], groups: Mapping[str, str]) -> Facet:
+    """Those with the most items; what is left is one part, since a row of an item or two says nothing."""
+
+    def name(pair: JudgedPair) -> str:
+        return pair.item.category or groups.get(pair.item.skill, "")
+
+    counted = Counter({pair.item.id: name(pair) for pair in pairs}.values())
+    common = [category for category, _ in counted.most_common(MOST_CATEGORIES)]
+    others = f"{len(counted) - len(common):,} others"
+    order = [*common, others]
+    return _named("category", "Category", "", pairs, lambda p: name(p) if name(p) in common else others, order)
 
 
 def _by_length(

@@ -11,6 +11,7 @@ import pacos.evaluate.annotation.report
 from pacos.evaluate.annotation.report import AnnotationReport
 from pacos.evaluate.annotation.study_plan import FOLDER
 from pacos.evaluate.judged_pairs import JudgedPair, ShownVerdict
+from pacos.evaluate.outcomes import outcome_by
 from pacos.evaluate.report import EvaluateReport, SlotEffect
 from pacos.statistics import Claim, claims, krippendorff_alpha_interval, wilson
 
@@ -140,7 +141,7 @@ def claim_of(report: AnnotationReport) -> Claim:
 def _with_people(judge: str, pairs: Sequence[JudgedPair], study: AnnotationReport) -> Share:
     """Over the items of the study; people's verdict is the majority of their votes, a tie where there is none."""
     said = {
-        item.item: _word(item.wins - item.losses)
+        item.item: outcome_by(item.wins - item.losses)
         for item in study.items
         if item.wins + item.losses + item.ties + item.both_bad
     }
@@ -149,7 +150,3 @@ def _with_people(judge: str, pairs: Sequence[JudgedPair], study: AnnotationRepor
         for pair in pairs
         if pair.candidate == study.candidate and pair.item.id in said and (verdict := _of(pair, judge))
     ])  # fmt: skip
-
-
-def _word(balance: int) -> str:
-    return "win" if balance > 0 else "loss" if balance < 0 else "tie"
