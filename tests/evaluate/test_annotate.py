@@ -239,6 +239,7 @@ def test_refused_before_and_after_the_plan(tmp_path: Path, client: httpx2.Client
     study = run / "evaluate" / "annotation"
     assert "no study was begun" in line_of(run, "--close")
     assert "--annotators" in line_of(run)
+    assert "no study was begun" in line_of(run, "--close"), "a refused start begins none"
     assert "too few for one each" in line_of(run, "--annotators", 17)
     assert "--overlap 3" in line_of(run, "--annotators", 2, "--overlap", 3)
     assert "--candidate rival" in line_of(run, "--annotators", 2, "--candidate", "rival")

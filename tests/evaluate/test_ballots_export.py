@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from pacos.cli.main import app
 from pacos.core.files import sha256_file
+from pacos.core.prompts import render_prompt
 from pacos.evaluate.formats.kept_votes import read_folder
 from pacos.evaluate.formats.scored import vote_row
 from pacos.evaluate.formats.votes import Reading
@@ -56,6 +57,14 @@ for file in get_results_filenames(glob(sys.argv[1] + "/*/*")):
 def export(run: Path, target: str, out: Path) -> str:
     result = CliRunner().invoke(app, ["ballots", "export", str(run), "--format", target, "--out", str(out)])
     return str(result.exception) if result.exit_code else result.output
+
+
+def reproduced(folder: Path) -> list[dict[str, Any]]:
+    """The rows of `pacos leaderboard reproduce`."""
+    file = folder.parent / "rows.json"
+    result = CliRunner().invoke(app, ["leaderboard", "reproduce", str(folder), "--json", str(file)])
+    assert result.exit_code == 0, result.output
+    return list(json.loads(file.read_text()))
 
 
 def harness(code: str, folder: Path) -> list[dict[str, Any]]:
@@ -116,6 +125,11 @@ def test_every_harness_reads_the_answers_scores_and_votes_of_a_run(judged: Path,
         logs = {each["model"].removeprefix("pacos/"): each for each in harness(code, tmp_path / target)}
         assert logs.keys() == {"student", "base"}
         check_logs(logs, reading)
+        # Judges and people are apart, as in the reports.
+        for score, report in (("win_rate", "evaluate"), ("win_rate_people", "evaluate/annotation")):
+            figures = json.loads((judged / report / "report.json").read_text())
+            figure = (figures["pairwise"] if score == "win_rate" else figures["main"])["win_rate"]
+            assert logs["student"]["means"][score] == pytest.approx(figure)
 
 
 def test_reading_leaves_a_finished_evaluation_as_it_is_one_of_an_older_pacos_too(judged: Path, tmp_path: Path) -> None:
@@ -158,10 +172,7 @@ def check_logs(logs: dict[str, Any], reading: Reading) -> None:
 def test_alpaca_evals_leaderboard_gives_the_runs_own_win_rate(judged: Path, tmp_path: Path) -> None:
     report = json.loads((judged / "evaluate" / "report.json").read_text())
     export(judged, "alpaca-eval", tmp_path / "out")
-    file = tmp_path / "rows.json"
-    result = CliRunner().invoke(app, ["leaderboard", "reproduce", str(tmp_path / "out"), "--json", str(file)])
-    assert result.exit_code == 0, result.output
-    (row,) = json.loads(file.read_text())
+    (row,) = reproduced(tmp_path / "out")
     pairwise = report["pairwise"]
     assert row["win_rate"] == pytest.approx(100 * pairwise["win_rate"])
     assert [row[key] for key in ("n_wins", "n_wins_base", "n_draws")] == [
@@ -170,6 +181,65 @@ def test_alpaca_evals_leaderboard_gives_the_runs_own_win_rate(judged: Path, tmp_
     audit = CliRunner().invoke(app, ["leaderboard", "audit", str(tmp_path / "out")])
     assert audit.exit_code == 0
     assert "judged-text" not in audit.output
+
+
+def test_main_and_harder_items_go_out_apart_with_the_reports_figures(
+    tmp_path: Path, engines: Any, recipe_for: Any, evaluate_in: Any, trained: Path, fair_judge: Any, monkeypatch: Any
+) -> None:
+    answers: dict[str, str] = {}
+
+    def student(prompt: str) -> str:
+        """Knows the main items alone, so that the two rates differ."""
+        if not answers:
+            items = map(json.loads, (trained / "evaluate" / "items.jsonl").read_text().splitlines())
+            answers.update(
+                (render_prompt(each["instruction"], each["input"]), each["reference"])
+                for each in items
+                if each["set"] == "main"
+            )
+        return answers.get(prompt, "no idea")
+
+    engines(student, lambda prompt: "no idea", fair_judge).install(monkeypatch)
+    report = evaluate_in(recipe_for("evaluate.items_per_skill=2"))
+    told = export(trained, "alpaca-eval", tmp_path / "out")
+    export(trained, "lm-eval", tmp_path / "lm")
+    comparison = report.comparisons["student"]
+    assert comparison.harder
+    assert comparison.main.win_rate != comparison.harder.win_rate
+    for name, compared in (("main", comparison.main), ("harder", comparison.harder)):
+        assert f"{compared.judged:,} {name} items; {tmp_path / 'out' / name}" in told
+        assert f"pacos leaderboard reproduce {tmp_path / 'out' / name}" in told
+        (row,) = reproduced(tmp_path / "out" / name)
+        assert row["win_rate"] == pytest.approx(100 * (compared.win_rate or 0))
+        assert row["n_total"] == compared.judged
+        (results,) = (tmp_path / "lm" / name / "student").glob("results_*.json")
+        scores = json.loads(results.read_text())["results"]["pacos"]
+        assert scores["win_rate,none"] == pytest.approx(compared.win_rate)
+
+
+def test_an_export_with_several_baselines_is_read_by_the_command_that_is_named(tmp_path: Path) -> None:
+    """One judge compares two models with two baselines, with one of them on fewer items and on one twice."""
+    rows = [
+        {
+            "instruction": f"Do {n}.", "output_1": f"{baseline} {n}", "generator_1": baseline, "annotator": "one",
+            "output_2": f"{model} {n}", "generator_2": model, "preference": 2 if n < won else 1,
+        }
+        for model, baseline, won in (("oak", "elm", 3), ("oak", "ash", 8), ("larch", "ash", 5))
+        for n in range(10 if baseline == "ash" else 9)
+    ]  # fmt: skip
+    (tmp_path / "annotations.json").write_text(json.dumps([*rows, rows[0]]))
+    command = ["ballots", "import", str(tmp_path / "annotations.json"), "--format", "alpaca-eval", "--out"]
+    assert CliRunner().invoke(app, [*command, str(tmp_path / "votes")]).exit_code == 0
+    export(tmp_path / "votes", "alpaca-eval", tmp_path / "out")
+    found = {(row["model"], row["baseline"]): row["win_rate"] for row in reproduced(tmp_path / "out")}
+    assert found == {("oak", "elm"): pytest.approx(40), ("oak", "ash"): 80, ("larch", "ash"): 50}
+    printed = CliRunner().invoke(app, ["leaderboard", "reproduce", str(tmp_path / "out")]).output
+    assert "against" in printed
+    assert "remove one of them" not in printed
+    audit = CliRunner().invoke(app, ["leaderboard", "audit", str(tmp_path / "out")]).output
+    assert "1 instruction stands in the annotations against elm more than once (1 row too many)" in audit
+    assert "1 of 1 models lack verdicts on some of 10 items against elm: oak 1" in audit
+    assert "missing-or-unreadable" not in audit
 
 
 def test_alpaca_evals_own_library_agrees(judged: Path, tmp_path: Path) -> None:

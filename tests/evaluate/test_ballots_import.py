@@ -18,6 +18,7 @@ from pacos.evaluate.formats.alpaca_eval import read_alpaca_eval, write_alpaca_ev
 from pacos.evaluate.formats.kept_votes import read_folder, write_folder
 from pacos.evaluate.formats.votes import NamedVote, Reading
 from pacos.evaluate.items import make_item
+from pacos.statistics import win_rate
 from tests.evaluate.test_leaderboard_reproduce import published_rows
 
 Rows = list[dict[str, Any]]
@@ -91,7 +92,7 @@ def test_alpaca_evals_win_rates_are_the_published_ones(
     published = published_rows(shared_data / "alpaca_eval", benchmark)
     for pair in pairs:
         row = published[pair["candidate"]]
-        assert 100 * pair["win_rate"] == pytest.approx(float(row["win_rate"]), abs=1e-6)
+        assert 100 * pair["weighted_win_rate"] == pytest.approx(float(row["win_rate"]), abs=1e-6)
         assert 100 * pair["standard_error"] == pytest.approx(float(row["standard_error"]), abs=1e-6)
         assert pair["wins"] == int(row["n_wins"])
         assert pair["interval"][0] < pair["win_rate"] < pair["interval"][1]
@@ -100,7 +101,7 @@ def test_alpaca_evals_win_rates_are_the_published_ones(
     run("export", tmp_path / "votes", "--format", "alpaca-eval", "--out", tmp_path / "out")
     again = imported("alpaca-eval", tmp_path / "again", *sorted((tmp_path / "out").rglob("annotations.json")))
     assert votes(read_folder(tmp_path / "again")) == votes(stored)
-    assert sorted(pair["win_rate"] for pair in again["tally"]["pairs"]) == sorted(pair["win_rate"] for pair in pairs)
+    assert sorted(map(str, again["tally"]["pairs"])) == sorted(map(str, pairs))
     board = CliRunner().invoke(app, ["leaderboard", "reproduce", str(tmp_path / "out"), "--json", str(tmp_path / "j")])
     assert board.exit_code == 0, board.output
     for row in json.loads((tmp_path / "j").read_text()):
@@ -268,7 +269,11 @@ def test_items_that_do_not_match_are_one_line_each_and_no_vote_is_lost(tmp_path:
     ("content", "source", "line"),
     [
         ('{"question_id": 81, "model": "larch", "judge": "j", "score": 7}\n', "mt-bench", "a score of one answer"),
-        ('{"instruction": "a", "output": "b", "generator": "larch"}\n', "alpaca-eval", "holds no vote"),
+        (
+            '{"instruction": "a", "output": "b", "generator": "larch"}\n',
+            "alpaca-eval",
+            "answers of 1 model and no vote",
+        ),
         ("[]", "alpaca-eval", "holds no vote"),
         ("not a spreadsheet", "tulu", "spreadsheet"),
     ],
@@ -279,6 +284,29 @@ def test_what_holds_no_vote_is_one_line(tmp_path: Path, content: str, source: st
     _, refusal = run("import", path, "--format", source, "--out", tmp_path / "out")
     assert line in refusal
     assert not (tmp_path / "out").exists()
+
+
+def test_files_of_one_name_are_kept_apart_and_a_folder_is_one_line(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    for model in ("oak", "elm"):
+        path = lines(tmp_path / "results" / model / "judge" / "annotations.json", [annotation(n) for n in range(3)])
+        assert run("import", path, "--format", "alpaca-eval")[1] == ""
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["ballots-elm-judge", "ballots-oak-judge"]
+    _, refusal = run("import", path.parent, "--format", "alpaca-eval")
+    assert refusal == f"{path.parent}: is a folder; expected the AlpacaEval records as a file. Give a file in it."
+
+
+def test_graded_votes_have_a_mean_preference_besides_and_ties_the_interval_of_evaluate(tmp_path: Path) -> None:
+    path = lines(tmp_path / "votes.jsonl", [annotation(n) | {"preference": 1.9 if n < 3 else 1.0} for n in range(10)])
+    report = imported("alpaca-eval", tmp_path / "graded", path)
+    (pair,) = report["tally"]["pairs"]
+    assert (pair["wins"], pair["losses"], pair["win_rate"]) == (3, 7, 0.3)
+    assert pair["weighted_win_rate"] == pytest.approx(0.27)
+    assert "win rate, ties half  30.00%" in report["printed"]
+    assert "mean preference, which AlpacaEval calls win rate  27.00%" in report["printed"]
+    path = lines(tmp_path / "ties.jsonl", [annotation(n) | {"preference": 1.5} for n in range(24)])
+    (pair,) = imported("alpaca-eval", tmp_path / "ties", path)["tally"]["pairs"]
+    assert pair["interval"] == list(win_rate(0, 0, 24).interval)
 
 
 def test_a_folder_is_taken_once_and_a_stopped_import_begins_anew(tmp_path: Path) -> None:

@@ -106,6 +106,22 @@ def test_a_judge_that_says_one_thing_or_writes_prose_earns_nothing(certify: Any,
     assert any(line.startswith("consistency on LLMBar Natural") for line in made["unmet"])
 
 
+def test_a_smaller_test_never_replaces_a_certificate(data: Path, kept: Path, certify: Any) -> None:
+    with OpenAIServer(text_of=knowing) as server:
+        certify(server, "--max-items", "8")
+        certify(server)
+        (path,) = kept.glob("*/certificate.json")
+        whole, asked_before = path.read_text(), len(server.bodies)
+        refused = asked(server, data, "--max-items", "8")
+        assert f"tested with {CALLS} replies, and this smaller test of {CALLS // 2} does not replace" in str(
+            refused.exception
+        )
+        # Fewer data are a smaller test as fewer items are.
+        shutil.rmtree(data / "tulu1")
+        assert "does not replace that" in str(asked(server, data).exception)
+        assert (path.read_text(), len(server.bodies)) == (whole, asked_before)
+
+
 def test_an_endpoint_that_dies_half_way_loses_no_vote(data: Path, kept: Path, certify: Any) -> None:
     with OpenAIServer(lambda number: "quota" if number >= 60 else None, knowing) as server:
         result = asked(server, data)
@@ -251,7 +267,11 @@ def test_data_that_cannot_be_read_is_one_line(data: Path, tmp_path: Path) -> Non
     entries = json.loads(natural.read_text())
     del entries[3]["label"]
     natural.write_text(json.dumps(entries))
-    for folder, told in ((data, "record 4: expected an object"), (tmp_path / "none", "no dataset.json below it")):
+    for folder, told in (
+        (data, "record 4: expected an object"),
+        (tmp_path, "llmbar: no dataset.json below it"),
+        (tmp_path / "none", "none: no such folder"),
+    ):
         result = CliRunner().invoke(app, ["certify", "builtin:judge", "--data", str(folder)])
         assert told in str(result.exception)
     for change, told in (({"label": 1.0}, "expected an object"), ({"output_1": "\ud83d"}, "has half a surrogate pair")):

@@ -165,6 +165,7 @@ def test_where_a_harness_is_not_installed_its_files_and_commands_are_there(evalu
     for name, file in (("lm-eval", "tasks/instructions.yaml"), ("inspect", "inspect_tasks.py"), ("helm", "prod_env")):
         done = harness(name, evaluated, "--environment", tmp_path / "none")
         assert done.returncode == 2
+        assert f"harness {name}: {tmp_path / 'none'}: no such folder; expected an environment" in done.stdout
         assert (evaluated / "harness" / name / file).exists()
         assert not (evaluated / "harness" / name / "report.json").exists()
         told[name] = done.stdout

@@ -141,7 +141,7 @@ def test_a_ranking_by_an_uncertified_judge_says_so(
     with OpenAIServer(text_of=knows) as server:
         recipe = judged_by(server, temperature=0, model="m")
         assert evaluate_in(recipe).certified == {"http:m": False}
-        assert "not certified: http:m" in capsys.readouterr().out
+        assert "not certified: http:m; " in capsys.readouterr().out
         shutil.rmtree(trained / "evaluate")
         assert asked(server, data).exit_code == 0
         assert evaluate_in(recipe).certified == {"http:m": True}
@@ -153,7 +153,7 @@ def test_a_ranking_by_an_uncertified_judge_says_so(
             path.write_text(json.dumps(made | edit))
             shutil.rmtree(trained / "evaluate")
             assert evaluate_in(recipe).certified == {"http:m": False}
-            assert "edited by hand, or another judge's" in capsys.readouterr().err
+            assert "edited by hand, or another judge's" in capsys.readouterr().out
         path.write_text(json.dumps(made))
         # Another temperature is another judge.
         shutil.rmtree(trained / "evaluate")

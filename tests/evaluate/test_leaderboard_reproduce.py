@@ -71,6 +71,8 @@ def test_the_published_leaderboards(shared_data: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert time.perf_counter() - start < 60
     rows = {(row["model"], row["benchmark"]): row for row in json.loads(file.read_text())}
+    hidden = sum(row["source"] == "weights" for row in rows.values())
+    assert f"{len(rows)} rows, {hidden} of them of published weights alone, which only --json shows, in" in done.stdout
     counted = 0
     for benchmark in (1, 2):
         told = published_rows(data, benchmark)

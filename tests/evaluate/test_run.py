@@ -1,6 +1,7 @@
 """The stage through its door, on scripted engines: what it asks, what it counts, what it survives."""
 
 import json
+import re
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -9,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from pacos.cli.main import app
 from pacos.core.errors import PacosError
 from pacos.core.files import sha256_file
 from pacos.core.models import MINI, weights_sha256
@@ -18,6 +21,7 @@ from pacos.engines import Failure, Message, open_engine
 from pacos.engines.builtin.skills import SKILLS
 from pacos.evaluate.report import read
 from tests.evaluate.conftest import block, counts
+from tests.evaluate.judge_data import write_judge_data
 from tests.servers.openai_server import OpenAIServer
 
 SMALL = "evaluate.items_per_skill=2"
@@ -58,6 +62,39 @@ def test_wins_losses_and_ties(
     written = json.loads((trained / "evaluate" / "report.json").read_text())
     assert written["pairwise"]["wins"] == 4
     assert written["exact_match"] == report.exact_match
+
+
+def test_the_command_that_would_certify_the_judge_does_so_for_every_name_it_has(
+    items_file: Path, engines: Any, recipe_for: Any, evaluate_in: Any, trained: Path, monkeypatch: Any, capsys: Any
+) -> None:
+    monkeypatch.setenv("PACOS_DATA", str(trained.parent / "user"))
+    warning = "not certified: builtin:judge; this ranking rests on a judge that has not shown that it can judge: "
+    scripted = engines(knows(0), knows(1), lambda prompt: "")
+    monkeypatch.setattr("pacos.evaluate.answers.open_engine", scripted.open)
+    data = write_judge_data(trained.parent / "judges")
+    overrides = (f"evaluate.instructions={items_file}", "judge.temperature=0.5")
+
+    def not_certified(*more: str) -> str:
+        shutil.rmtree(trained / "evaluate", ignore_errors=True)
+        report = evaluate_in(recipe_for(*overrides, *more))
+        (why,) = report.uncertified.values()
+        assert report.certified == {"builtin:judge": False}
+        assert f"{warning}{why}\n" in capsys.readouterr().out
+        return why
+
+    named = 'evaluate.judges=["builtin:judge"]'
+    told = [not_certified(), not_certified(named)]
+    commands = [re.fullmatch("never tested; test it: `pacos (.+)`", each).group(1) for each in told]
+    assert commands[1] == "certify builtin:judge --data FOLDER"
+    # What a run's folder has beside its stages.
+    (trained / "resolved.json").write_text(json.dumps({"judge": {"temperature": 0.5}}))
+    (trained / "recipe.toml").write_text("")
+    arguments = commands[0].replace("FOLDER", str(data)).split()
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    (certificate,) = trained.parent.glob("user/certificates/*/certificate.json")
+    for more in ((), (named,), ("judge.temperature=1", "judge.max_tokens=100")):
+        assert not_certified(*more).startswith("tested and failed (192 replies; ")
+        assert str(certificate) in not_certified(*more)
 
 
 def test_models_get_alpacas_prompt_greedily(

@@ -18,13 +18,15 @@ def import_files(
     ],
     source: Annotated[Literal["alpaca-eval", "mt-bench", "tulu"], typer.Option("--format", help="Whose files.")],
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where to keep them; runs/ballots-FILE unless given.")
+        Path | None, typer.Option(metavar="DIR", help="Where to keep them; runs/ballots-FILE, or -MODEL-JUDGE.")
     ] = None,
 ) -> None:
     """Keep other tools' votes as ballots; print win rates, agreement and slot effect."""
     from pacos.evaluate.formats.importing import import_ballots
 
-    import_ballots(files, source, out or Path("runs") / f"ballots-{files[0].stem}")
+    # AlpacaEval's files are all called the same, and their folders say whose they are.
+    whose = files[0].absolute().parts[-3:-1] if files[0].stem == "annotations" else (files[0].stem,)
+    import_ballots(files, source, out or Path("runs") / "-".join(("ballots", *whose)))
 
 
 @ballots.command("export")

@@ -9,7 +9,7 @@ import typer
 from pacos.cli.environment import stay_offline
 from pacos.core.errors import PacosError
 from pacos.core.files import write_json
-from pacos.core.recipe import Recipe, judging, load
+from pacos.core.recipe import Recipe, judging, load, load_run
 
 
 def certify(
@@ -21,7 +21,10 @@ def certify(
         list[str] | None, typer.Argument(metavar="[TABLE.KEY=VALUE]...", help="Overrides of the recipe's keys.")
     ] = None,
     recipe: Annotated[
-        Path | None, typer.Option(metavar="RECIPE", help="Where the judge's table is; none: defaults and overrides.")
+        Path | None,
+        typer.Option(
+            metavar="RECIPE", help="Where the judge's table is, or a run's folder; none: defaults and overrides."
+        ),
     ] = None,
     prompt: Annotated[
         str | None, typer.Option(metavar="NAME", help="pairwise, letter or a folder, instead of the table's own.")
@@ -50,8 +53,14 @@ def certify(
             "`pacos certify builtin:judge --data FOLDER`, or --replies FOLDER."
         )
     else:
-        given = load(recipe, overrides or ()) if recipe else judging(overrides or ())
+        given = _recipe(recipe, overrides or [])
         _certify(judge, given, prompt, data, max_items, json_file)
+
+
+def _recipe(path: Path | None, overrides: list[str]) -> Recipe:
+    if path is None:
+        return judging(overrides)
+    return load_run(path, overrides) if path.is_dir() else load(path, overrides)
 
 
 def _certify(

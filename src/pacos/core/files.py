@@ -80,6 +80,8 @@ def _read_errors_named(path: Path, what: str) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise PacosError(f"{path}: no such file; expected the {what}. Check the path.") from None
+    except IsADirectoryError:
+        raise PacosError(f"{path}: is a folder; expected the {what} as a file. Give a file in it.") from None
     except UnicodeDecodeError as error:
         raise PacosError(f"{path}: byte {error.start} is not UTF-8; the {what} must be UTF-8 text.") from None
     except ValueError:

@@ -185,9 +185,9 @@ class EvaluateReport:
 
     `comparisons` has every candidate against the baseline, on the main and on the harder items; `pairwise` is the first
     candidate's on the main items once more, under a key that other programs read. `slot_effect` is by judge, and so is
-    `certified`: whether `pacos certify` found that very judge good enough before it judged here. An example
-    has the texts `skill`, `instruction`, `input` and `reference`, `right` (None where no answer is known), and each
-    model's answer under its label.
+    `certified`: whether `pacos certify` found that very judge good enough before it judged here; `uncertified` says of
+    each other judge why it is not. An example has the texts `skill`, `instruction`, `input` and `reference`, `right`
+    (None where no answer is known), and each model's answer under its label.
 
     `empty_answers` counts, by model label, answers without a word; they count as any other answer does.
 
@@ -218,6 +218,7 @@ class EvaluateReport:
     seconds: float
     rouge_l: RougeL | None = None
     certified: dict[str, bool] = field(default_factory=dict)
+    uncertified: dict[str, str] = field(default_factory=dict)
     empty_answers: dict[str, int] = field(default_factory=dict)
     multiple_choice: MultipleChoice | None = None
     perplexity: list[Perplexity] = field(default_factory=list)

@@ -11,7 +11,7 @@ from pacos.core.run_folder import RunFolder
 from pacos.evaluate.answer_files import Answers
 from pacos.evaluate.answers import answer_items
 from pacos.evaluate.candidates import Candidate, find_candidates
-from pacos.evaluate.certify.certificate import is_certified
+from pacos.evaluate.certify.certificate import why_uncertified
 from pacos.evaluate.exact_match import exact_match
 from pacos.evaluate.examples import pick_examples
 from pacos.evaluate.items import Item, builtin_items, file_items, read_or_make_items
@@ -44,7 +44,8 @@ def run(recipe: Recipe, run_folder: RunFolder) -> EvaluateReport:
             seed = recipe.evaluate.seed
             judgment = judge_answers(stage.folder, judges, items, answers, models[0].label, seed)
             write_verdicts(stage.folder / "verdicts.jsonl", judgment.verdicts)
-            report = _report(items, answers, models, judges, judgment, measures, seed, watch)
+            uncertified = {each.name: why for each in judges if (why := why_uncertified(each, run_folder.path))}
+            report = _report(items, answers, models, judges, judgment, measures, seed, uncertified, watch)
         _warn_of_absent(report)
         stage.finish(report, ("items.jsonl", "answers", "ballots.sqlite", "verdicts.jsonl"))
         print_report(report, stage.folder)
@@ -103,6 +104,7 @@ def _report(
     judgment: Judgment,
     measures: Measures,
     seed: int,
+    uncertified: dict[str, str],
     watch: Stopwatch,
 ) -> EvaluateReport:
     main = [item for item in items if item.set == "main"]
@@ -130,7 +132,8 @@ def _report(
         comparisons=comparisons,
         slot_effect={judge: slot_effect_of(judgment.ballots, cast) for judge, cast in votes.items()},
         judge_agreement=judge_agreement(judgment.verdicts),
-        certified={judge.name: is_certified(judge) for judge in judges},
+        certified={judge: judge not in uncertified for judge in votes},
+        uncertified=uncertified,
         examples=pick_examples(main, answers, first, seed),
         usd=round(judgment.usd, 6),
         seconds=round(watch.seconds, 2),

@@ -31,12 +31,9 @@ def print_report(report: EvaluateReport, folder: Path) -> None:
         shown = "-" if rate is None else estimate(rate, effect.interval)
         told = f"{judge}: first-shown answer wins {shown} of {effect.votes} decisive votes; 50% is fair"
         console.print(told, soft_wrap=True)
-    if doubtful := [judge for judge, is_certified in report.certified.items() if not is_certified]:
-        console.print(
-            f"not certified: {', '.join(doubtful)}; this ranking rests on a judge that has not shown that it can judge "
-            "(pacos certify JUDGE)",
-            soft_wrap=True,
-        )
+    for judge, why in report.uncertified.items():
+        told = f"not certified: {judge}; this ranking rests on a judge that has not shown that it can judge: {why}"
+        console.print(told, soft_wrap=True)
     console.print(f"evaluate: {report.seconds:,.1f} s, ${report.usd:.2f}; {folder / 'report.json'}", soft_wrap=True)
 
 

@@ -12,6 +12,8 @@ from pacos.judging.judge_prompts import DEFAULT, FILES, FOLDERS, JudgePrompt, lo
 
 # A reason of one sentence and a verdict; a judge that thinks is given a table of its own, with its own max_tokens.
 MAX_TOKENS = 512
+# No reply of the builtin judge is longer, so that a higher limit changes none.
+MOST_WORDS = 32
 
 
 @dataclass(frozen=True)
@@ -32,14 +34,17 @@ class Judge:
     def identity(self) -> str:
         """A hash of all that shapes a vote, beside the seed: engine, model or weights, prompt and sampling.
 
-        Where a server stands is not in it unless nothing else names its model.
+        Where a server stands is not in it unless nothing else names its model, and the builtin judge, which draws
+        nothing and writes little, is the same however it is asked.
         """
         table, sampling = self.table, self.sampling
         model = self.model
         if table.engine == "local":
             folder = Path(resolve_model(table.path))
             model = weights_sha256(folder) if folder.is_dir() else table.path
-        drawn = sampling.max_tokens, sampling.temperature, sampling.top_p
+        drawn: tuple[float, ...] = sampling.max_tokens, sampling.temperature, sampling.top_p
+        if table.engine == "builtin":
+            drawn = (min(sampling.max_tokens, MOST_WORDS),)
         content = [table.engine, model, table.api, table.weights, self.prompt.sha256, *drawn]
         return sha256_text(json.dumps(content))
 

@@ -22,12 +22,14 @@ def close_study(run_folder: RunFolder) -> Path:
     Raises PacosError where there is no study, nobody has voted, or plan or log were changed by hand.
     """
     folder = run_folder.finished("evaluate") / FOLDER
+    absent = PacosError(f"{folder}: no study was begun here; `pacos annotate {run_folder.path} --annotators N` does.")
     if not (folder / STUDY_FILE).is_file():
-        raise PacosError(f"{folder}: no study was begun here; `pacos annotate {run_folder.path} --annotators N` does.")
+        raise absent
     with closing(VoteLog(folder)) as log:
         sha256 = log.plan_sha256()
+        # A start that was refused leaves a log without a plan.
         if sha256 is None:
-            raise PacosError(f"{folder}: the study was not begun; start `pacos annotate` again.")
+            raise absent
         plan, events = read_plan(folder, sha256), log.events()
         if not any(event.kind == "vote" for event in events):
             raise PacosError(f"{folder}: nobody has voted yet, so there is nothing to report; the study stays open.")

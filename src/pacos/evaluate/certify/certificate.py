@@ -1,7 +1,7 @@
 """A judge's certificate: what it was tested on, how it did, whether that is enough, and where this is kept."""
 
 import os
-import sys
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,19 +88,38 @@ def certificate_folder(judge: Judge) -> Path:
     return Path(os.environ.get("PACOS_DATA") or user / "pacos") / "certificates" / judge.identity()[:16]
 
 
-def is_certified(judge: Judge) -> bool:
-    """Whether the judge was tested and did well enough; a certificate that cannot be read is none, and that is said."""
+def read_certificate(judge: Judge) -> Certificate | None:
+    """The certificate of this very judge, None where it was never tested; PacosError where it cannot be read."""
+    folder = certificate_folder(judge)
+    if not (folder / FILE).exists():
+        return None
+    found = read_report(Certificate, folder, FILE, "Test the judge again.")
+    if found.identity != judge.identity() or found.certified != (not found.unmet):
+        raise PacosError(
+            f"{folder / FILE}: edited by hand, or another judge's; expected what `pacos certify` wrote for it. "
+            "Test the judge again."
+        )
+    return found
+
+
+def why_uncertified(judge: Judge, run: Path) -> str:
+    """What keeps a judge of this run from being certified and what to do about it; "" where it is certified."""
     try:
-        folder = certificate_folder(judge)
-        if not (folder / FILE).exists():
-            return False
-        found = read_report(Certificate, folder, FILE, f"Repeat `pacos certify {judge.name}`.")
-        if found.identity != judge.identity() or found.certified != (not found.unmet):
-            raise PacosError(
-                f"{folder / FILE}: edited by hand, or another judge's; expected what `pacos certify` wrote for it. "
-                f"Repeat `pacos certify {judge.name}`."
-            )
-        return found.certified
+        found = read_certificate(judge)
     except PacosError as error:
-        print(error, file=sys.stderr)
-        return False
+        return f"{error} {_command(judge, run)}"
+    if found is None:
+        return f"never tested; test it: {_command(judge, run)}"
+    if found.certified:
+        return ""
+    return (
+        f"tested and failed ({found.replies:,} replies; {found.unmet[0]}); all that is unmet: "
+        f"{certificate_folder(judge) / FILE}"
+    )
+
+
+def _command(judge: Judge, run: Path) -> str:
+    name = shlex.quote(judge.table_name.removeprefix("engines."))
+    # Only what a spec names is the same outside of a run.
+    recipe = "" if judge.table_name == judge.name else f" --recipe {shlex.quote(str(run))}"
+    return f"`pacos certify {name}{recipe} --data FOLDER`"

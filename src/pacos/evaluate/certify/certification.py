@@ -7,10 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pacos
+from pacos.core.errors import PacosError
 from pacos.core.files import sha256_file, write_json
 from pacos.core.locks import lock_folder
 from pacos.evaluate.ballots import Ballot, Pair, Vote, ballots_of
-from pacos.evaluate.certify.certificate import FILE, Certificate, certificate_folder, unmet_criteria
+from pacos.evaluate.certify.certificate import FILE, Certificate, certificate_folder, read_certificate, unmet_criteria
 from pacos.evaluate.certify.judge_scores import BothOrders, agreement_with_people, score
 from pacos.evaluate.certify.judge_tests import (
     ADVERSARIAL,
@@ -42,6 +43,7 @@ def certify(judge: Judge, data: Path, max_items: int | None) -> tuple[Certificat
     folder = certificate_folder(judge)
     # Two processes would pay for every reply twice.
     with lock_folder(folder, "this judge's certificate", "wait for it to end; nothing is asked twice"):
+        _keep_the_larger(judge, 2 * len(tests))
         ballots, votes, usd = _ask(judge, tests, folder)
     both = _both_orders(tests, ballots, votes)
 
@@ -83,6 +85,21 @@ def certify(judge: Judge, data: Path, max_items: int | None) -> tuple[Certificat
     )
     write_json(folder / FILE, asdict(certificate))
     return certificate, folder / FILE
+
+
+def _keep_the_larger(judge: Judge, replies: int) -> None:
+    """A test of fewer replies says less, whether of fewer items or of fewer data, and never replaces a certificate."""
+    try:
+        kept = read_certificate(judge)
+    except PacosError:
+        # What cannot be read certifies nobody.
+        return
+    if kept and replies < kept.replies:
+        path = certificate_folder(judge) / FILE
+        raise PacosError(
+            f"{path}: {judge.name} was tested with {kept.replies:,} replies, and this smaller test of {replies:,} does "
+            "not replace that. Give as much --data and --max-items, or move the file away first."
+        )
 
 
 def _ask(judge: Judge, tests: Sequence[JudgeTest], folder: Path) -> tuple[list[Ballot], list[Vote], float]:

@@ -55,6 +55,8 @@ class JudgeTest:
 
 def llmbar_tests(folder: Path, most: int | None) -> dict[str, list[JudgeTest]]:
     """Each subset's tests, at most so many; PacosError where there is none or one cannot be read."""
+    if not folder.parent.is_dir():
+        raise PacosError(f"{folder.parent}: no such folder; expected one with llmbar/ in it. Check --data.")
     files = llmbar_files(folder)
     if not files:
         raise PacosError(f"{folder}: no dataset.json below it; expected LLMBar's folders, such as Natural.")

@@ -38,9 +38,8 @@ def published_judges(folder: Path) -> list[PublishedJudge]:
     """Every result.json below the folder; PacosError where there is none or one cannot be read."""
     files = sorted(folder.rglob("result.json"))
     if not files:
-        raise PacosError(
-            f"{folder}: no result.json below it; expected LLMBar's replies, SUBSET/JUDGE/PROMPT/result.json."
-        )
+        what = "no result.json below it" if folder.is_dir() else "no such folder"
+        raise PacosError(f"{folder}: {what}; expected LLMBar's replies, SUBSET/JUDGE/PROMPT/result.json.")
     return [_judge(folder, path) for path in files]
 
 

@@ -7,12 +7,16 @@ from typing import Any
 
 from pacos.core.files import write_json
 from pacos.evaluate.formats.records import file_name
-from pacos.evaluate.formats.scored import EXACT, WIN_RATE, ScoredAnswer, scored_answers
+from pacos.evaluate.formats.scored import EXACT, PEOPLE, WIN_RATE, ScoredAnswer, scored_answers
 from pacos.evaluate.formats.votes import Reading
 
 GROUP, SPLIT = "pacos", "test"
 SCENARIO = {"class_name": "pacos.evaluate.Items", "args": {}}
-METRICS = {WIN_RATE: "How often this answer is preferred, ties half.", EXACT: "Equal to the known right answer."}
+METRICS = {
+    WIN_RATE: "How often this answer is preferred, ties half.",
+    PEOPLE: "How often people prefer this answer, ties half.",
+    EXACT: "Equal to the known right answer.",
+}
 
 
 def write_helm(reading: Reading, folder: Path) -> list[Path]:

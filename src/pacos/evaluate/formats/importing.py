@@ -22,6 +22,11 @@ READERS: Mapping[Source, Callable[[Path, Reading], None]] = {
     "mt-bench": read_mt_bench,
     "tulu": read_tulu,
 }
+VOTES: Mapping[Source, str] = {
+    "alpaca-eval": "such as results/MODEL/JUDGE/annotations.json",
+    "mt-bench": "such as gpt-4_pair.jsonl",
+    "tulu": "the spreadsheet",
+}
 MOST_LINES = 10
 
 
@@ -46,6 +51,11 @@ def import_ballots(files: Sequence[Path], source: Source, folder: Path) -> Impor
     reading = Reading()
     for path in files:
         READERS[source](path, reading)
+    if reading.outputs and not (reading.votes or reading.unreadable):
+        raise PacosError(
+            f"{files[0]}: holds answers of {_many(len(reading.outputs), 'model')} and no vote; give the file of votes "
+            f"as well, {VOTES[source]}."
+        )
     if not reading.votes:
         told = f" The first that cannot be read: {reading.unreadable[0]}" if reading.unreadable else ""
         raise PacosError(f"{files[0]}: holds no vote in the format {source}; check --format.{told}")
@@ -124,14 +134,20 @@ def _print_imported(imported: Imported, folder: Path) -> None:
 
 
 def _print_pair(pair: PairTally) -> None:
-    interval = f" ({pair.interval[0] * 100:.1f} to {pair.interval[1] * 100:.1f})" if pair.interval else ""
     odd = [(pair.conflicts, "of the ties are conflicts"), (pair.unparsable, "unparsable")]
     told = "".join(f", {count:,} {what}" for count, what in odd if count)
     print(f"{pair.candidate} against {pair.baseline}, {_many(pair.items, 'item')}:")
-    print(f"  win rate, ties half  {_share(pair.win_rate, 2)}{interval}")
+    print(f"  win rate, ties half  {_rate(pair.win_rate, pair.interval)}")
+    if abs((pair.weighted_win_rate or 0) - (pair.win_rate or 0)) > 1e-9:
+        weighted = _rate(pair.weighted_win_rate, pair.weighted_interval)
+        print(f"  mean preference, which AlpacaEval calls win rate  {weighted}")
     print(f"  verdicts  {pair.wins:,} won, {pair.losses:,} lost, {pair.ties:,} tied{told}")
     one = "{:,} won, {:,} lost, {:,} tied".format(*pair.first)
     print(f"  one verdict an item  {one}; sign test p {_number(pair.sign_test_p)}")
+
+
+def _rate(rate: float | None, interval: tuple[float, float] | None) -> str:
+    return _share(rate, 2) + (f" ({interval[0] * 100:.1f} to {interval[1] * 100:.1f})" if interval else "")
 
 
 def _many(count: int, what: str) -> str:

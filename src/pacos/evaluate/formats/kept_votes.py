@@ -21,7 +21,7 @@ from pacos.evaluate.annotation.study_plan import FOLDER as ANNOTATION
 from pacos.evaluate.answer_files import Answer, read_answers
 from pacos.evaluate.ballots import Ballot, BallotBox, Pair, Vote, answer_id, blind_id
 from pacos.evaluate.formats.records import file_name
-from pacos.evaluate.formats.votes import NamedVote, Reading
+from pacos.evaluate.formats.votes import ANNOTATOR, NamedVote, Reading
 from pacos.evaluate.items import read_or_make_items
 from pacos.evaluate.report import read as read_report
 from pacos.store.database import Database, Schema
@@ -177,7 +177,7 @@ def _add_people(evaluate: Path, reading: Reading) -> None:
             answers = reading.outputs[a][item], reading.outputs[b][item]
             reading.votes.append(
                 NamedVote(
-                    reading.items[item], f"annotator {row['annotator']}", a, b, *answers,
+                    reading.items[item], f"{ANNOTATOR}{row['annotator']}", a, b, *answers,
                     "A" if choice == "A" else "B" if choice == "B" else "tie",
                     said=said, record=record + 1, baseline=baseline,
                 )

@@ -4,18 +4,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pacos.evaluate.formats.votes import NamedVote, Reading, verdicts
+from pacos.evaluate.formats.votes import ANNOTATOR, NamedVote, Reading, verdicts
 from pacos.evaluate.items import Item
 from pacos.statistics import clustered_mean
 from pacos.text.exact import is_exact
 
-WIN_RATE, EXACT = "win_rate", "exact_match"
+WIN_RATE, PEOPLE, EXACT = "win_rate", "win_rate_people", "exact_match"
 
 
 @dataclass(frozen=True)
 class ScoredAnswer:
-    """A model's answer to an item; `scores` has the mean of the verdicts for it, ties half, and exact match, each where
-    there is one to have. `votes` are all votes that it was part of, with the models' names."""
+    """A model's answer to an item; `scores` has the mean of the verdicts for it, ties half, people's of a run's study
+    apart, and exact match, each where there is one to have. `votes` are all votes that it was part of, with the
+    models' names."""
 
     item: Item
     text: str
@@ -34,11 +35,13 @@ class Mean:
 
 def scored_answers(reading: Reading) -> dict[str, list[ScoredAnswer]]:
     """Each model's answers in the order of the items."""
-    values: dict[tuple[str, str], list[float]] = {}
+    values: dict[tuple[str, str], dict[str, list[float]]] = {}
     for verdict in verdicts(reading.votes):
         if verdict.value is not None:
-            values.setdefault((verdict.candidate, verdict.item), []).append(verdict.value)
-            values.setdefault((verdict.baseline, verdict.item), []).append(1 - verdict.value)
+            # As in the report, where people and judges are told apart.
+            name = PEOPLE if verdict.voter.startswith(ANNOTATOR) else WIN_RATE
+            for model, value in ((verdict.candidate, verdict.value), (verdict.baseline, 1 - verdict.value)):
+                values.setdefault((model, verdict.item), {}).setdefault(name, []).append(value)
     votes: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for vote in reading.votes:
         for model in vote.models:
@@ -46,7 +49,7 @@ def scored_answers(reading: Reading) -> dict[str, list[ScoredAnswer]]:
     answers = {}
     for model, given in reading.outputs.items():
         answers[model] = [
-            ScoredAnswer(item, given[name], _scores(item, given[name], values.get((model, name), ())), own)
+            ScoredAnswer(item, given[name], _scores(item, given[name], values.get((model, name), {})), own)
             for name, item in reading.items.items()
             if name in given
             for own in [votes.get((model, name), [])]
@@ -73,6 +76,6 @@ def means_of(answers: Sequence[ScoredAnswer]) -> dict[str, Mean]:
     return means
 
 
-def _scores(item: Item, text: str, values: Sequence[float]) -> dict[str, float]:
-    scores = {WIN_RATE: sum(values) / len(values)} if values else {}
+def _scores(item: Item, text: str, values: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    scores = {name: sum(values[name]) / len(values[name]) for name in (WIN_RATE, PEOPLE) if name in values}
     return scores | ({EXACT: float(is_exact(item.reference, text))} if item.reference else {})

@@ -14,6 +14,7 @@ from pacos.statistics import (
     krippendorff_alpha,
     sign_test,
     slot_effect_estimate,
+    win_rate,
 )
 
 
@@ -21,9 +22,10 @@ from pacos.statistics import (
 class PairTally:
     """A candidate against a baseline.
 
-    Counted are readable verdicts, one a voter and item; conflicts are among the ties. `win_rate` counts ties half and
-    graded verdicts as they are; its standard error and 95% interval take items as drawn. `first` is one verdict an
-    item, the first voter's, as wins, losses and ties, which the exact sign test is of.
+    Counted are readable verdicts, one a voter and item; conflicts are among the ties. `win_rate` counts ties half; its
+    95% interval is that of evaluate where every item has one verdict, and else takes items as drawn. The weighted rate
+    is the mean preference, graded verdicts as they are, and so is AlpacaEval's win rate; the standard error is its own.
+    `first` is one verdict an item, the first voter's, as wins, losses and ties, which the exact sign test is of.
     """
 
     candidate: str
@@ -36,8 +38,10 @@ class PairTally:
     conflicts: int
     unparsable: int
     win_rate: float | None
-    standard_error: float | None
     interval: tuple[float, float] | None
+    weighted_win_rate: float | None
+    weighted_interval: tuple[float, float] | None
+    standard_error: float | None
     first: tuple[int, int, int]
     sign_test_p: float | None
 
@@ -103,13 +107,16 @@ def judged_again(votes: Sequence[NamedVote]) -> int:
 
 
 def _pair(own: Sequence[NamedVerdict]) -> PairTally:
-    counted = [(verdict.item, verdict.value) for verdict in own if verdict.value is not None]
-    wins, losses, ties = _counts([value for _, value in counted])
+    counted = [(each.item, each.value, each.outcome) for each in own if each.value is not None]
+    items, values = [item for item, *_ in counted], [value for _, value, _ in counted]
+    sides = [float(value > 0.5) if outcome == "decided" else 0.5 for _, value, outcome in counted]
     first: dict[str, float] = {}
-    for item, value in counted:
-        first.setdefault(item, value)
-    one_each = _counts(list(first.values()))
-    estimate = clustered_win_rate([v for _, v in counted], [i for i, _ in counted]) if len(first) > 1 else None
+    for item, side in zip(items, sides, strict=True):
+        first.setdefault(item, side)
+    (wins, losses, ties), one_each = _counts(sides), _counts(list(first.values()))
+    rate = win_rate(wins, losses, ties)
+    interval = rate.interval if rate and len(items) == len(first) else _interval(sides, items)
+    weighted = clustered_win_rate(values, items) if len(first) > 1 else None
     return PairTally(
         candidate=own[0].candidate,
         baseline=own[0].baseline,
@@ -120,12 +127,18 @@ def _pair(own: Sequence[NamedVerdict]) -> PairTally:
         ties=ties,
         conflicts=sum(verdict.outcome == "conflict" for verdict in own),
         unparsable=len(own) - len(counted),
-        win_rate=estimate.value if estimate else None,
-        standard_error=estimate.standard_error if estimate else None,
-        interval=estimate.interval if estimate else None,
+        win_rate=rate.rate if rate else None,
+        interval=interval,
+        weighted_win_rate=sum(values) / len(values) if values else None,
+        weighted_interval=_interval(values, items),
+        standard_error=weighted.standard_error if weighted else None,
         first=one_each,
         sign_test_p=sign_test(*one_each[:2]),
     )
+
+
+def _interval(values: Sequence[float], items: Sequence[str]) -> tuple[float, float] | None:
+    return clustered_win_rate(values, items).interval if len(set(items)) > 1 else None
 
 
 def _counts(values: Sequence[float]) -> tuple[int, int, int]:

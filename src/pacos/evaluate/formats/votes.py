@@ -5,10 +5,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from pacos.core.typed import check_whole
-from pacos.evaluate.items import Item
+from pacos.evaluate.items import Item, ItemSet
 from pacos.evaluate.outcomes import Outcome, PairOutcome, joint_outcome, outcome_by
 from pacos.judging import Choice
 
+ANNOTATOR = "annotator "
+"""What a voter's name begins with who is a person of a run's own study."""
 Cell = tuple[str, tuple[str, str], str]
 """An item's id, two models by name, and a voter."""
 
@@ -77,6 +79,12 @@ class Reading:
             check_whole(each)
         self.items.setdefault(item.id, item)
         return self.outputs.setdefault(model, {}).setdefault(item.id, text)
+
+    def of_set(self, name: ItemSet) -> "Reading":
+        """What is of the items of one set."""
+        items = {key: item for key, item in self.items.items() if item.set == name}
+        outputs = {m: {key: text for key, text in given.items() if key in items} for m, given in self.outputs.items()}
+        return Reading([vote for vote in self.votes if vote.item.id in items], items, outputs)
 
 
 @dataclass(frozen=True)

@@ -238,8 +238,10 @@ def _tell_how(name: str, folder: Path, asked: Asked, model: str, judge: Judge | 
         graded_by = _asked_as(judge, named)
     own = Endpoint("http://127.0.0.1:8017/v1", Path(model).name)
     lines += [f"cd {shlex.quote(str(folder))}", *map(str, harness.write_files(folder, asked, own, graded_by))]
-    where = environment or "PATH"
-    print(f"harness {name}: {harness.program} is not in {where}. To install it in an environment of its own:")
+    absent = f"{harness.program} is not in {environment or 'PATH'}"
+    if environment and not environment.is_dir():
+        absent = f"{environment}: no such folder; expected an environment with {harness.program} in its bin/"
+    print(f"harness {name}: {absent}. To install it in an environment of its own:")
     print(*("python3 -m venv DIR", *harness.install), sep="\n")
     print("then give --environment DIR, and pacos does the rest. By hand, with what was written:")
     print(*lines, sep="\n")

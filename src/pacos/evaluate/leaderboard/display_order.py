@@ -18,7 +18,7 @@ def check_display_order(folder: LeaderboardFolder) -> Iterator[LeaderboardFindin
     table = {}
     if folder.items is not None:
         table = dict(zip(folder.items.keys, folder.items.shown_first.tolist(), strict=True))
-    for judge, annotated in folder.by_judge().items():
+    for annotated in folder.comparable():
         sets = [each for each in annotated if each.is_to_scale]
         keys = sorted({key for each in sets for key in each.keys})
         wins, orders = _grids(sets, keys)
@@ -38,7 +38,7 @@ def check_display_order(folder: LeaderboardFolder) -> Iterator[LeaderboardFindin
             order, source = told, "the order is that of the instruction in derived/, as the annotations record none"
         else:
             continue
-        yield _finding(folder, judge, sets, wins, order, source)
+        yield _finding(folder, annotated[0].judge, sets, wins, order, source)
 
 
 def _grids(sets: Sequence[AnnotationSet], keys: Sequence[str]) -> tuple[Floats, Floats]:

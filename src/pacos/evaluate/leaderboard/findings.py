@@ -39,6 +39,11 @@ class LeaderboardFinding:
     standard_error: float | None = None
 
 
+def instructions(count: int) -> str:
+    """So many instructions."""
+    return f"{count} instruction{'s' * (count != 1)}"
+
+
 def named(names: Sequence[str]) -> str:
     """Names in a row, and how many more there are."""
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""

@@ -65,12 +65,17 @@ class LeaderboardFolder:
         own.sort(key=lambda table: table.benchmark is not None)
         return {model: row for table in own for model, row in table.rows.items()}
 
-    def by_judge(self) -> dict[str, list[AnnotationSet]]:
-        """The annotations of each judge, by model."""
-        groups: dict[str, list[AnnotationSet]] = {}
+    def against(self, annotated: AnnotationSet) -> str:
+        """What tells this annotation from others of the judge, where it judged a model against several baselines."""
+        models = [each.model for each in self.annotations if each.judge == annotated.judge]
+        return f" against {annotated.baseline}" if len(set(models)) < len(models) else ""
+
+    def comparable(self) -> list[list[AnnotationSet]]:
+        """The annotations in groups whose numbers may be compared: of one judge, against one baseline; by model."""
+        groups: dict[tuple[str, str], list[AnnotationSet]] = {}
         for annotated in sorted(self.annotations, key=lambda each: (each.judge, each.model)):
-            groups.setdefault(annotated.judge, []).append(annotated)
-        return groups
+            groups.setdefault((annotated.judge, self.against(annotated)), []).append(annotated)
+        return list(groups.values())
 
 
 def open_folder(path: Path) -> LeaderboardFolder:
@@ -127,7 +132,7 @@ def _read_published(folder: LeaderboardFolder) -> None:
 
 
 def _read_results(folder: LeaderboardFolder, results: Path) -> None:
-    found: dict[tuple[str, str], AnnotationSet] = {}
+    found: dict[tuple[str, str, str], AnnotationSet] = {}
     broken = set()
     for path in sorted(results.rglob("*")):
         if not RECORD_FILES.intersection(path.suffixes) or not path.is_file():
@@ -141,7 +146,7 @@ def _read_results(folder: LeaderboardFolder, results: Path) -> None:
                 # The folder given is a model's own, and what lies in it is the judge's.
                 annotations = _attempt(folder, read_annotations, path, None) or []
             for annotated in annotations:
-                first = found.setdefault((annotated.model, annotated.judge), annotated)
+                first = found.setdefault((annotated.model, annotated.judge, annotated.baseline), annotated)
                 if first is not annotated:
                     folder.unread.append(
                         f"{path}: annotates {annotated.model} by {annotated.judge} as {first.path} does, which counts; "
@@ -152,8 +157,9 @@ def _read_results(folder: LeaderboardFolder, results: Path) -> None:
         if len(folder.unread) > lines_before:
             broken.add(model)
     _note_missing(folder, list(found.values()), broken)
-    columns = {(each.model, each.judge): each for each in folder.annotations}
-    folder.annotations[:] = (columns | found).values()
+    files = {(model, judge) for model, judge, _ in found}
+    columns = [each for each in folder.annotations if (each.model, each.judge) not in files]
+    folder.annotations[:] = [*columns, *found.values()]
 
 
 def _note_missing(folder: LeaderboardFolder, annotations: list[AnnotationSet], told: set[str | None]) -> None:

@@ -1,11 +1,11 @@
 """Whether all models were judged on the same items, each once."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from pacos.evaluate.leaderboard.findings import LeaderboardFinding, named
+from pacos.evaluate.leaderboard.findings import LeaderboardFinding, instructions, named
 from pacos.evaluate.leaderboard.folder import LeaderboardFolder
 
 
@@ -15,7 +15,8 @@ def check_items(folder: LeaderboardFolder) -> Iterator[LeaderboardFinding]:
         yield from _twice(outputs.model, outputs.keys, "outputs", "", None)
     for annotated in folder.annotations:
         benchmark = folder.benchmark_of(annotated.judge, annotated.baseline)
-        yield from _twice(annotated.model, annotated.keys, "annotations", annotated.judge, benchmark)
+        what = f"annotations{folder.against(annotated)}"
+        yield from _twice(annotated.model, annotated.keys, what, annotated.judge, benchmark)
     yield from _sets(folder)
     yield from _dropped(folder)
 
@@ -25,7 +26,8 @@ def _twice(
 ) -> Iterator[LeaderboardFinding]:
     if more := len(keys) - len(set(keys)):
         twice = sum(count > 1 for count in Counter(keys).values())
-        detail = f"{twice} instructions stand in the {what} more than once ({more} rows too many)"
+        stand = "stands" if twice == 1 else "stand"
+        detail = f"{instructions(twice)} {stand} in the {what} more than once ({more} row{'s' * (more != 1)} too many)"
         yield LeaderboardFinding("item-twice", (model,), detail, judge, benchmark, more)
 
 
@@ -58,34 +60,27 @@ def _foreign(
     model: str, keys: frozenset[str], expected: frozenset[str], what: str, whose: str, judge: str, benchmark: int | None
 ) -> Iterator[LeaderboardFinding]:
     if extra := len(keys - expected):
-        detail = f"{what} {extra} instructions that are not among those that {whose}"
+        detail = f"{what} {instructions(extra)} not among those that {whose}"
         detail += f"; {len(expected - keys)} of those are missing"
         yield LeaderboardFinding("another-instruction-set", (model,), detail, judge, benchmark, extra)
 
 
 def _dropped(folder: LeaderboardFolder) -> Iterator[LeaderboardFinding]:
-    """Items without a verdict, by judge: in the annotations of a model, or else by its row in the published table."""
-    usual = usual_items(folder)
-    by_judge = folder.by_judge()
-    for judge in sorted(by_judge.keys() | {table.judge for table in folder.tables}):
+    """Items without a verdict, by judge and baseline: in the annotations of a model, or else by its published row."""
+    usual, groups = usual_items(folder), folder.comparable()
+    unjudged = {table.judge for table in folder.tables} - {group[0].judge for group in groups}
+    for judge, group in [*((each[0].judge, each) for each in groups), *((judge, []) for judge in sorted(unjudged))]:
         counts = {model: int(row["n_total"]) for model, row in folder.published(judge).items() if "n_total" in row}
-        known = [len(usual & frozenset(each.keys)) for each in by_judge.get(judge, ())]
-        expected = max([*known, *counts.values()], default=0)
+        expected = max([len(usual) if group else 0, *counts.values()])
         dropped = {model: expected - count for model, count in counts.items()}
-        for annotated in by_judge.get(judge, ()):
+        for annotated in group:
             judged = {k for k, p in zip(annotated.keys, annotated.preferences, strict=True) if not np.isnan(p)}
             # Another set of instructions is told as that.
-            whole = usual if judged <= usual else judged
-            dropped[annotated.model] = len(whole) - len(judged)
-        baseline = by_judge[judge][0].baseline if judge in by_judge else ""
-        yield from _dropped_by(judge, folder.benchmark_of(judge, baseline), expected, dropped)
-
-
-def _dropped_by(
-    judge: str, benchmark: int | None, expected: int, dropped: Mapping[str, int]
-) -> Iterator[LeaderboardFinding]:
-    lacking = {model: count for model, count in sorted(dropped.items(), key=lambda each: -each[1]) if count > 0}
-    if lacking:
-        told = named([f"{model} {count}" for model, count in lacking.items()])
-        detail = f"{len(lacking)} of {len(dropped)} models lack verdicts on some of {expected} items: {told}"
-        yield LeaderboardFinding("dropped-rows", tuple(lacking), detail, judge, benchmark, sum(lacking.values()))
+            dropped[annotated.model] = len(usual - judged) if judged <= usual else 0
+        lacking = {model: count for model, count in sorted(dropped.items(), key=lambda each: -each[1]) if count > 0}
+        if lacking:
+            told = named([f"{model} {count}" for model, count in lacking.items()])
+            detail = f"{len(lacking)} of {len(dropped)} models lack verdicts on some of {expected} items"
+            detail += f"{folder.against(group[0]) if group else ''}: {told}"
+            benchmark = folder.benchmark_of(judge, group[0].baseline if group else "")
+            yield LeaderboardFinding("dropped-rows", tuple(lacking), detail, judge, benchmark, sum(lacking.values()))

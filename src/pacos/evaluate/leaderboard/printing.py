@@ -23,16 +23,19 @@ def console() -> Console:
 def print_rows(rows: Sequence[ReproducedRow], unread: Sequence[str], seconds: float) -> None:
     """Prints the rows with annotations as a table, and what all rows come to."""
     screen = console()
-    table = Table("", "model", box=None, pad_edge=False)
+    judged = [row for row in rows if row.source != "weights"]
+    # Most leaderboards have one baseline, which goes without saying.
+    is_against = len({(row.judge, row.model) for row in judged}) < len(judged)
+    table = Table("", "model", *["against"] * is_against, box=None, pad_edge=False)
     for column in ("win rate", "error", "won", "lost", "drawn", "judged", "length-controlled", "refitted", "published"):
         table.add_column(column, justify="right")
-    judged = [row for row in rows if row.source != "weights"]
     for row in judged:
         counts = (row.n_wins, row.n_wins_base, row.n_draws, row.n_total)
         rates = (row.length_controlled_winrate, row.refitted_length_controlled_winrate)
         table.add_row(
             _judge(row.judge),
             row.model,
+            *[row.baseline] * is_against,
             _rate(row.win_rate),
             _rate(row.standard_error),
             *("-" if count is None else str(count) for count in counts),
@@ -43,7 +46,9 @@ def print_rows(rows: Sequence[ReproducedRow], unread: Sequence[str], seconds: fl
         screen.print(table)
     for line in (*_sums(rows), *_exceptions(rows), *unread):
         print(line)
-    print(f"leaderboard: {len(rows)} row{'s' * (len(rows) != 1)} in {seconds:.1f} s")
+    hidden = len(rows) - len(judged)
+    told = f", {hidden} of them of published weights alone, which only --json shows," * bool(hidden)
+    print(f"leaderboard: {len(rows)} row{'s' * (len(rows) != 1)}{told} in {seconds:.1f} s")
 
 
 def _judge(name: str) -> str:

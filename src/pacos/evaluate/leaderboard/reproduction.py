@@ -44,6 +44,8 @@ class ReproducedRow:
     """The published row's values under the names above; None where the model has no row."""
     is_equal: bool | None = None
     """Whether the published win rate, standard error and counts are these; None where there is nothing to compare."""
+    baseline: str = ""
+    """What the model was compared with, as the annotations name it."""
     reason: str = ""
     """Why a number is missing or is not the published one."""
 
@@ -90,9 +92,9 @@ def reproduce(folder: LeaderboardFolder) -> list[ReproducedRow]:
     return sorted(rows, key=_order)
 
 
-def _order(row: ReproducedRow) -> tuple[float, str, bool, float, str]:
+def _order(row: ReproducedRow) -> tuple[float, str, bool, float, str, str]:
     rate = row.length_controlled_winrate if row.win_rate is None else row.win_rate
-    return row.benchmark or math.inf, row.judge, row.source == "weights", -(rate or 0.0), row.model
+    return row.benchmark or math.inf, row.judge, row.source == "weights", -(rate or 0.0), row.model, row.baseline
 
 
 def _published(values: Mapping[str, float]) -> dict[str, float]:
@@ -112,6 +114,7 @@ def _row(folder: LeaderboardFolder, annotated: AnnotationSet) -> ReproducedRow:
             annotated.judge,
             source,
             published=_published(values) if values else None,
+            baseline=annotated.baseline,
             reason=f"preferences {told}; expected 1 (the baseline wins) to 2 (the model), or 0 for a draw",
         )
     estimate = preference_win_rate(list(annotated.preferences))
@@ -134,6 +137,7 @@ def _row(folder: LeaderboardFolder, annotated: AnnotationSet) -> ReproducedRow:
         joined_by_position=controlled.by_position,
         refitted_length_controlled_winrate=controlled.refitted,
         published=_published(values) if values else None,
+        baseline=annotated.baseline,
         reason=controlled.reason,
     )
     return replace(row, is_equal=_is_equal(row, values)) if values else row

@@ -17,8 +17,8 @@ Texts = Mapping[str, str]
 def check_texts(folder: LeaderboardFolder) -> Iterator[LeaderboardFinding]:
     """Judged and answered texts that differ, copies of models and of annotations, and empty answers."""
     answered = {each.model: _texts(each.keys, each.outputs) for each in folder.outputs}
-    for judge, sets in folder.by_judge().items():
-        benchmark = folder.benchmark_of(judge, sets[0].baseline)
+    for sets in folder.comparable():
+        judge, benchmark = sets[0].judge, folder.benchmark_of(sets[0].judge, sets[0].baseline)
         for annotated in sets:
             if annotated.model_outputs is not None:
                 yield from _judged_text(annotated, benchmark, annotated.model_outputs, answered)
