@@ -46,6 +46,46 @@ def p_value(drawn: list[int], probabilities_V: torch.Tensor) -> float:
     return float(stats.chisquare(seen, expected / expected.sum() * len(drawn)).pvalue)
 
 
+def test_ties_are_the_same_tokens_when_few_are_asked_about_and_when_all_are_raised() -> None:
+    mark = Watermark("selfhash", VOCABULARY, key=7)
+    given = (torch.randn(6, VOCABULARY, generator=torch.Generator().manual_seed(3))).round()
+    contexts = np.array([[n, n + 1, n + 2] for n in range(6)])
+    rows, tokens = (each.ravel() for each in np.meshgrid(np.arange(6), np.arange(VOCABULARY), indexing="ij"))
+    raised = (mark.apply(torch.from_numpy(contexts), given) - given > 1).numpy().ravel()
+    assert raised.tolist() == mark.are_raised(contexts, given, rows, tokens).tolist()
+    assert 20 < raised.sum() < 6 * 41
+
+
+class BadMark(Watermark):
+    """A mark that cannot say what it would raise."""
+
+    def are_raised(self, *args: object) -> np.ndarray:
+        raise SystemExit("no more")
+
+
+def test_a_mark_that_fails_harms_its_own_rows_alone() -> None:
+    bad, good = BadMark("lefthash", VOCABULARY, delta=9.0), Watermark("lefthash", VOCABULARY)
+    given = logits(1.0).expand(6, -1)
+    together = [*samplers_of(3, good, WRITTEN), *samplers_of(3, bad, WRITTEN)]
+    drawn, failed = sample(given, together)
+    assert failed.keys() == {3, 4, 5}
+    assert all("no more" in why for why in failed.values())
+    assert drawn[:3] == sample(given[:3], samplers_of(3, good, WRITTEN))[0]
+
+
+def test_a_reply_that_was_begun_before_is_marked_from_its_first_token_on() -> None:
+    mark = Watermark("skipgram", VOCABULARY)
+    given = torch.randn(8, VOCABULARY, generator=torch.Generator().manual_seed(4))
+    whole = sample(given, samplers_of(8, mark, WRITTEN))[0]
+    for cut in range(len(WRITTEN) + 1):
+        begun, written = WRITTEN[:cut], WRITTEN[cut:]
+        rows = [
+            Sampler(s.sampling, 9, [1, 2, 3, *begun], mark, list(written), num_begun=cut)
+            for s in samplers_of(8, mark, WRITTEN)
+        ]
+        assert sample(given, rows)[0] == whole
+
+
 def test_a_green_token_that_no_draw_meets_is_reached_all_the_same() -> None:
     mark = Watermark("lefthash", VOCABULARY, delta=40.0)
     green = mark.green_ids(WRITTEN)

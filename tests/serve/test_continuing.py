@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from pacos.core.models import MINI
+from pacos.core.recipe import EngineTable
 from pacos.engines import Message, Sampling, open_engine
 from pacos.guard import open_moderation
 from pacos.serve.answering import Answers, Piece
 from pacos.serve.model import Prompt, find_model
 from pacos.serve.tokens import Tokens
+from pacos.watermark import Watermark
 
 CHATML = (
     "{% for m in messages %}<s>{{ m.role }}\n{{ m.content }}</s>\n{% endfor %}"
@@ -32,8 +34,10 @@ def checkpoint(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 @contextmanager
-def answering(folder: Path) -> Iterator[Answers]:
-    engine = open_engine(f"local:{folder}")
+def answering(folder: Path, scheme: str = "") -> Iterator[Answers]:
+    mark = Watermark(scheme, find_model(folder, str(folder)).vocab_size) if scheme else None
+    # In bf16 a prompt's last bits are not those of the same tokens written one by one, and a mark meets near ties.
+    engine = open_engine(EngineTable(engine="local", path=str(folder), weights="fp32"), logits_hook=mark)
     model = find_model(folder, str(folder))
     yield Answers(engine, model, open_moderation("off"), Tokens(model.path))
     asyncio.run(engine.close())
@@ -44,18 +48,25 @@ async def said(answers: Answers, question: Prompt, max_tokens: int) -> str:
     return "".join([p.text async for p in answers.answer(question, sampling) if isinstance(p, Piece)])
 
 
-def test_an_answer_cut_anywhere_is_gone_on_with_as_if_it_had_not_been(checkpoint: Path) -> None:
+@pytest.mark.parametrize("scheme", ["", "lefthash", "skipgram"])
+def test_an_answer_cut_anywhere_is_gone_on_with_as_if_it_had_not_been(checkpoint: Path, scheme: str) -> None:
     question = Message("user", "Name three colours.")
 
     async def compare(answers: Answers) -> None:
         whole = await said(answers, (question,), 40)
         assert len(whole.split()) > 10
+        ids, compared = answers.tokens.of_text(whole, add_special_tokens=False), 0
         for cut in range(1, 40, 3):
             begun = await said(answers, (question,), cut)
+            # A mark may draw a word in other pieces than the tokenizer's: then the text is what is gone on with.
+            if answers.tokens.of_text(begun, add_special_tokens=False) != ids[:cut]:
+                continue
+            compared += 1
             rest = await said(answers, (question, Message("assistant", begun)), 40 - cut)
             assert begun + rest == whole, cut
+        assert compared > 3
 
-    with answering(checkpoint) as answers:
+    with answering(checkpoint, scheme) as answers:
         asyncio.run(compare(answers))
 
 

@@ -103,7 +103,8 @@ class Request:
     asks for log-probabilities and that many likeliest tokens beside each, of the local engine at most 100; a server
     that has none is asked without, and none is asked for them in a stream. `echo` asks for those of the prompt's
     tokens: the local engine's from place `echo_from` on, all of a server with api="completions" where it has them. What
-    the local engine alone has: `logits_hook` shapes this request's logits alone.
+    the local engine alone has: `logits_hook` shapes this request's logits alone, and the last `num_begun` of the
+    prompt's ids are the beginning of the reply, which a mark reads.
     """
 
     id: str
@@ -113,6 +114,7 @@ class Request:
     logprobs: int | None = None
     echo: bool = False
     echo_from: int = 0
+    num_begun: int = 0
     logits_hook: LogitsHook | None = field(default=None, compare=False)
 
 

@@ -92,7 +92,9 @@ class Answers:
             room = self.model.context_tokens - len(ids)
             most = min(sampling.max_tokens, room) if room > 0 else sampling.max_tokens
             sampling = replace(sampling, max_tokens=most)
-            request = Request(f"serve-{uuid.uuid4().hex}", prompt, sampling, ids, logprobs, echo)
+            num_begun = len(ids) - len(self._ids(prompt, is_raw=False)) if begun else 0
+            name = f"serve-{uuid.uuid4().hex}"
+            request = Request(name, prompt, sampling, ids, logprobs, echo, num_begun=num_begun)
             async with self.queue.slot(visitor):
                 # Within the slot, so that a slow moderation is not asked about more than it can take.
                 await self._refuse_flagged(said)

@@ -76,8 +76,8 @@ class DrawnLists:
         self._scheme, self._vocab_size, self._num_green, self._key = scheme, vocab_size, num_green, key
         self._known = _Known(vocab_size)
         # Answers that were given: a place for each, which a later one of the same place takes over. Each is the seed
-        # and the token above one bit, green or not; -1 is none.
-        self._answers = np.full(KNOWN_ANSWERS, -1, dtype=np.int64) if scheme.self_salted else None
+        # and the token above one bit, green or not; what has all bits set is none.
+        self._answers = np.full(KNOWN_ANSWERS, 2**64 - 1, dtype=np.uint64) if scheme.self_salted else None
 
     def ids(self, window: Sequence[int]) -> list[int]:
         """In the order drawn."""
@@ -104,14 +104,14 @@ class DrawnLists:
         if self._answers is None:
             return self._examine(seeds, tokens)
         # A seed has 32 bits and a token fewer than 31.
-        names = seeds << 31 | tokens
+        names = (seeds << 31 | tokens).astype(np.uint64)
         places = (names * 0x61C8864680B583EB >> 20) % KNOWN_ANSWERS
         found = self._answers[places]
-        unknown = np.flatnonzero(found >> 1 != names & 2**62 - 1)
+        unknown = np.flatnonzero(found >> 1 != names)
         if len(unknown):
             first = unknown[np.unique(names[unknown], return_index=True)[1]]
             green = self._examine(seeds[first], tokens[first])
-            self._answers[places[first]] = (names[first] & 2**62 - 1) << 1 | green
+            self._answers[places[first]] = names[first] << 1 | green
             order = names[first]
             found[unknown] = green[np.searchsorted(order, names[unknown])]
         green_ones: Bools = (found & 1).astype(bool)

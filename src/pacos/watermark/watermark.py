@@ -37,6 +37,8 @@ class Watermark:
             raise PacosError(
                 f"watermark gamma {gamma} of {vocab_size} tokens: expected a share between 0 and 1 with a token in it."
             )
+        if not 0 < delta < float("inf"):
+            raise PacosError(f"watermark delta {delta}: expected what green logits are raised by, a number above 0.")
         if not 0 < key < 2**self.scheme.key_bits:
             raise PacosError(f"watermark key: expected a whole number from 1 to 2**{self.scheme.key_bits} - 1.")
         self._lists: GreenLists = (
@@ -113,7 +115,8 @@ class Watermark:
         for place, (row, token) in enumerate(zip(rows_N.tolist(), tokens_N.tolist(), strict=True)):
             if raised_N[place]:
                 values_V = values_BV[row]
-                raised_N[place] = np.count_nonzero(values_V > values_V[token]) < SELFHASH_CANDIDATES
+                before = np.count_nonzero(values_V[:token] == values_V[token])
+                raised_N[place] = before + np.count_nonzero(values_V > values_V[token]) < SELFHASH_CANDIDATES
         windows_NT = np.column_stack([windows_NT, tokens_N])[raised_N]
         raised_N[raised_N] = self._lists.are_green(windows_NT, tokens_N[raised_N])
         return raised_N
@@ -171,15 +174,20 @@ class Watermark:
         self, contexts_BT: "torch.Tensor", logits_BV: "torch.Tensor", temperatures_B1: "torch.Tensor | None"
     ) -> "torch.Tensor":
         count = min(SELFHASH_CANDIDATES, self.vocab_size)
-        likeliest = logits_BV[:, : self.vocab_size].topk(count, dim=-1)
-        candidates_BC = _array(likeliest.indices)
+        values_BV = logits_BV[:, : self.vocab_size]
+        likeliest_BC = values_BV.topk(count, dim=-1).indices
+        # Of tokens that are as likely as the last one, the first ids count: bf16 has ties, and topk takes any of them.
+        least_B1 = values_BV.gather(1, likeliest_BC).amin(dim=-1, keepdim=True)
+        for row in ((values_BV >= least_B1).sum(dim=-1) > count).nonzero()[:, 0].tolist():
+            likeliest_BC[row] = values_BV[row].sort(descending=True, stable=True).indices[:count]
+        candidates_BC = _array(likeliest_BC)
         windows = np.repeat(_array(contexts_BT), count, axis=0)
         windows = np.column_stack([windows, candidates_BC.ravel()])
         green = self._lists.are_green(windows, candidates_BC.ravel()).reshape(candidates_BC.shape)
         raise_BC = logits_BV.new_tensor(green) * self.delta
         if temperatures_B1 is not None:
             raise_BC *= temperatures_B1
-        return logits_BV.scatter(1, likeliest.indices, likeliest.values + raise_BC)
+        return logits_BV.scatter(1, likeliest_BC, values_BV.gather(1, likeliest_BC) + raise_BC)
 
 
 def _array(ids: "torch.Tensor") -> Ints:

@@ -34,6 +34,7 @@ class Sampler:
     prompt_ids: Sequence[int]
     hook: LogitsHook | None = None
     new_ids: list[int] = field(default_factory=list)
+    num_begun: int = 0
     _generator: torch.Generator = field(default_factory=torch.Generator, init=False)
     _numbers: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32), init=False)
     _mark: Mark | None = field(init=False)
@@ -65,10 +66,16 @@ class Sampler:
             self._num_ids += 1
         return self._ids[: self._num_ids]
 
+    def reply(self, length: int) -> list[int]:
+        """The latest ids of the reply, those that it was begun with before those that were written."""
+        missing = length - len(self.new_ids)
+        begun = list(self.prompt_ids[-self.num_begun :])[-missing:] if missing > 0 else []
+        return begun + self.new_ids[-length:]
+
     @property
     def mark(self) -> Mark | None:
         """The mark on the next token, if it has one."""
-        return self._mark if self._mark and len(self.new_ids) >= self._mark.num_previous else None
+        return self._mark if self._mark and self.num_begun + len(self.new_ids) >= self._mark.num_previous else None
 
     @property
     def shaping(self) -> LogitsHook | None:
@@ -126,7 +133,9 @@ def sample(logits_BV: Tensor, samplers: Sequence[Sampler]) -> tuple[list[int], d
         good = [place for place, row in enumerate(sampled) if row not in failed]
         rows = [sampled[place] for place in good]
         asked = [samplers[row] for row in rows]
-        _put(tokens, rows, _draw(_of_rows(given_BV, good), _of_rows(probabilities_BV, good), asked))
+        drawn, undrawn = _draw(_of_rows(given_BV, good), _of_rows(probabilities_BV, good), asked)
+        _put(tokens, rows, drawn)
+        failed |= {rows[place]: why for place, why in undrawn.items()}
     return tokens, failed
 
 
@@ -204,7 +213,7 @@ def _shaped(logits_BV: Tensor, samplers: Sequence[Sampler]) -> Tensor:
 
 def _latest(samplers: Sequence[Sampler], mark: Mark) -> NDArray[np.int64]:
     """The reply's tokens that a mark reads, [B, num_previous]."""
-    return np.array([sampler.new_ids[-mark.num_previous :] for sampler in samplers], dtype=np.int64)
+    return np.array([sampler.reply(mark.num_previous) for sampler in samplers], dtype=np.int64)
 
 
 def _no_logits(value: object, wanted: list[int]) -> str | None:
@@ -224,8 +233,9 @@ def _padded_left(samplers: Sequence[Sampler], device: torch.device) -> Tensor:
     return torch.from_numpy(padded).to(device)
 
 
-def _draw(logits_BV: Tensor, probabilities_BV: Tensor, samplers: Sequence[Sampler]) -> list[int]:
-    tokens = [0] * len(samplers)
+def _draw(logits_BV: Tensor, probabilities_BV: Tensor, samplers: Sequence[Sampler]) -> tuple[list[int], dict[int, str]]:
+    """A token for every row; of rows whose mark fails, by their place, why."""
+    tokens, failed = [0] * len(samplers), dict[int, str]()
     # Which way a row goes depends on the row alone.
     ways: dict[int, tuple[_Way, list[int]]] = {}
     for row, sampler in enumerate(samplers):
@@ -234,8 +244,13 @@ def _draw(logits_BV: Tensor, probabilities_BV: Tensor, samplers: Sequence[Sample
         ways.setdefault(id(mark) if mark else sampler.is_cut, (way, []))[1].append(row)
     for way, rows in ways.values():
         asked = [samplers[row] for row in rows]
-        _put(tokens, rows, way(_of_rows(logits_BV, rows), _of_rows(probabilities_BV, rows), asked))
-    return tokens
+        try:
+            _put(tokens, rows, way(_of_rows(logits_BV, rows), _of_rows(probabilities_BV, rows), asked))
+        except BaseException as error:  # as in _hooked: a mark is a caller's own code
+            if not asked[0].mark:
+                raise
+            failed |= dict.fromkeys(rows, f"its mark raised {told(error)}")
+    return tokens, failed
 
 
 def _from_all(logits_BV: Tensor, probabilities_BV: Tensor, samplers: Sequence[Sampler]) -> list[int]:

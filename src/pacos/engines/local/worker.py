@@ -181,7 +181,7 @@ class Worker:
             prompt_ids,
             limit,
             ReplyText(checkpoint.tokenizer, prompt_ids, sampling.stop),
-            Sampler(sampling, limit, prompt_ids, request.logits_hook or self._logits_hook),
+            Sampler(sampling, limit, prompt_ids, request.logits_hook or self._logits_hook, num_begun=request.num_begun),
             on_end=lambda end: self._post(channel, end),
             is_cancelled=lambda: channel.is_closed or (stop is not None and stop.is_set()),
             on_piece=(lambda delta: self._post(channel, delta)) if order.is_streamed else None,
