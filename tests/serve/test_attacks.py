@@ -312,3 +312,25 @@ def test_wrong_password_is_told_to_programs_in_openais_shape(start: Callable[...
     assert (status, json.loads(told)["error"]["code"]) == (401, "wrong_password")
     status, told = visitor.send("POST", "/review/login", b"password=x", Accept="text/html")
     assert (status, "not the password" in told) == (401, True)
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        "[" + "0.5," * 200_000 + "1]",
+        "[" + "null," * 190_000 + "1]",
+        '["a"' + ",1" * 400_000 + "]",
+        "[[1]" + ",[]" * 300_000 + "]",
+    ],
+)
+def test_a_body_full_of_wrong_entries_holds_nobody_up(served: Served, entries: str) -> None:
+
+    def seconds(prompt: str) -> float:
+        start = time.perf_counter()
+        body = f'{{"model": "tiny", "prompt": {prompt}, "max_tokens": 1}}'
+        assert Visitor(served).send("POST", "/v1/completions", body.encode())[0] == 400
+        return time.perf_counter() - start
+
+    # As long, and wrong in one place alone.
+    once = seconds('"' + "x" * len(entries) + '"')
+    assert seconds(entries) < 20 * once + 1.0

@@ -137,13 +137,18 @@ class SamplingBody(JsonBody):
         return bool(self.stream_options and self.stream_options.include_usage)
 
 
-Ids = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+# A list's first wrong entry is enough: a megabyte of them would make an error each, for each kind that a prompt may be.
+Ids = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1, fail_fast=True)]
+Prompts = (
+    Annotated[list[str], Field(min_length=1, fail_fast=True)]
+    | Annotated[list[Ids], Field(min_length=1, fail_fast=True)]
+)
 
 
 class CompletionBody(SamplingBody):
     """POST /v1/completions: a text, token ids, or a list of either."""
 
-    prompt: str | Ids | Annotated[list[str] | list[Ids], Field(min_length=1)]
+    prompt: str | Ids | Prompts
     max_tokens: int | None = Field(None, ge=0)
     best_of: int | None = Field(None, ge=1, le=MAX_ANSWERS)
     logprobs: int | None = Field(None, ge=0, le=MAX_TOP_LOGPROBS)

@@ -24,11 +24,13 @@ WHOLE_LIST = 20
 """From so many tokens on it is cheaper to draw the list than to follow each."""
 
 
-def is_set(bits: Bits, rows_N: Ints, tokens_N: Ints) -> Bools:
-    """Whether each token's bit is set in its row of whole lists; a token beyond them is in none."""
-    bytes_N = bits[rows_N, np.minimum(tokens_N >> 3, bits.shape[1] - 1)]
-    found: Bools = (bytes_N >> (7 - (tokens_N & 7)) & 1).astype(bool) & (tokens_N >> 3 < bits.shape[1])
-    return found
+def are_set(lists: Sequence[Bits], places_N: Ints, tokens_N: Ints) -> Bools:
+    """Whether each token's bit is set in the list of its place; a token beyond them is in none."""
+    length = len(lists[0])
+    # A byte each: to lay whole lists beside each other would read all of them.
+    pairs = zip(places_N.tolist(), (tokens_N >> 3).tolist(), strict=True)
+    bytes_N = np.fromiter((lists[n].item(at) if at < length else 0 for n, at in pairs), np.int64, len(tokens_N))
+    return (bytes_N >> (7 - (tokens_N & 7)) & 1).astype(bool)
 
 
 class GreenLists(Protocol):
@@ -96,7 +98,11 @@ class DrawnLists:
 
     def bits(self, windows: Ints) -> Bits:
         """Each row from memory where it can be."""
-        return np.stack([self._row(seed) for seed in self._seeds(windows).tolist()])
+        return np.stack(self.rows(windows))
+
+    def rows(self, windows: Ints) -> list[Bits]:
+        """The same, not yet beside each other."""
+        return [self._row(seed) for seed in self._seeds(windows).tolist()]
 
     def are_green(self, windows: Ints, tokens: Ints) -> Bools:
         """Each seed's permutation is drawn once, and none whose list or whose answer is known."""
@@ -141,7 +147,7 @@ class DrawnLists:
             if bits is None:
                 green[group] = are_among_first(self._targets(seed), asked.tolist())
             else:
-                green[group] = is_set(bits[None], np.zeros(len(group), dtype=np.int64), asked)
+                green[group] = are_set([bits], np.zeros(len(group), dtype=np.int64), asked)
         return green
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from pacos.core.errors import PacosError
 from pacos.watermark.detection import Detection, summarise
-from pacos.watermark.green_lists import Bits, Bools, DrawnLists, GreenLists, KeyedLists, is_set
+from pacos.watermark.green_lists import Bits, Bools, DrawnLists, GreenLists, KeyedLists, are_set
 from pacos.watermark.permutation import Ints
 from pacos.watermark.schemes import find_scheme
 
@@ -106,7 +106,7 @@ class Watermark:
         if isinstance(self._lists, DrawnLists) and self.scheme.context_width == 1:
             # The lists of single tokens are met again and again, and kept.
             rows, places_N = np.unique(rows_N, return_inverse=True)
-            return is_set(self._lists.bits(input_ids_BT[rows, -1:]), places_N, tokens_N)
+            return are_set(self._lists.rows(input_ids_BT[rows, -1:]), places_N, tokens_N)
         if not self.scheme.self_salted:
             return self._lists.are_green(windows_NT, tokens_N)
         values_BV = logits_BV[:, : self.vocab_size].cpu().numpy()

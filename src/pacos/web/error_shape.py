@@ -24,6 +24,9 @@ _BOUNDS = {
 }  # fmt: skip
 
 
+# A megabyte of wrong fields is not looked at to its end.
+MOST_ERRORS = 100
+
 # When to ask again where the database is away.
 AWAY_SECONDS = 5
 
@@ -124,7 +127,7 @@ def _invalid(errors: Sequence[dict[str, Any]], body: Any) -> Response:
     if isinstance(body, bytes):
         line = "Unsupported Content-Type: expected application/json (with curl: -H 'Content-Type: application/json')."
         return error_response(415, line, "unsupported_media_type")
-    placed = [(_real_path(error["loc"], body), error) for error in errors]
+    placed = [(_real_path(error["loc"], body), error) for error in errors[:MOST_ERRORS]]
     placed = [([*path, *error["loc"][-1:]] if error["type"] == "missing" else path, error) for path, error in placed]
     path, error = max(placed, key=lambda each: (len(each[0]), not _expected(str(each[1]["type"]))))
     kind, told = str(error["type"]), error.get("ctx", {})

@@ -269,9 +269,8 @@ def _marked(mark: Mark, logits_BV: Tensor, probabilities_BV: Tensor, samplers: S
     cumulative_BV, latest_BT = probabilities_BV.cumsum(-1), _latest(samplers, mark)
     uniforms_BK = _next_uniforms(samplers, TRIALS[-1]).to(logits_BV.device)
     drawn_BK = _by_inversion(cumulative_BV, uniforms_BK)
-    ends_BK = cumulative_BV.gather(-1, drawn_BK)
-    starts_BK = cumulative_BV.gather(-1, (drawn_BK - 1).clamp(min=0)).where(drawn_BK > 0, 0.0)
-    stands_BK = ends_BK - uniforms_BK * cumulative_BV[:, -1:] < exp(-mark.delta) * (ends_BK - starts_BK)
+    before_end_BK = cumulative_BV.gather(-1, drawn_BK) - uniforms_BK * cumulative_BV[:, -1:]
+    stands_BK = before_end_BK < exp(-mark.delta) * probabilities_BV.gather(-1, drawn_BK)
     drawn, stands, first = drawn_BK.cpu().numpy(), stands_BK.cpu().numpy(), 0
     for last in TRIALS:
         # Not asked about: what stands anyway, and what comes after it.
@@ -290,7 +289,7 @@ def _marked(mark: Mark, logits_BV: Tensor, probabilities_BV: Tensor, samplers: S
 
 def _next_uniforms(samplers: Sequence[Sampler], count: int) -> Tensor:
     """[B, count], each row's own."""
-    return torch.from_numpy(np.stack([sampler.uniforms(count) for sampler in samplers]))
+    return torch.from_numpy(np.concatenate([sampler.uniforms(count) for sampler in samplers]).reshape(-1, count))
 
 
 def _by_inversion(cumulative_BV: Tensor, uniform_BK: Tensor) -> Tensor:
