@@ -37,7 +37,7 @@ def headline(files: RunFiles, comparison: Compared | None, spent: Cost) -> Headl
 def _sentence(files: RunFiles, comparison: Compared | None) -> str:
     if comparison:
         learned = f"Fine-tuned on {_data(files)}, " if files.train else ""
-        result = _result(comparison)
+        result = _result(files, comparison)
         # A model's name keeps its own spelling, at the beginning of a sentence too.
         is_name = result.startswith(comparison.labels[1])
         return f"{learned}{result if learned or is_name else result[0].upper() + result[1:]}."
@@ -57,7 +57,7 @@ def _data(files: RunFiles) -> str:
     return f"{examples} that its teacher wrote" if files.generate and not files.recipe.train.dataset else examples
 
 
-def _result(comparison: Compared) -> str:
+def _result(files: RunFiles, comparison: Compared) -> str:
     baseline, first = comparison.labels[:2]
     # Student and base are a run's own; any other label is a name.
     the_base, the_first = (f"the {label}" if label in ROLES else label for label in (baseline, first))
@@ -68,7 +68,8 @@ def _result(comparison: Compared) -> str:
         win_rate = f"a win rate of {percent(pair.win_rate)} over {counted(pair.judged, 'item')}"
     if not rates:
         return f"judged blind, {the_first} has {win_rate} against {the_base}"
-    known = counted(comparison.report.exact_match_items, "held-out item")
+    item = "item" if files.recipe.evaluate.instructions else "held-out item"
+    known = counted(comparison.report.exact_match_items, item)
     return (
         f"{the_first} answers {percent(rates[first])} of {known} exactly "
         f"where {the_base} answers {percent(rates[baseline])}, and judged blind, it has {win_rate}"
