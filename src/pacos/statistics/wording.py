@@ -111,7 +111,7 @@ def _rests_on(counts: tuple[int, int, int], estimate: WinRate, tests: str, unrea
     items = sum(counts)
     left_out = f", {unread:,} more had no readable verdict" if unread else ""
     return (
-        f"{estimate.rate:.1%} of {items:,} {'item' if items == 1 else 'items'} are won, ties counted as half "
+        f"a win rate of {estimate.rate:.1%} over {items:,} {'item' if items == 1 else 'items'}, ties counted as half "
         f"(95% interval {_ends(estimate.interval)}; {wins:,} won, {losses:,} lost, {ties:,} tied{left_out}; {tests})"
     )
 
