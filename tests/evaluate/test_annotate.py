@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from pacos.study.report_page import write
 from tests.evaluate.annotating import Annotator, Serving, annotate, make_run, plan_of, refusal, serving, start
 
 
@@ -128,6 +129,31 @@ def test_counts_are_those_of_the_votes_cast(tmp_path: Path, client: httpx2.Clien
     by_item = {row["item"]: row for row in report["items"]}
     assert len(by_item) == len(plan_of(run)["items"])
     assert sum(row["wins"] for row in by_item.values()) == counted["wins"]
+
+
+def test_failed_attention_checks_stand_beside_whatever_is_quoted(tmp_path: Path, client: httpx2.Client) -> None:
+    run = make_run(tmp_path / "run", 12)
+    with serving(run, "--annotators", 2) as served:
+        showings = {showing["id"]: showing for showing in plan_of(run)["showings"]}
+        for annotator in people(served, client):
+            annotator.begin()
+            while showing := annotator.showing():
+                shown = showings[showing]
+                is_right = shown["first"]["item"] == shown["item"]
+                wrong = "B" if is_right else "A"
+                choice = wrong if shown["is_attention"] else "tie"
+                assert annotator.post("vote", showing=showing, choice=choice).status_code == 303
+    assert annotate(run, "--close").returncode == 0
+    failed = report_of(run)["attention_failed"]
+    assert failed == report_of(run)["attention_shown"] > 0
+    own = (run / "evaluate" / "annotation" / "report.html").read_text()
+    whole = write(run).read_text()
+    for html in (own, whole):
+        assert f'data-attention-failed="{failed}"' in html
+        quote = next(each for each in re.findall(r"<blockquote[^>]*>(.*?)</blockquote>", html) if "annotator" in each)
+        assert f"who failed {failed} of {failed} attention check" in quote
+    assert "win rate of 50.0% over items, ties as half" in own
+    assert "that name a model" not in own
 
 
 def test_bad_votes_are_one_line_each_and_nothing_is_lost(tmp_path: Path, client: httpx2.Client) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from pacos.core.errors import PacosError
+from pacos.statistics import win_rate
 from tests.evaluate.conftest import block, counts
 from tests.evaluate.judge_data import RIGHT, write_judge_data
 from tests.evaluate.test_certify import asked, knowing, letters
@@ -60,6 +61,8 @@ def test_an_http_judge_counts_wins_in_both_orders(judged_by: Any, evaluate_in: A
     assert counts(report.pairwise) == [3, 1, 4, 0]
     effect = report.slot_effect["http:judge"]
     assert (effect.votes, effect.first_shown_win_rate) == (8, 0.5)
+    # Both orders of each pair agree, which says more than as many votes by chance.
+    assert effect.interval == pytest.approx(win_rate(0, 0, 4).interval)
 
 
 def test_a_refused_key_stops_at_once_and_is_not_shown(

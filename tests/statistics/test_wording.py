@@ -60,7 +60,7 @@ def test_known_comparisons(counts: tuple[int, int, int], finding: str) -> None:
 def test_alpacas_own_numbers_are_not_on_par() -> None:
     sentence = claims({"Alpaca": (90, 89, 0)}, "text-davinci-003", "by five authors")["Alpaca"].sentence
     assert sentence.startswith("The data do not decide between Alpaca and text-davinci-003: judged by five authors, ")
-    assert "50.3% of 179 items are won" in sentence
+    assert "a win rate of 50.3% over 179 items" in sentence
     assert "equivalence within 5 points is not shown, two one-sided tests p = 0.1" in sentence
 
 
@@ -79,3 +79,16 @@ def test_many_comparisons_make_each_harder_to_claim() -> None:
 def test_impossible_margin_is_refused(margin: float) -> None:
     with pytest.raises(ValueError):
         claims({"one": (1, 1, 1)}, "base", JUDGED, margin=margin)
+
+
+@given(COUNTS, st.integers(0, 5))
+def test_what_lacks_a_certificate_shows_no_equivalence(counts: tuple[int, int, int], unread: int) -> None:
+    found = claims({"model": counts}, "base", JUDGED, lacking="some judge is not certified", unread={"model": unread})
+    claim = found["model"]
+    assert claim.finding != "on par"
+    assert claim.equivalence is None or not claim.equivalence.equivalent
+    assert "is shown" not in claim.sentence
+    assert "though by less than" not in claim.sentence
+    if claim.finding == "undecided":
+        assert "some judge is not certified" in claim.sentence
+    assert (f"{unread} more" in claim.sentence) == bool(unread and sum(counts))

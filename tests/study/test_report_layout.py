@@ -75,14 +75,28 @@ def test_numbers_above_a_bar_keep_apart_beside_long_names(browser) -> None:
     page.close()
 
 
+@pytest.mark.parametrize("width", [360, 720])
+@pytest.mark.parametrize("rate", [0.02, 0.431, 0.5, 0.62, 0.98])
+def test_the_win_rate_is_whole_wherever_it_stands(browser, rate: float, width: int) -> None:
+    ends = (max(rate - 0.07, 0), min(rate + 0.07, 1))
+    counts = Pairwise(0, 0, 24, 0, 0, rate, ends, None, None, None)
+    judged = [Judged(name, "held-out items", counts) for name in LONG_NAMES]
+    page = browser.new_page()
+    page.set_content(f"<div style='width:{width}px;font-family:DejaVu Sans'>{pairwise_plot(judged, 'base').svg}</div>")
+    assert page.evaluate(CUT) == []
+    page.close()
+
+
+CUT = """() => [...document.querySelectorAll("svg text")].filter((text) => {
+    const inner = text.getBoundingClientRect(), outer = text.ownerSVGElement.getBoundingClientRect();
+    return inner.left < outer.left - 1 || inner.right > outer.right + 1
+        || inner.top < outer.top - 1 || inner.bottom > outer.bottom + 1;
+}).map((text) => text.textContent)"""
+
+
 def test_plots_cut_none_of_their_text(page) -> None:
     page.set_viewport_size({"width": 1280, "height": 844})
-    cut = page.evaluate("""() => [...document.querySelectorAll("svg text")].filter((text) => {
-        const inner = text.getBoundingClientRect(), outer = text.ownerSVGElement.getBoundingClientRect();
-        return inner.left < outer.left - 1 || inner.right > outer.right + 1
-            || inner.top < outer.top - 1 || inner.bottom > outer.bottom + 1;
-    }).map((text) => text.textContent)""")
-    assert cut == []
+    assert page.evaluate(CUT) == []
 
 
 LOOK = """() => {

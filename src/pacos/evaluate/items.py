@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+from pacos.core.data_files import read_data_file
 from pacos.core.errors import PacosError
 from pacos.core.files import read_json_lines, write_json_lines
 from pacos.core.records import Example, read_categorised
@@ -129,12 +130,22 @@ def make_item(
 def file_items(path: Path) -> list[Item]:
     """The items of an evaluation set; one that stands there again is asked once, and said.
 
+    Where rows name a `generator`, as AlpacaEval's do, the outputs are that model's answers, and no references: held
+    against them it would be right in everything.
     Raises PacosError where the same question has two right answers: whichever were taken, the other would be wrong.
     """
     items: dict[str, Item] = {}
     repeated, contradictions = 0, []
-    for number, (example, category) in enumerate(read_categorised(path), start=1):
-        item = make_item("main", "", example.instruction, example.input, example.output, category)
+    examples, generators = read_categorised(path), _generators(path)
+    if generators and any(example.output for example, _ in examples):
+        print(
+            f"evaluate: {path}: its outputs are answers of {', '.join(generators[:3])} by its own word (generator), "
+            "so they are not taken as references; evaluate.references can name a file of those",
+            file=sys.stderr,
+        )
+    for number, (example, category) in enumerate(examples, start=1):
+        reference = "" if generators else example.output
+        item = make_item("main", "", example.instruction, example.input, reference, category)
         known = items.setdefault(item.id, item)
         repeated += known is not item
         if known.reference and item.reference and known.reference != item.reference:
@@ -151,3 +162,10 @@ def file_items(path: Path) -> list[Item]:
     if repeated:
         print(f"evaluate: {path}: {repeated} repeated questions are asked once", file=sys.stderr)
     return list(items.values())
+
+
+def _generators(path: Path) -> list[str]:
+    """The models that rows of a file name as where their outputs are from."""
+    rows = (value for _, value in read_data_file(path, "evaluation instructions").values)
+    named = (row.get("generator") for row in rows if isinstance(row, dict))
+    return list(dict.fromkeys(name for name in named if isinstance(name, str) and name.strip()))

@@ -13,7 +13,7 @@ from pacos.evaluate.items import Item
 from pacos.evaluate.likelihood import Likelihoods, form_of, likelihoods
 from pacos.evaluate.memorisation import Recall, measure_recall, recall, recalls
 from pacos.evaluate.multiple_choice import ChoiceQuestion, choice_passages, measure_choices, read_questions
-from pacos.evaluate.overlap import measure_overlap, references_of
+from pacos.evaluate.overlap import measure_overlap, references_of, repeating
 from pacos.evaluate.perplexity import HELD_OUT, KnownText, measure_perplexity, read_texts, text_passages
 from pacos.evaluate.published_answers import check_published
 from pacos.evaluate.report import Contaminated, Memorisation, MultipleChoice, Perplexity, RougeL
@@ -28,7 +28,7 @@ class MeasureInputs:
     questions: list[ChoiceQuestion]
     texts: list[KnownText]
     recalls: list[Recall]
-    training: TrainingSplit
+    training: TrainingSplit | None
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class Measures:
     perplexity: list[Perplexity]
     memorisation: list[Memorisation]
     contamination: list[Contaminated]
+    repeats_references: dict[str, float]
 
 
 def read_measure_inputs(
@@ -53,8 +54,9 @@ def read_measure_inputs(
     references = references_of(items, table.references)
     questions = read_questions(table.multiple_choice) if table.multiple_choice else []
     training = read_training(recipe, run_folder)
-    texts = read_texts(table.perplexity, training.held_out)
-    return MeasureInputs(references, questions, texts, recalls(training, table.memorisation, table.seed), training)
+    texts = read_texts(table.perplexity, training.held_out if training else [])
+    asked_again = recalls(training, table.memorisation, table.seed) if training else []
+    return MeasureInputs(references, questions, texts, asked_again, training)
 
 
 def measure(
@@ -76,10 +78,12 @@ def measure(
         passages = [*choice_passages(model, form, known.questions), *text_passages(model, form, known.texts)]
         found[model.label] = likelihoods(model, passages, folder)
         written[model.label] = recall(model, known.recalls, folder)
+    repeats = repeating(answers, known.references)
     own = {
         model.label: "its answers are the references"
         for model in models
-        if model.published and Path(model.table.path).resolve() == Path(table.references).resolve()
+        if model.label in repeats
+        or (model.published and Path(model.table.path).resolve() == Path(table.references).resolve())
     }
     choices = (
         measure_choices(table.multiple_choice, known.questions, forms, found, baseline, seed)
@@ -91,13 +95,16 @@ def measure(
         multiple_choice=choices,
         perplexity=measure_perplexity(known.texts, found, baseline, seed),
         memorisation=measure_recall(known.recalls, written, baseline, seed),
-        contamination=contaminated(_evaluation_sets(recipe, known, items), known.training),
+        contamination=_contamination(recipe, known, items),
+        repeats_references=repeats,
     )
 
 
-def _evaluation_sets(recipe: Recipe, known: MeasureInputs, items: Sequence[Item]) -> list[EvaluationSet]:
-    """Everything that is asked or measured in this evaluation."""
-    table = recipe.evaluate
+def _contamination(recipe: Recipe, known: MeasureInputs, items: Sequence[Item]) -> list[Contaminated]:
+    """Everything that is asked or measured in this evaluation against the training data; nothing without these."""
+    table, training = recipe.evaluate, known.training
+    if not training:
+        return []
     names = {"main": table.instructions or "held-out tasks", "harder": "harder tasks"}
     sets = [
         EvaluationSet(names[kind], [question_text(item) for item in items if item.set == kind])
@@ -108,8 +115,8 @@ def _evaluation_sets(recipe: Recipe, known: MeasureInputs, items: Sequence[Item]
     if known.questions:
         sets.append(EvaluationSet(f"multiple choice: {table.multiple_choice}", [q.question for q in known.questions]))
     if any(text.name == HELD_OUT for text in known.texts) or any(e.examples == "held-out" for e in known.recalls):
-        sets.append(EvaluationSet("held-out examples", [question_text(each) for each in known.training.held_out]))
+        sets.append(EvaluationSet("held-out examples", [question_text(each) for each in training.held_out]))
     for text in known.texts:
         if text.name != HELD_OUT:
             sets.append(EvaluationSet(text.name, [part.output for part in text.parts], False))
-    return sets
+    return contaminated(sets, training)

@@ -1,10 +1,11 @@
 """What votes on a pair come to: one voter's in both orders, several voters' by majority, and the slot effect in all."""
 
+from collections import Counter
 from collections.abc import Collection, Hashable, Sequence
 from typing import Literal
 
 from pacos.evaluate.report import SlotEffect
-from pacos.statistics import Interval, clustered_win_rate
+from pacos.statistics import Interval, clustered_win_rate, win_rate
 
 PairOutcome = Literal["win", "loss", "tie", "unparsable"]
 """What is said of a candidate's answer against the baseline's."""
@@ -44,5 +45,11 @@ def mean_vote(values: Sequence[float], items: Sequence[Hashable]) -> tuple[float
 
 def slot_effect(first_won: Sequence[bool], items: Sequence[Hashable]) -> SlotEffect:
     """Whether the answer shown first won each decisive vote, and the item or pair that it was on."""
+    balances: Counter[Hashable] = Counter()
+    for won, item in zip(first_won, items, strict=True):
+        balances[item] += 1 if won else -1
     rate, interval = mean_vote(list(map(float, first_won)), items)
+    if not any(balances.values()) and (balanced := win_rate(0, 0, len(balances))):
+        # Each item speaks for both places alike: these are ties, and not votes that happen to be equal.
+        interval = balanced.interval
     return SlotEffect(len(first_won), rate, interval)

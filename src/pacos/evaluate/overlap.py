@@ -13,6 +13,8 @@ from pacos.evaluate.published_answers import answer_records, question_key
 from pacos.evaluate.report import RougeL
 from pacos.text import rouge_l
 
+OPEN_WORDS, NEARLY_ALL = 10, 0.9
+
 
 def read_references(path: Path) -> dict[str, list[str]]:
     """Right answers by `question_key`, stripped: of a data file of questions, or of Self-Instruct's predictions, which
@@ -74,3 +76,19 @@ def measure_overlap(
         gain_intervals=dict.fromkeys(found.gains, (-1.0, 1.0)) | found.gain_intervals,
         absent=dict(absent),
     )
+
+
+def repeating(answers: Answers, references: Mapping[str, Sequence[str]]) -> dict[str, float]:
+    """Models whose answers are nearly all references word for word, and the share: no two authors write the same.
+
+    Short references are left out: two words or a number are the same by being right.
+    """
+    long = {item: [each.split() for each in known] for item, known in references.items()}
+    long = {item: known for item, known in long.items() if all(len(words) >= OPEN_WORDS for words in known)}
+    if not long:
+        return {}
+    shares = {
+        label: sum(given[item].text.split() in known for item, known in long.items()) / len(long)
+        for label, given in answers.items()
+    }
+    return {label: share for label, share in shares.items() if share >= NEARLY_ALL}

@@ -191,6 +191,9 @@ class EvaluateReport:
 
     `empty_answers` counts, by model label, answers without a word; they count as any other answer does.
 
+    `repeats_references` has, by model label, the share of references of ten words or more that its answers repeat word
+    for word, where that is nearly all: they are the same text, and no measure against those references means anything.
+
     `seconds` adds up all processes that worked on the stage; one that was killed counts up to the last model whose
     answers it finished.
     """
@@ -224,6 +227,7 @@ class EvaluateReport:
     perplexity: list[Perplexity] = field(default_factory=list)
     memorisation: list[Memorisation] = field(default_factory=list)
     contamination: list[Contaminated] = field(default_factory=list)
+    repeats_references: dict[str, float] = field(default_factory=dict)
 
     def measurements(self) -> Iterator[tuple[str, Measurement, str]]:
         """Each measure without a judge but exact match: a table row's name, the numbers, and their format.

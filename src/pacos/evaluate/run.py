@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from pacos.core.errors import PacosError
 from pacos.core.files import sha256_file
 from pacos.core.recipe import Recipe
 from pacos.core.records import read_examples
@@ -20,6 +21,7 @@ from pacos.evaluate.published_answers import is_answers_file
 from pacos.evaluate.report import Comparison, EvaluateReport
 from pacos.evaluate.stopwatch import Stopwatch
 from pacos.evaluate.tables import print_report
+from pacos.evaluate.training_data import has_training_data
 from pacos.evaluate.verdicts import judge_agreement, pairwise, slot_effect_of
 from pacos.evaluate.voting import Judgment, judge_answers, write_verdicts
 from pacos.judging import Judge, judges_of, prompt_files
@@ -29,6 +31,7 @@ def run(recipe: Recipe, run_folder: RunFolder) -> EvaluateReport:
     """Compares the recipe's candidates with its baseline and writes evaluate/."""
     # What is wrong with a judge's prompt is said before models are asked, which may take hours.
     models, judges, to_ask = find_candidates(recipe, run_folder), judges_of(recipe), _items(recipe, run_folder)
+    _check_judges(judges, to_ask)
     with run_folder.stage("evaluate", _inputs(recipe, run_folder)) as stage:
         _warn_of_questions_given_away(recipe, run_folder)
         items = read_or_make_items(stage.folder / "items.jsonl", to_ask)
@@ -61,11 +64,20 @@ def _inputs(recipe: Recipe, run_folder: RunFolder) -> tuple[Path, ...]:
 
 
 def _items(recipe: Recipe, run_folder: RunFolder) -> Iterable[Item]:
-    if not recipe.train.dataset:
-        run_folder.finished("generate")
+    has_training_data(recipe, run_folder)
     if recipe.evaluate.instructions:
         return file_items(Path(recipe.evaluate.instructions))
     return _held_out(run_folder.dataset, recipe)
+
+
+def _check_judges(judges: Sequence[Judge], to_ask: Iterable[Item]) -> None:
+    """PacosError where a judge could judge nothing: the builtin one of a file of items without a known right answer."""
+    rules = [judge.name for judge in judges if judge.table.engine == "builtin"]
+    if rules and isinstance(to_ask, list) and not any(item.reference for item in to_ask):
+        raise PacosError(
+            f"{rules[0]} needs references, an output of each item in evaluate.instructions; {len(to_ask):,} "
+            f"{'item has' if len(to_ask) == 1 else 'items have'} none; name another judge in evaluate.judges."
+        )
 
 
 def _warn_of_questions_given_away(recipe: Recipe, run_folder: RunFolder) -> None:
@@ -145,6 +157,7 @@ def _report(
         perplexity=measures.perplexity,
         memorisation=measures.memorisation,
         contamination=measures.contamination,
+        repeats_references=measures.repeats_references,
     )
 
 

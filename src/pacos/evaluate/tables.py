@@ -47,6 +47,11 @@ def _print_notes(console: Console, report: EvaluateReport) -> None:
         given = f"the training data give away {row.given_away:,} of {row.items:,}"
         how = f" ({row.near:,} by a question above ROUGE-L 0.7, {row.overlap:,} by a shared passage)"
         console.print(f"{row.evaluation}: {given}{how if row.given_away else ''}", soft_wrap=True)
+    for label, share in report.repeats_references.items():
+        console.print(
+            f"{label}: {share:.0%} of its answers are the references word for word; nothing held against those counts",
+            soft_wrap=True,
+        )
     for label, count in report.empty_answers.items():
         if count:
             console.print(f"{label}: {count:,} answers are empty", soft_wrap=True)

@@ -1,7 +1,7 @@
 """What a comparison allows to say: better, worse, on par, or that the data do not decide; and the sentence for it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pacos.statistics.equivalence import Equivalence, equivalence_test
@@ -32,13 +32,20 @@ class Claim:
 
 
 def claims(
-    counts: Mapping[str, tuple[int, int, int]], baseline: str, judged_by: str, margin: float = MARGIN
+    counts: Mapping[str, tuple[int, int, int]],
+    baseline: str,
+    judged_by: str,
+    margin: float = MARGIN,
+    lacking: str = "",
+    unread: Mapping[str, int] | None = None,
 ) -> dict[str, Claim]:
     """A claim on each candidate's (wins, losses, ties) of independent items against one baseline, at the 5% level.
 
     A candidate is better or worse only where the sign test says so and the win rate's 95% interval excludes one half.
     It is on par only where the equivalence test says so: that no difference was found is not it. `judged_by` ends the
     words "judged ...", such as "blind in both orders by gpt-4, a certified judge". Choose the margin before the votes.
+    `lacking` is what these verdicts lack to show equivalence, such as "the judge is not certified": who calls
+    everything a tie would show it of any two, so none is claimed then. `unread` are items without a verdict.
     Raises ValueError for negative counts or a margin outside (0, 0.5).
     """
     with_votes = [name for name, each in counts.items() if sum(each)]
@@ -54,8 +61,17 @@ def claims(
         estimate = win_rate(*counts[name])
         assert estimate is not None
         finding = _finding(estimate.interval, p_value, equivalence)
-        rests_on = _rests_on(counts[name], estimate, p_value, equivalence, finding, len(with_votes))
-        sentence = f"{_opening(name, baseline, finding, equivalence)}: judged {judged_by}, {rests_on}."
+        if lacking and equivalence.equivalent:
+            equivalence = replace(equivalence, equivalent=False)
+            opening = _opening(name, baseline, finding, equivalence)
+            if finding == "on par":
+                finding = "undecided"
+                opening = f"Nothing shows whether {name} and {baseline} are on par, as {lacking}"
+        else:
+            opening = _opening(name, baseline, finding, equivalence)
+        tests = _tests(p_value, equivalence, finding, len(with_votes), lacking)
+        rests_on = _rests_on(counts[name], estimate, tests, (unread or {}).get(name, 0))
+        sentence = f"{opening}: judged {judged_by}, {rests_on}."
         found[name] = Claim(finding, sentence, estimate, p_value, equivalence)
     return {name: found.get(name) or _no_data(name, baseline, judged_by) for name in counts}
 
@@ -78,25 +94,25 @@ def _opening(name: str, baseline: str, finding: Finding, equivalence: Equivalenc
     }.get(finding, f"The data do not decide between {name} and {baseline}")
 
 
-def _rests_on(
-    counts: tuple[int, int, int],
-    estimate: WinRate,
-    p_value: float,
-    equivalence: Equivalence,
-    finding: Finding,
-    comparisons: int,
-) -> str:
+def _tests(p_value: float, equivalence: Equivalence, finding: Finding, comparisons: int, lacking: str) -> str:
+    corrected = f", Holm's correction for {comparisons} comparisons" if comparisons > 1 else ""
+    sign = f"sign test {_p(p_value)}{corrected}"
+    if finding not in ("on par", "undecided"):
+        return sign
+    within = f"equivalence within {100 * equivalence.margin:.3g} points"
+    if lacking:
+        return f"{sign}; {within} is not claimed, as {lacking}"
+    is_shown = "is" if equivalence.equivalent else "is not"
+    return f"{sign}; {within} {is_shown} shown, two one-sided tests {_p(equivalence.p_value)}{corrected}"
+
+
+def _rests_on(counts: tuple[int, int, int], estimate: WinRate, tests: str, unread: int) -> str:
     wins, losses, ties = counts
     items = sum(counts)
-    corrected = f", Holm's correction for {comparisons} comparisons" if comparisons > 1 else ""
-    tests = [f"sign test {_p(p_value)}{corrected}"]
-    if finding in ("on par", "undecided"):
-        is_shown = "is" if equivalence.equivalent else "is not"
-        shown = f"equivalence within {100 * equivalence.margin:.3g} points {is_shown} shown"
-        tests.append(f"{shown}, two one-sided tests {_p(equivalence.p_value)}{corrected}")
+    left_out = f", {unread:,} more had no readable verdict" if unread else ""
     return (
-        f"{estimate.rate:.1%} of {items:,} {'item' if items == 1 else 'items'} are won, ties counted as half "
-        f"(95% interval {_ends(estimate.interval)}; {wins:,} won, {losses:,} lost, {ties:,} tied; {'; '.join(tests)})"
+        f"a win rate of {estimate.rate:.1%} over {items:,} {'item' if items == 1 else 'items'}, ties counted as half "
+        f"(95% interval {_ends(estimate.interval)}; {wins:,} won, {losses:,} lost, {ties:,} tied{left_out}; {tests})"
     )
 
 

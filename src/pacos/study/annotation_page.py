@@ -65,7 +65,10 @@ def sentence(report: AnnotationReport) -> str:
     claim, one, other = claim_of(report), report.candidate, report.baseline
     if claim.estimate is None:
         return f"No vote compares {one} with {other}: all were skips or attention checks."
-    rate = f"{one} wins {percent(claim.estimate.rate)} of items (95% interval {interval(claim.estimate.interval)})"
+    rate = (
+        f"{one} has a win rate of {percent(claim.estimate.rate)} over items, ties as half "
+        f"(95% interval {interval(claim.estimate.interval)})"
+    )
     said = {
         "superior": f"People prefer {one} to {other}",
         "inferior": f"People prefer {other} to {one}",

@@ -1,4 +1,4 @@
-"""The rule-based judge: compares two answers with the prompt's reference; without one it sees only gross faults."""
+"""The rule-based judge: compares two answers with the prompt's reference; without one it has no verdict."""
 
 import random
 import re
@@ -12,21 +12,23 @@ NEARER_BY = 0.05
 
 
 def judge_reply(prompt: str, rng: random.Random) -> tuple[str, FinishReason]:
-    """One sentence of reason and a last line "Verdict: A", "Verdict: B" or "Verdict: tie"."""
+    """One sentence of reason and a last line "Verdict: A", "Verdict: B" or "Verdict: tie"; or why there is no verdict.
+
+    What it cannot judge is no tie: ties of a judge that sees nothing would show any two models to be equal.
+    """
     parts = dict(re.findall(r"<(reference|answer_a|answer_b)>(.*?)</\1>", prompt, re.DOTALL))
     if "answer_a" not in parts or "answer_b" not in parts:
-        return "I am a rule-based judge and can only compare two answers.\nVerdict: tie", "stop"
-    a, b = parts["answer_a"], parts["answer_b"]
-    reason, a_score, b_score = _scores(a, b, parts.get("reference"))
+        return "I am a rule-based judge and can only compare two answers.", "stop"
+    if "reference" not in parts:
+        return "I am a rule-based judge and can only compare answers with a reference, of which there is none.", "stop"
+    reason, a_score, b_score = _scores(parts["answer_a"], parts["answer_b"], parts["reference"])
     if abs(a_score - b_score) < NEARER_BY:
         return f"Neither answer is better by {reason}.\nVerdict: tie", "stop"
     winner = "A" if a_score > b_score else "B"
     return f"Answer {winner} is better by {reason}.\nVerdict: {winner}", "stop"
 
 
-def _scores(a: str, b: str, reference: str | None) -> tuple[str, float, float]:
-    if reference is None:
-        return "the look of the text alone, with no reference given", _soundness(a), _soundness(b)
+def _scores(a: str, b: str, reference: str) -> tuple[str, float, float]:
     a_right, b_right = _plain(a) == _plain(reference), _plain(b) == _plain(reference)
     if a_right or b_right:
         return "equality with the reference", float(a_right), float(b_right)
@@ -36,9 +38,3 @@ def _scores(a: str, b: str, reference: str | None) -> tuple[str, float, float]:
 
 def _plain(text: str) -> str:
     return " ".join(text.split()).removesuffix(".")
-
-
-def _soundness(answer: str) -> float:
-    """0 for an empty or endlessly repeating answer, 1 for any other."""
-    words = answer.split()
-    return 0.0 if not words or len(set(words)) < len(words) / 4 else 1.0

@@ -39,7 +39,8 @@ def commands(files: RunFiles) -> list[Command]:
         if files.release.weights_diff_bytes:
             line = f"pacos rebuild {release} --base {shlex.quote(files.recipe.train.base)} --out rebuilt"
             lines.append(Command("rebuild", "Rebuild the student from base and weight difference", line))
-    lines.append(Command("repeat", "Do it all again in a new folder", f"pacos run {recipe} --run {again}"))
+    stages = "evaluate" if files.only_compares else "run"
+    lines.append(Command("repeat", "Do it all again in a new folder", f"pacos {stages} {recipe} --run {again}"))
     lines.append(Command("report", "Write this page again", f"pacos report {quoted}"))
     return lines
 

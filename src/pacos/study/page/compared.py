@@ -111,10 +111,14 @@ def _claims(report: EvaluateReport) -> dict[str, Claim]:
     counts = {label: each.main for label, each in report.comparisons.items()}
     judges = [f"{judge} ({'' if report.certified.get(judge) else 'not '}certified)" for judge in report.judges]
     who = judges[0] if len(judges) == 1 else f"the majority of {', '.join(judges[:-1])} and {judges[-1]}"
+    uncertified = [judge for judge in report.judges if not report.certified.get(judge)]
+    lacking = f"{' and '.join(uncertified)} {'is' if len(uncertified) == 1 else 'are'} not certified"
     return claims(
         {label: (each.wins, each.losses, each.ties) for label, each in counts.items()},
         report.baseline,
         f"blind in both orders by {who}",
+        lacking=lacking if uncertified else "",
+        unread={label: each.unparsable for label, each in counts.items()},
     )
 
 

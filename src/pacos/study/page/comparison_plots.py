@@ -98,7 +98,7 @@ def pairwise_plot(pairs: Sequence[Judged], baseline: str) -> Plot:
         f"{pair.counts.losses:,} losses"
         for pair in pairs
     )
-    return plot("pairwise", "Blind, in pairs", text, draw, height_points=66 + 72 * len(pairs))
+    return plot("pairwise", "Blind, in pairs", text, draw, height_points=66 + 84 * len(pairs))
 
 
 def _outcome_bar(axes: Axes, y: float, pair: Judged, character: float) -> None:
@@ -132,12 +132,14 @@ def _outcome_bar(axes: Axes, y: float, pair: Judged, character: float) -> None:
     if counts.win_rate is None or counts.interval is None:
         return
     rate, (low, high) = counts.win_rate, counts.interval
-    below = y + 0.42
+    below = y + 0.35
     axes.plot((low, high), (below, below), color=COLOURS["ink"], linewidth=1.4, solid_capstyle="butt", clip_on=False)
     axes.plot((rate,), (below,), "D", color=COLOURS["ink"], markersize=5, clip_on=False)
-    side, offset, end = ("right", -9, low) if rate > 0.5 else ("left", 9, high)
     text = f"win rate {percent(rate)} ({100 * low:.1f} to {100 * high:.1f})"
-    axes.annotate(text, (end, below), (offset, 0), textcoords="offset points", ha=side, va="center")
+    # On a line of its own: beside an interval about the middle there is no room on either side.
+    half = character * len(text) / 2
+    middle = min(max(rate, half), 1 - half)
+    axes.annotate(text, (middle, below), (0, -7), textcoords="offset points", ha="center", va="top")
 
 
 def _apart(labels: Sequence[tuple[str, str, float]], character: float) -> list[tuple[float, float]]:

@@ -12,6 +12,11 @@ def count(value: float) -> str:
     return f"{value:,.0f}"
 
 
+def counted(value: float, noun: str) -> str:
+    """1 -> 1 example, 1500 -> 1,500 examples."""
+    return f"{count(value)} {noun}{'' if value == 1 else 's'}"
+
+
 def percent(share: float | None, digits: int = 1) -> str:
     """0.684 -> 68.4%; a dash for a share of nothing."""
     if share is None:

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from pacos.evaluate.report import Pairwise
-from pacos.study.page.compared import MAIN, Compared
+from pacos.study.page.compared import MAIN, ROLES, Compared
 from pacos.study.page.comparison_plots import Measured
 from pacos.study.page.cost import Cost
-from pacos.study.page.formats import count, duration, interval, percent, usd
+from pacos.study.page.formats import count, counted, duration, interval, percent, usd
 from pacos.study.page.run_files import RunFiles
 
 
@@ -37,7 +37,10 @@ def headline(files: RunFiles, comparison: Compared | None, spent: Cost) -> Headl
 def _sentence(files: RunFiles, comparison: Compared | None) -> str:
     if comparison:
         learned = f"Fine-tuned on {_data(files)}, " if files.train else ""
-        return f"{learned}{_result(comparison)}."
+        result = _result(files, comparison)
+        # A model's name keeps its own spelling, at the beginning of a sentence too.
+        is_name = result.startswith(comparison.labels[1])
+        return f"{learned}{result if learned or is_name else result[0].upper() + result[1:]}."
     if files.train:
         return (
             f"A student was fine-tuned on {_data(files)} to a loss of {files.train.final_loss:.2f}; it is not compared "
@@ -50,22 +53,26 @@ def _sentence(files: RunFiles, comparison: Compared | None) -> str:
 
 
 def _data(files: RunFiles) -> str:
-    examples = f"{count(files.train.examples)} examples" if files.train else ""
+    examples = counted(files.train.examples, "example") if files.train else ""
     return f"{examples} that its teacher wrote" if files.generate and not files.recipe.train.dataset else examples
 
 
-def _result(comparison: Compared) -> str:
+def _result(files: RunFiles, comparison: Compared) -> str:
     baseline, first = comparison.labels[:2]
+    # Student and base are a run's own; any other label is a name.
+    the_base, the_first = (f"the {label}" if label in ROLES else label for label in (baseline, first))
     rates = {row.label: row.rate for row in comparison.measured if row.set == MAIN}
     pair = comparison.report.pairwise
     win_rate = "no win rate, as no verdict could be read"
     if pair.judged:
-        win_rate = f"a win rate of {percent(pair.win_rate)} over {count(pair.judged)} items"
+        win_rate = f"a win rate of {percent(pair.win_rate)} over {counted(pair.judged, 'item')}"
     if not rates:
-        return f"judged blind, the {first} has {win_rate} against the {baseline}"
+        return f"judged blind, {the_first} has {win_rate} against {the_base}"
+    item = "item" if files.recipe.evaluate.instructions else "held-out item"
+    known = counted(comparison.report.exact_match_items, item)
     return (
-        f"the {first} answers {percent(rates[first])} of {count(comparison.report.exact_match_items)} held-out items "
-        f"exactly where the {baseline} answers {percent(rates[baseline])}, and judged blind, it has {win_rate}"
+        f"{the_first} answers {percent(rates[first])} of {known} exactly "
+        f"where {the_base} answers {percent(rates[baseline])}, and judged blind, it has {win_rate}"
     )
 
 

@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from pacos.study.page import formats
 
-FILTERS = ("count", "percent", "interval", "usd", "duration", "size", "date", "words", "slug", "shortened")
+FILTERS = ("count", "counted", "percent", "interval", "usd", "duration", "size", "date", "words", "slug", "shortened")
 # The colours and type faces are those of the served pages.
 LOADER = ChoiceLoader([PackageLoader("pacos.study.page"), PackageLoader("pacos.web", "static")])
 

@@ -50,8 +50,17 @@ class RunFiles:
         return max((_end_of(self.path / name) for name, report in self.reports.items() if report), default=None)
 
     @property
+    def only_compares(self) -> bool:
+        """Whether this run compared models that exist already, and neither made data nor began to train."""
+        table = self.recipe.evaluate
+        made = self.generate or self.train or self.steps
+        return bool(self.evaluate and not made and "student" not in (table.baseline, *table.candidates))
+
+    @property
     def missing(self) -> list[str]:
-        """The stages that this run's recipe goes through and that are not finished."""
+        """The stages that this run goes through by its recipe and that are not finished."""
+        if self.only_compares:
+            return []
         return [stage.name for stage in stages_of(self.recipe) if not self.reports[stage.name]]
 
     @cached_property

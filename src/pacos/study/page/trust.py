@@ -132,8 +132,12 @@ def claim_of(report: AnnotationReport) -> Claim:
     voted = [item for item in report.items if item.wins + item.losses + item.ties + item.both_bad]
     wins = sum(item.wins > item.losses for item in voted)
     losses = sum(item.wins < item.losses for item in voted)
-    several = "" if len(report.annotators) == 1 else "s, each item by the majority of its votes"
-    judged_by = f"blind by {len(report.annotators):,} annotator{several}"
+    is_one = len(report.annotators) == 1
+    judged_by = f"blind by {len(report.annotators):,} annotator{'' if is_one else 's'}"
+    if report.attention_failed:
+        checks = f"attention check{'' if report.attention_shown == 1 else 's'}"
+        judged_by += f" who failed {report.attention_failed:,} of {report.attention_shown:,} {checks}"
+    judged_by += "" if is_one else ", each item by the majority of its votes"
     counts = {report.candidate: (wins, losses, len(voted) - wins - losses)}
     return claims(counts, report.baseline, judged_by)[report.candidate]
 
