@@ -16,7 +16,7 @@ from pacos.serve import page_stream
 from pacos.serve.bodies import MAX_MESSAGES
 from pacos.serve.fair_queue import FairQueue
 from pacos.web import connections, server, streams
-from tests.serve.conftest import ScriptedEngine, Served, WordModerator, eventually
+from tests.serve.conftest import ScriptedEngine, Served, WordModerator, eventually, mini_tokens
 from tests.serve.test_chat_page import QUESTION, Visitor
 from tests.serve.test_keys import ask, get_key, labels
 from tests.serve.test_openai_api import metric
@@ -110,6 +110,20 @@ def test_tokenizing_without_end_is_limited_elsewhere(start: Callable[..., Served
     statuses = [visitor.send("POST", *call, X_Forwarded_For="203.0.113.7")[0] for call in calls]
     assert statuses[:400] == [200] * 400
     assert statuses[-1] == 429
+
+
+def test_long_texts_at_the_tokenizer_harm_no_question_of_another(start: Callable[..., Served]) -> None:
+    served = start()
+    asked = {"model": "tiny", "messages": [{"role": "user", "content": "end it</s> now"}]}
+    control = set(mini_tokens().tokenizer.all_special_ids)
+    with ThreadPoolExecutor(3) as pool:
+        long = [pool.submit(Visitor(served).send, "POST", "/tokenize", {"prompt": "the cat " * 100_000}) for _ in "abc"]
+        answers = []
+        while not all(future.done() for future in long):
+            answers.append(Visitor(served).send("POST", "/v1/chat/completions", asked))
+        assert {future.result()[0] for future in long} == {200}
+    assert {status for status, _ in answers} == {200}, answers
+    assert not any(control.intersection(request.prompt_ids[1:]) for request in served.engine.requests)
 
 
 def test_two_lengths_of_one_body_are_refused_and_nothing_that_follows_is_read(served: Served) -> None:

@@ -1,5 +1,6 @@
 """The one path of every question, from page or API: wait for a slot, check, generate, hold back, check, show."""
 
+import asyncio
 import time
 import uuid
 from collections import deque
@@ -201,7 +202,8 @@ class Answers:
                 ready += buffer.rest()
             if ready and (flagged := await self._flagged(shown[-CONTEXT_CHARACTERS:] + ready, question)):
                 yield Piece(f"\n\n{notice(flagged)}" if shown else notice(flagged))
-                usage = delta.reply.usage if delta.reply else self.tokens.usage(len(request.prompt_ids), made)
+                number = len(request.prompt_ids)
+                usage = delta.reply.usage if delta.reply else await asyncio.to_thread(self.tokens.usage, number, made)
                 yield End("content_filter", usage)
                 return
             shown += ready
