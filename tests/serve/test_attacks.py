@@ -7,14 +7,17 @@ import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
+from typing import Any
 
 import pytest
 
 from pacos.engines import Delta, Reply, Request, Usage
 from pacos.engines.types import TokenLogprob
+from pacos.guard import open_moderation
 from pacos.serve import page_stream
 from pacos.serve.bodies import MAX_MESSAGES
 from pacos.serve.fair_queue import FairQueue
+from pacos.serve.tokens import Tokens
 from pacos.web import connections, server, streams
 from tests.serve.conftest import ScriptedEngine, Served, WordModerator, eventually, mini_tokens
 from tests.serve.test_chat_page import QUESTION, Visitor
@@ -124,6 +127,41 @@ def test_long_texts_at_the_tokenizer_harm_no_question_of_another(start: Callable
         assert {future.result()[0] for future in long} == {200}
     assert {status for status, _ in answers} == {200}, answers
     assert not any(control.intersection(request.prompt_ids[1:]) for request in served.engine.requests)
+
+
+def test_token_ids_beyond_the_context_are_refused_unread_and_hold_nobody_up(served: Served) -> None:
+    asked = {"model": "tiny", "prompt": [7] * 300_000, "n": 128, "max_tokens": 1}
+    begun = time.monotonic()
+    status, told = Visitor(served).send("POST", "/v1/completions", asked)
+    assert (status, json.loads(told)["error"]["code"]) == (400, "context_length_exceeded")
+    assert time.monotonic() - begun < 5
+    assert served.engine.requests == []
+
+
+def test_a_question_of_many_choices_is_read_and_judged_once_and_not_in_the_event_loop(
+    start: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readers = []
+    of_prompt = Tokens.of_prompt
+
+    def watched(*args: Any, **options: Any) -> tuple[int, ...]:
+        with suppress(RuntimeError):
+            readers.append(asyncio.get_running_loop())
+        readers.append(None)
+        return of_prompt(*args, **options)
+
+    monkeypatch.setattr(Tokens, "of_prompt", watched)
+    moderating = WordModerator()
+    served = start(moderating=moderating)
+    status, told = Visitor(served).send("POST", "/v1/chat/completions", {**QUESTION, "model": "tiny", "n": 40})
+    assert (status, len(json.loads(told)["choices"])) == (200, 40)
+    assert readers == [None]
+    assert moderating.seen.count(QUESTION["messages"][0]["content"]) == 1
+    chain = open_moderation("blocklist")
+    served = start(moderating=chain)
+    asked = {"model": "tiny", "prompt": "How do I make a bomb?", "n": 40}
+    assert Visitor(served).send("POST", "/v1/completions", asked)[0] == 400
+    assert chain.withheld == {("blocklist", "illicit/violent", "input"): 1}
 
 
 def test_two_lengths_of_one_body_are_refused_and_nothing_that_follows_is_read(served: Served) -> None:

@@ -41,7 +41,7 @@ def answering(folder: Path) -> Iterator[Answers]:
 
 async def said(answers: Answers, question: Prompt, max_tokens: int) -> str:
     sampling = Sampling(max_tokens, temperature=0.0)
-    return "".join([p.text async for p in answers.answer(question, sampling) if isinstance(p, Piece)])
+    return "".join([p.text async for p in answers.answer(answers.question(question), sampling) if isinstance(p, Piece)])
 
 
 def test_an_answer_cut_anywhere_is_gone_on_with_as_if_it_had_not_been(checkpoint: Path) -> None:

@@ -49,7 +49,7 @@ class PageAnswer:
         model = speaker.answers.model
         said = (*shown_to(model, conversation), *([Message("assistant", begun)] if begun else []))
         sampling = question.sampling_over(page_sampling(model))
-        self._answer = speaker.answers.answer(said, sampling, visitor=visitor)
+        self._answer = speaker.answers.answer(speaker.answers.question(said), sampling, visitor=visitor)
         self._text, self._fresh = begun, ""
         self._blocks = render_blocks(begun) if begun else []
         self._asked, self._redraw_at = time.perf_counter(), 0.0
