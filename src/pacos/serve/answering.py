@@ -14,7 +14,7 @@ from pacos.engines import Delta, Engine, Message, Prompt, Request, RequestFailed
 from pacos.engines.types import FinishReason, TokenLogprob
 from pacos.guard import ModerationChain, ModerationResult, ModerationUnavailableError
 from pacos.guard.notices import UNAVAILABLE, notice, refusal
-from pacos.serve.fair_queue import FairQueue
+from pacos.serve.fair_queue import FairQueue, Visitor
 from pacos.serve.metrics import Metrics
 from pacos.serve.model import ServedModel, begun_answer
 from pacos.serve.question import Once, Question, ReadQuestion, SharedQuestion
@@ -84,7 +84,7 @@ class Answers:
         question: SharedQuestion,
         sampling: Sampling,
         *,
-        visitor: str = "",
+        visitor: Visitor = (),
         logprobs: int | None = None,
         echo: bool = False,
     ) -> AsyncGenerator[Piece | End, None]:

@@ -23,6 +23,7 @@ from pacos.serve.bodies import (
     CompletionBody,
     SamplingBody,
 )
+from pacos.serve.fair_queue import MAX_WAITING_EACH, Visitor
 from pacos.serve.limits import Limits
 from pacos.serve.question import SharedQuestion
 from pacos.serve.shapes import Choice, Shape
@@ -124,7 +125,7 @@ class OpenAiApi:
     async def _respond(self, request: Request, body: SamplingBody, asked: _Asked, shape: Shape) -> Response:
         self._require_model(body.model)
         asked.require_few_logprobs()
-        self.limits.questions.take(request)
+        self.limits.questions.take(request, len(asked.questions) * asked.num_drawn)
         events = merged(self._answers(asked, visitor_of(request)))
         if body.stream:
             # The first event says only that an engine has begun; a refusal in its place has a status of its own.
@@ -132,18 +133,19 @@ class OpenAiApi:
             return PieceResponse(_chunks(events, asked, shape, body.wants_usage_chunk), "text/event-stream")
         return await while_connected(request.receive, _whole(events, asked, shape))
 
-    def _answers(self, asked: _Asked, visitor: str) -> list[AsyncGenerator[Piece | End, None]]:
+    def _answers(self, asked: _Asked, visitor: Visitor) -> list[AsyncGenerator[Piece | End, None]]:
         # Which of several is best is told by log-probabilities, whether or not they are shown.
         logprobs = 0 if asked.logprobs is None and asked.num_drawn > asked.num_given else asked.logprobs
+        # A request of many answers asks for them in turn; it would else fill the places where questions wait.
+        gate = asyncio.Semaphore(MAX_WAITING_EACH)
         answers = []
         for question in asked.questions:
             for number in range(asked.num_drawn):
                 seed = asked.sampling.seed
                 # Choices of one seed differ, and each can be had again.
                 own = replace(asked.sampling, seed=None if seed is None else seed + number)
-                answers.append(
-                    self.answers.answer(question, own, visitor=visitor, logprobs=logprobs, echo=asked.is_echoed)
-                )
+                answer = self.answers.answer(question, own, visitor=visitor, logprobs=logprobs, echo=asked.is_echoed)
+                answers.append(_gated(answer, gate))
         return answers
 
     def _require_model(self, name: str) -> None:
@@ -163,6 +165,14 @@ class OpenAiApi:
             "owned_by": "pacos",
             "max_model_len": self.model.context_tokens,
         }
+
+
+async def _gated(
+    answer: AsyncGenerator[Piece | End, None], gate: asyncio.Semaphore
+) -> AsyncGenerator[Piece | End, None]:
+    async with aclosing(answer), gate:
+        async for event in answer:
+            yield event
 
 
 async def _whole(events: Events, asked: _Asked, shape: Shape) -> Response:

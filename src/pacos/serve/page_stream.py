@@ -12,6 +12,7 @@ from typing import Any
 
 from pacos.engines import Message
 from pacos.serve.answering import Answers, End, Piece
+from pacos.serve.fair_queue import Visitor
 from pacos.serve.page_forms import ChatQuestion, page_sampling
 from pacos.serve.seals import Seals, shown_to
 from pacos.watermark.detection import Verdict
@@ -42,7 +43,7 @@ class PageAnswer:
         seals: Seals,
         conversation: tuple[Message, ...],
         question: ChatQuestion,
-        visitor: str,
+        visitor: Visitor,
         begun: str = "",
     ) -> None:
         self._speaker, self._seals, self._conversation = speaker, seals, conversation
