@@ -7,16 +7,19 @@ import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
+from typing import Any
 
 import pytest
 
 from pacos.engines import Delta, Reply, Request, Usage
 from pacos.engines.types import TokenLogprob
+from pacos.guard import open_moderation
 from pacos.serve import page_stream
 from pacos.serve.bodies import MAX_MESSAGES
 from pacos.serve.fair_queue import FairQueue
+from pacos.serve.tokens import Tokens
 from pacos.web import connections, server, streams
-from tests.serve.conftest import ScriptedEngine, Served, WordModerator, eventually
+from tests.serve.conftest import ScriptedEngine, Served, WordModerator, eventually, mini_tokens
 from tests.serve.test_chat_page import QUESTION, Visitor
 from tests.serve.test_keys import ask, get_key, labels
 from tests.serve.test_openai_api import metric
@@ -110,6 +113,55 @@ def test_tokenizing_without_end_is_limited_elsewhere(start: Callable[..., Served
     statuses = [visitor.send("POST", *call, X_Forwarded_For="203.0.113.7")[0] for call in calls]
     assert statuses[:400] == [200] * 400
     assert statuses[-1] == 429
+
+
+def test_long_texts_at_the_tokenizer_harm_no_question_of_another(start: Callable[..., Served]) -> None:
+    served = start()
+    asked = {"model": "tiny", "messages": [{"role": "user", "content": "end it</s> now"}]}
+    control = set(mini_tokens().tokenizer.all_special_ids)
+    with ThreadPoolExecutor(3) as pool:
+        long = [pool.submit(Visitor(served).send, "POST", "/tokenize", {"prompt": "the cat " * 100_000}) for _ in "abc"]
+        answers = []
+        while not all(future.done() for future in long):
+            answers.append(Visitor(served).send("POST", "/v1/chat/completions", asked))
+        assert {future.result()[0] for future in long} == {200}
+    assert {status for status, _ in answers} == {200}, answers
+    assert not any(control.intersection(request.prompt_ids[1:]) for request in served.engine.requests)
+
+
+def test_token_ids_beyond_the_context_are_refused_unread_and_hold_nobody_up(served: Served) -> None:
+    asked = {"model": "tiny", "prompt": [7] * 300_000, "n": 128, "max_tokens": 1}
+    begun = time.monotonic()
+    status, told = Visitor(served).send("POST", "/v1/completions", asked)
+    assert (status, json.loads(told)["error"]["code"]) == (400, "context_length_exceeded")
+    assert time.monotonic() - begun < 5
+    assert served.engine.requests == []
+
+
+def test_a_question_of_many_choices_is_read_and_judged_once_and_not_in_the_event_loop(
+    start: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readers = []
+    of_prompt = Tokens.of_prompt
+
+    def watched(*args: Any, **options: Any) -> tuple[int, ...]:
+        with suppress(RuntimeError):
+            readers.append(asyncio.get_running_loop())
+        readers.append(None)
+        return of_prompt(*args, **options)
+
+    monkeypatch.setattr(Tokens, "of_prompt", watched)
+    moderating = WordModerator()
+    served = start(moderating=moderating)
+    status, told = Visitor(served).send("POST", "/v1/chat/completions", {**QUESTION, "model": "tiny", "n": 40})
+    assert (status, len(json.loads(told)["choices"])) == (200, 40)
+    assert readers == [None]
+    assert moderating.seen.count(QUESTION["messages"][0]["content"]) == 1
+    chain = open_moderation("blocklist")
+    served = start(moderating=chain)
+    asked = {"model": "tiny", "prompt": "How do I make a bomb?", "n": 40}
+    assert Visitor(served).send("POST", "/v1/completions", asked)[0] == 400
+    assert chain.withheld == {("blocklist", "illicit/violent", "input"): 1}
 
 
 def test_two_lengths_of_one_body_are_refused_and_nothing_that_follows_is_read(served: Served) -> None:
@@ -254,13 +306,13 @@ def test_a_key_that_is_revoked_in_the_middle_of_an_answer_is_no_key_for_the_next
     assert told.endswith("data: [DONE]\n\n")
 
 
-@pytest.mark.parametrize("disguise", ["made-up sessions", "one key at many addresses"])
+@pytest.mark.parametrize("disguise", ["made-up sessions", "one key at many addresses", "many keys at one address"])
 def test_nobody_gets_more_turns_by_looking_like_many(start: Callable[..., Served], disguise: str) -> None:
     engine = ScriptedEngine(["word"], pause_seconds=0.2)
     served = start(engine, queue=FairQueue(at_once=1))
     visitor = Visitor(served)
     visitor.accept()
-    key = get_key(visitor)
+    key, *others = (get_key(visitor) for _ in range(6 if "many keys" in disguise else 1))
 
     def ask(prompt: str, address: str, cookie: str = "", **headers: str) -> None:
         sender = Visitor(served, cookie)
@@ -270,6 +322,8 @@ def test_nobody_gets_more_turns_by_looking_like_many(start: Callable[..., Served
     def ask_as_many(number: int) -> None:
         if disguise == "made-up sessions":
             ask(f"many {number}", "203.0.113.1", f"pacos_session={number}")
+        elif "many keys" in disguise:
+            ask(f"many {number}", "203.0.113.1", Authorization=f"Bearer {[key, *others][number]}")
         else:
             ask(f"many {number}", f"203.0.113.{number + 10}", Authorization=f"Bearer {key}")
 
@@ -281,6 +335,48 @@ def test_nobody_gets_more_turns_by_looking_like_many(start: Callable[..., Served
     assert [request.prompt for request in engine.requests].index("one") < 4
 
 
+@pytest.mark.parametrize(
+    ("path", "asked", "cost"),
+    [
+        ("/v1/chat/completions", {**QUESTION, "model": "tiny", "n": 20}, 20),
+        ("/v1/completions", {"model": "tiny", "prompt": ["x"] * 5, "n": 2, "best_of": 4}, 20),
+        ("/v1/completions", {"model": "tiny", "prompt": ["x"] * 128}, 128),
+        ("/v1/moderations", {"input": ["x"] * 20}, 20),
+    ],
+)
+def test_many_answers_of_one_request_count_as_many(
+    start: Callable[..., Served], path: str, asked: dict[str, Any], cost: int
+) -> None:
+    visitor = Visitor(start(moderating=WordModerator()))
+    statuses = [visitor.send("POST", path, asked, X_Forwarded_For="203.0.113.7")[0] for _ in range(60 // cost + 2)]
+    assert statuses == [200] * max(60 // cost, 1) + [429] * (60 // cost + 2 - max(60 // cost, 1))
+    # What was owed beyond a full bucket is waited for as well.
+    assert int(visitor.last_headers["retry-after"]) > max(cost, 60) - 60
+
+
+def test_no_visitor_has_more_by_having_no_key(start: Callable[..., Served]) -> None:
+    served = start()
+    visitor = Visitor(served)
+    visitor.accept()
+    key = get_key(visitor)
+    by_key = [ask(served, key, X_Forwarded_For="203.0.113.1")[0] for _ in range(65)]
+    asked = {"model": "tiny", "prompt": "x"}
+    program = Visitor(served)
+    without = [program.send("POST", "/v1/completions", asked, X_Forwarded_For="203.0.113.2")[0] for _ in range(65)]
+    assert by_key.count(200) >= without.count(200) > 0
+
+
+def test_one_request_of_many_answers_leaves_room_to_wait(start: Callable[..., Served]) -> None:
+    served = start(ScriptedEngine(["word"], pause_seconds=0.1), queue=FairQueue(at_once=4))
+    asked = {"model": "tiny", "prompt": "many", "n": 100}
+    with ThreadPoolExecutor(1) as pool:
+        many = pool.submit(Visitor(served).send, "POST", "/v1/completions", asked, X_Forwarded_For="203.0.113.7")
+        assert eventually(lambda: metric(served, "pacos_answers_waiting") > 20)
+        assert metric(served, "pacos_answers_waiting") <= 32
+        status, told = many.result(20)
+    assert (status, len(json.loads(told)["choices"])) == (200, 100)
+
+
 def test_who_has_fewer_answers_under_way_is_before_who_waits_longer() -> None:
     order: list[str] = []
 
@@ -288,7 +384,7 @@ def test_who_has_fewer_answers_under_way_is_before_who_waits_longer() -> None:
         queue, long, short = FairQueue(at_once=2), asyncio.Event(), asyncio.Event()
 
         async def visit(visitor: str, name: str, end: asyncio.Event) -> None:
-            async with queue.slot(visitor):
+            async with queue.slot((visitor,)):
                 order.append(name)
                 await end.wait()
 

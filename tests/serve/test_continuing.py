@@ -45,7 +45,7 @@ def answering(folder: Path, scheme: str = "") -> Iterator[Answers]:
 
 async def said(answers: Answers, question: Prompt, max_tokens: int) -> str:
     sampling = Sampling(max_tokens, temperature=0.0)
-    return "".join([p.text async for p in answers.answer(question, sampling) if isinstance(p, Piece)])
+    return "".join([p.text async for p in answers.answer(answers.question(question), sampling) if isinstance(p, Piece)])
 
 
 @pytest.mark.parametrize("scheme", ["", "lefthash", "skipgram"])

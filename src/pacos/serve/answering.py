@@ -1,5 +1,6 @@
 """The one path of every question, from page or API: wait for a slot, check, generate, hold back, check, show."""
 
+import asyncio
 import time
 import uuid
 from collections import deque
@@ -13,9 +14,10 @@ from pacos.engines import Delta, Engine, Message, Prompt, Request, RequestFailed
 from pacos.engines.types import FinishReason, TokenLogprob
 from pacos.guard import ModerationChain, ModerationResult, ModerationUnavailableError
 from pacos.guard.notices import UNAVAILABLE, notice, refusal
-from pacos.serve.fair_queue import FairQueue
+from pacos.serve.fair_queue import FairQueue, Visitor
 from pacos.serve.metrics import Metrics
 from pacos.serve.model import ServedModel, begun_answer
+from pacos.serve.question import Once, Question, ReadQuestion, SharedQuestion
 from pacos.serve.sentences import SentenceBuffer
 from pacos.serve.tokens import Tokens
 from pacos.web.error_shape import RefusalError
@@ -23,9 +25,6 @@ from pacos.web.error_shape import RefusalError
 MAX_PROMPT_CHARACTERS = 32_000
 # A listed phrase may begin in what was shown and end in what is held; this much is checked again.
 CONTEXT_CHARACTERS = 400
-
-Question = Prompt | tuple[int, ...]
-"""What was asked: a raw text, a conversation, or a prompt's token ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +69,22 @@ class Answers:
         about = "Texts withheld, by backend, category, and input or output."
         count("pacos_withheld", about, lambda: self.moderator.withheld, "backend", "category", "side")
 
+    def question(self, given: Question) -> SharedQuestion:
+        """A question to be answered, once or often; nothing is done for it before its first answer waits."""
+        # In a thread: a long one takes its time, in which others are answered.
+        reading = Once(lambda: asyncio.to_thread(self._read, given))
+
+        async def judge() -> None:
+            await self._refuse_flagged((await reading.result()).said)
+
+        return SharedQuestion(given, reading, Once(judge))
+
     async def answer(
         self,
-        question: Question,
+        question: SharedQuestion,
         sampling: Sampling,
         *,
-        visitor: str = "",
+        visitor: Visitor = (),
         logprobs: int | None = None,
         echo: bool = False,
     ) -> AsyncGenerator[Piece | End, None]:
@@ -87,21 +96,20 @@ class Answers:
         """
         asked = time.perf_counter()
         try:
-            said, prompt, ids, begun = self._read(question)
+            read = await question.reading.result()
             # Where the prompt leaves no room at all, the engine says so.
-            room = self.model.context_tokens - len(ids)
+            room = self.model.context_tokens - len(read.ids)
             most = min(sampling.max_tokens, room) if room > 0 else sampling.max_tokens
             sampling = replace(sampling, max_tokens=most)
-            num_begun = len(ids) - len(self._ids(prompt, is_raw=False)) if begun else 0
-            name = f"serve-{uuid.uuid4().hex}"
-            request = Request(name, prompt, sampling, ids, logprobs, echo, num_begun=num_begun)
+            name, begun = f"serve-{uuid.uuid4().hex}", read.num_begun
+            request = Request(name, read.prompt, sampling, read.ids, logprobs, echo, num_begun=begun)
             async with self.queue.slot(visitor):
                 # Within the slot, so that a slow moderation is not asked about more than it can take.
-                await self._refuse_flagged(said)
+                await question.judging.result()
                 stream = cast(AsyncGenerator[Delta, None], self.engine.stream(request))
                 async with (
                     aclosing(stream) as deltas,
-                    aclosing(self._checked(request, deltas, said[-1], begun)) as pieces,
+                    aclosing(self._checked(request, deltas, read.said[-1], read.begun)) as pieces,
                 ):
                     async for piece in pieces:
                         if piece == Piece(""):
@@ -124,25 +132,29 @@ class Answers:
         self.metrics.cached_tokens.inc(end.usage.cached_tokens)
         self.metrics.completion_tokens.inc(end.usage.completion_tokens)
 
-    def _read(self, question: Question) -> tuple[tuple[str, ...], Prompt, tuple[int, ...], str]:
-        """What its author wrote, text by text; the prompt; its ids, by which every engine reads the same, with those of
-        an answer to go on with; and that answer.
+    def _read(self, question: Question) -> ReadQuestion:
+        """Its ids, by which every engine reads the same, hold those of an answer to go on with.
 
         A special token's name is a special token in a raw text, whose author writes the whole prompt, and nowhere else.
         """
         if isinstance(question, str):
             self._require_short(question)
-            return (question,), question, self._ids(question, is_raw=True), ""
+            return ReadQuestion((question,), question, self._ids(question, is_raw=True))
         if question and isinstance(question[0], int):
+            # Before they are decoded, which takes a second for a body full of them.
+            if len(question) > self.model.context_tokens:
+                raise self._too_long(f"the prompt has {len(question):,} tokens.")
             text = self.tokens.decode(question)
             self._require_short(text)
-            return (text,), text, question, ""
+            return ReadQuestion((text,), text, question)
         messages = self.model.heard(cast(tuple[Message, ...], question))
         begun = begun_answer(messages)
         said = tuple(message.content for message in (messages[:-1] if begun else messages))
         self._require_short("".join(said) + begun)
         prompt = self.model.prompt(messages)
-        return said, prompt, self._ids(prompt, is_raw=False, begun=begun), begun
+        ids = self._ids(prompt, is_raw=False, begun=begun)
+        num_begun = len(ids) - len(self._ids(prompt, is_raw=False)) if begun else 0
+        return ReadQuestion(said, prompt, ids, begun, num_begun)
 
     def _ids(self, prompt: Prompt, is_raw: bool, begun: str = "") -> tuple[int, ...]:
         try:
@@ -163,13 +175,16 @@ class Answers:
         # Without the engine's name, which is where the model lies on this machine.
         kind, message = error.failure.kind, error.failure.message
         if kind == "context_length":
-            most = f"This model's maximum context length is {self.model.context_tokens:,} tokens. However, "
-            return RefusalError(400, "context_length_exceeded", f"{most}{message}", param="messages")
+            return self._too_long(message)
         # A fatal one is no fault of the question's: the server elsewhere has no such model, or is none.
         if kind == "bad_request" and not error.failure.fatal:
             return RefusalError(400, "invalid_prompt", message[:1].upper() + message[1:])
         # An engine elsewhere that is out of reach: its address, and what it says of a key, are the operator's.
         return RefusalError(503, "engine_unavailable", "The engine behind this server does not answer; try again.", 10)
+
+    def _too_long(self, message: str) -> RefusalError:
+        most = f"This model's maximum context length is {self.model.context_tokens:,} tokens. However, "
+        return RefusalError(400, "context_length_exceeded", f"{most}{message}", param="messages")
 
     async def _refuse_flagged(self, said: tuple[str, ...]) -> None:
         # Each alone, so that a message's beginning is a beginning; and all in one, for a question spread over messages.
@@ -203,7 +218,8 @@ class Answers:
                 ready += buffer.rest()
             if ready and (flagged := await self._flagged(shown[-CONTEXT_CHARACTERS:] + ready, question)):
                 yield Piece(f"\n\n{notice(flagged)}" if shown else notice(flagged))
-                usage = delta.reply.usage if delta.reply else self.tokens.usage(len(request.prompt_ids), made)
+                number = len(request.prompt_ids)
+                usage = delta.reply.usage if delta.reply else await asyncio.to_thread(self.tokens.usage, number, made)
                 yield End("content_filter", usage)
                 return
             shown += ready

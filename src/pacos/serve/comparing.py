@@ -40,7 +40,7 @@ class Comparing:
         """Streams both answers, each event with its side, 0 or 1; the first names the vote, and unless blind the
         models."""
         await asyncio.to_thread(self._people.require_terms, request)
-        self._limits.questions.take(request)
+        self._limits.questions.take(request, len(self._speakers))
         conversation = tuple(turn.message() for turn in question.messages)
         if conversation[-1].role != "user":
             raise RefusalError(400, "invalid_messages", "Expected the last message to be a question.")

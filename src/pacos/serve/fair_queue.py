@@ -11,25 +11,24 @@ from pacos.web.error_shape import RefusalError
 # As many as the local engine writes at once; more would stand in its own line, where nobody can be let past.
 AT_ONCE = 32
 MAX_WAITING = 256
-MAX_WAITING_EACH = 128
+MAX_WAITING_EACH = 32
 RETRY_SECONDS = 5.0
+Visitor = tuple[str, ...]
 
 
 class FairQueue:
-    """For one event loop. A slot is room for one answer; a visitor is any key: an API key, a session, an address."""
+    """For one event loop. A slot is room for one answer; a visitor goes by the names of an API key, a session, an
+    address, and is as busy as the busiest of them."""
 
     def __init__(self, at_once: int = AT_ONCE, most: int = MAX_WAITING, most_each: int = MAX_WAITING_EACH) -> None:
         self._at_once, self._most, self._most_each = at_once, most, most_each
+        self.under_way = 0
+        """Answers that have a slot now."""
         self._under_way: Counter[str] = Counter()
-        # The number of each visitor's last slot, of those who wait or have one.
+        # The number of each name's last slot, of those who wait or have one.
         self._last: dict[str, int] = {}
         self._granted = 0
-        self._waiting: list[tuple[str, asyncio.Future[None]]] = []
-
-    @property
-    def under_way(self) -> int:
-        """Answers that have a slot now."""
-        return self._under_way.total()
+        self._waiting: list[tuple[Visitor, asyncio.Future[None]]] = []
 
     @property
     def waiting(self) -> int:
@@ -37,10 +36,10 @@ class FairQueue:
         return len(self._waiting)
 
     @asynccontextmanager
-    async def slot(self, visitor: str) -> AsyncIterator[None]:
+    async def slot(self, visitor: Visitor) -> AsyncIterator[None]:
         """Waits for a slot and holds it as long as the context lasts; RefusalError 429 where the queue is full."""
-        own = sum(other == visitor for other, _ in self._waiting)
-        if len(self._waiting) >= self._most or own >= self._most_each:
+        names = Counter(name for other, _ in self._waiting for name in other)
+        if len(self._waiting) >= self._most or any(names[name] >= self._most_each for name in visitor):
             line = "As many questions are waiting as this server takes; try again soon."
             raise RefusalError(429, "overloaded", line, RETRY_SECONDS)
         granted = asyncio.get_running_loop().create_future()
@@ -54,18 +53,24 @@ class FairQueue:
             if place in self._waiting:
                 self._waiting.remove(place)
             else:
-                self._under_way[visitor] -= 1
-                self._under_way += Counter()  # forgets those at 0
+                self.under_way -= 1
+                self._under_way -= Counter(visitor)  # forgets those at 0
             self._grant()
-            if visitor not in self._under_way and all(visitor != other for other, _ in self._waiting):
-                self._last.pop(visitor, None)
+            for name in visitor:
+                if name not in self._under_way and all(name not in other for other, _ in self._waiting):
+                    self._last.pop(name, None)
 
     def _grant(self) -> None:
         while self._waiting and self.under_way < self._at_once:
-            place = min(self._waiting, key=lambda each: (self._under_way[each[0]], self._last.get(each[0], 0)))
+            place = min(self._waiting, key=lambda each: self._busy(each[0]))
             self._waiting.remove(place)
-            self._under_way[place[0]] += 1
+            self.under_way += 1
+            self._under_way.update(place[0])
             self._granted += 1
-            self._last[place[0]] = self._granted
+            self._last |= dict.fromkeys(place[0], self._granted)
             if not place[1].done():
                 place[1].set_result(None)
+
+    def _busy(self, visitor: Visitor) -> tuple[int, int]:
+        under_way = max((self._under_way[name] for name in visitor), default=0)
+        return under_way, max((self._last.get(name, 0) for name in visitor), default=0)

@@ -50,10 +50,11 @@ class ModerationsApi:
 
     async def moderate(self, body: ModerationBody, request: Request) -> dict[str, Any]:
         """A result for each text."""
-        self._limits.questions.take(request)
+        texts = texts_of(body.input)
+        self._limits.questions.take(request, len(texts))
         if not self._moderation.backends:
             raise RefusalError(404, "moderation_off", "This server checks no texts: its moderation is off.")
-        results = await while_connected(request.receive, self._results(texts_of(body.input)))
+        results = await while_connected(request.receive, self._results(texts))
         return {"id": f"modr-{uuid.uuid4().hex}", "model": ", ".join(self._moderation.backends), "results": results}
 
     async def _results(self, texts: list[str]) -> list[dict[str, Any]]:

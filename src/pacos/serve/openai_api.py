@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 
 from pacos.engines import Sampling, Usage
 from pacos.engines.types import TokenLogprob
-from pacos.serve.answering import Answers, End, Piece, Question
+from pacos.serve.answering import Answers, End, Piece
 from pacos.serve.bodies import (
     LEGACY_DEFAULT_MAX_TOKENS,
     MAX_LOGPROBS,
@@ -23,7 +23,9 @@ from pacos.serve.bodies import (
     CompletionBody,
     SamplingBody,
 )
+from pacos.serve.fair_queue import MAX_WAITING_EACH, Visitor
 from pacos.serve.limits import Limits
+from pacos.serve.question import SharedQuestion
 from pacos.serve.shapes import Choice, Shape
 from pacos.web.error_shape import RefusalError
 from pacos.web.limits import visitor_of
@@ -36,20 +38,20 @@ Events = AsyncGenerator[tuple[int, Piece | End], None]
 class _Asked:
     """One request: its answers are those of the first question, `num_drawn` of them, then those of the second."""
 
-    questions: Sequence[Question]
+    questions: Sequence[SharedQuestion]
     sampling: Sampling
     num_given: int
     num_drawn: int
     logprobs: int | None
-    echoed: Sequence[str] = ()
-    """The text of each question, where it is to begin the answer."""
+    is_echoed: bool = False
 
     def require_few_logprobs(self) -> None:
         """RefusalError where so many would be told that they fill the server's memory; of a text's tokens it guesses
         the number."""
         if self.logprobs is None:
             return
-        read = sum(len(each) // (2 if isinstance(each, str) else 1) for each in self.questions if self.echoed)
+        given = [each.given for each in self.questions if self.is_echoed]
+        read = sum(len(each) // (2 if isinstance(each, str) else 1) for each in given)
         most = self.num_drawn * (read + len(self.questions) * self.sampling.max_tokens) * (1 + self.logprobs)
         if most > MAX_LOGPROBS:
             line = (
@@ -57,6 +59,10 @@ class _Asked:
             )
             line += " Ask for fewer answers, tokens or alternatives at a time."
             raise RefusalError(400, "too_many_logprobs", line, param="logprobs")
+
+    async def echoed(self) -> Sequence[str]:
+        """The text of each question, where it is to begin the answer."""
+        return [(await each.reading.result()).said[0] for each in self.questions if self.is_echoed]
 
 
 @dataclass
@@ -100,7 +106,7 @@ class OpenAiApi:
 
     async def chat(self, body: ChatBody, request: Request) -> Response:
         """Answers a conversation."""
-        question = tuple(message.message() for message in body.messages)
+        question = self.answers.question(tuple(message.message() for message in body.messages))
         number = body.n or 1
         logprobs = body.top_logprobs or 0 if body.logprobs else None
         asked = _Asked([question], body.sampling(MAX_TOKENS, self.model.sampling), number, number, logprobs)
@@ -109,9 +115,8 @@ class OpenAiApi:
     async def complete(self, body: CompletionBody, request: Request) -> Response:
         """Completes raw texts or token ids."""
         sampling = body.sampling(LEGACY_DEFAULT_MAX_TOKENS, self.model.sampling)
-        tokens = self.answers.tokens
-        echoed = [each if isinstance(each, str) else tokens.decode(each) for each in body.prompts] if body.echo else ()
-        asked = _Asked(body.prompts, sampling, body.n or 1, body.num_drawn, body.logprobs, echoed)
+        questions = [self.answers.question(prompt) for prompt in body.prompts]
+        asked = _Asked(questions, sampling, body.n or 1, body.num_drawn, body.logprobs, bool(body.echo))
         return await self._respond(request, body, asked, self._shape("completions", body.logprobs))
 
     def _shape(self, kind: Any, logprobs: int | None) -> Shape:
@@ -120,7 +125,7 @@ class OpenAiApi:
     async def _respond(self, request: Request, body: SamplingBody, asked: _Asked, shape: Shape) -> Response:
         self._require_model(body.model)
         asked.require_few_logprobs()
-        self.limits.questions.take(request)
+        self.limits.questions.take(request, len(asked.questions) * asked.num_drawn)
         events = merged(self._answers(asked, visitor_of(request)))
         if body.stream:
             # The first event says only that an engine has begun; a refusal in its place has a status of its own.
@@ -128,18 +133,19 @@ class OpenAiApi:
             return PieceResponse(_chunks(events, asked, shape, body.wants_usage_chunk), "text/event-stream")
         return await while_connected(request.receive, _whole(events, asked, shape))
 
-    def _answers(self, asked: _Asked, visitor: str) -> list[AsyncGenerator[Piece | End, None]]:
+    def _answers(self, asked: _Asked, visitor: Visitor) -> list[AsyncGenerator[Piece | End, None]]:
         # Which of several is best is told by log-probabilities, whether or not they are shown.
         logprobs = 0 if asked.logprobs is None and asked.num_drawn > asked.num_given else asked.logprobs
+        # A request of many answers asks for them in turn; it would else fill the places where questions wait.
+        gate = asyncio.Semaphore(MAX_WAITING_EACH)
         answers = []
         for question in asked.questions:
             for number in range(asked.num_drawn):
                 seed = asked.sampling.seed
                 # Choices of one seed differ, and each can be had again.
                 own = replace(asked.sampling, seed=None if seed is None else seed + number)
-                answers.append(
-                    self.answers.answer(question, own, visitor=visitor, logprobs=logprobs, echo=bool(asked.echoed))
-                )
+                answer = self.answers.answer(question, own, visitor=visitor, logprobs=logprobs, echo=asked.is_echoed)
+                answers.append(_gated(answer, gate))
         return answers
 
     def _require_model(self, name: str) -> None:
@@ -161,6 +167,14 @@ class OpenAiApi:
         }
 
 
+async def _gated(
+    answer: AsyncGenerator[Piece | End, None], gate: asyncio.Semaphore
+) -> AsyncGenerator[Piece | End, None]:
+    async with aclosing(answer), gate:
+        async for event in answer:
+            yield event
+
+
 async def _whole(events: Events, asked: _Asked, shape: Shape) -> Response:
     made = [_Answer() for _ in range(len(asked.questions) * asked.num_drawn)]
     async with aclosing(events):
@@ -170,13 +184,14 @@ async def _whole(events: Events, asked: _Asked, shape: Shape) -> Response:
                 made[place].logprobs += event.logprobs
             else:
                 made[place].end = event
+    echoed = await asked.echoed()
     if asked.logprobs is None:
-        return _told(made, asked, shape)
+        return _told(made, asked, shape, echoed)
     # In a thread: many log-probabilities take seconds to write down, in which others are answered.
-    return await asyncio.to_thread(_told, made, asked, shape)
+    return await asyncio.to_thread(_told, made, asked, shape, echoed)
 
 
-def _told(made: Sequence[_Answer], asked: _Asked, shape: Shape) -> Response:
+def _told(made: Sequence[_Answer], asked: _Asked, shape: Shape, echoed: Sequence[str]) -> Response:
     choices: list[Choice] = []
     for number in range(len(asked.questions)):
         drawn = made[number * asked.num_drawn : (number + 1) * asked.num_drawn]
@@ -185,8 +200,8 @@ def _told(made: Sequence[_Answer], asked: _Asked, shape: Shape) -> Response:
         for each in best[: asked.num_given]:
             assert each.end is not None
             text, logprobs = each.text, each.logprobs
-            if asked.echoed:
-                text, logprobs = asked.echoed[number] + text, each.end.prompt_logprobs + logprobs
+            if echoed:
+                text, logprobs = echoed[number] + text, each.end.prompt_logprobs + logprobs
             shown = None if asked.logprobs is None else logprobs
             choices.append(Choice(len(choices), text, each.end.finish_reason, shown))
     return JSONResponse(shape.whole(choices, _usage([each.end for each in made if each.end], asked.num_drawn)))
@@ -200,11 +215,12 @@ async def _chunks(events: Events, asked: _Asked, shape: Shape, wants_usage: bool
         if shape.is_chat:
             for place in range(number):
                 yield _event(shape.first_chunk(place))
-        for place in range(number if asked.echoed else 0):
-            prompt = asked.echoed[place // asked.num_drawn]
-            yield _event(shape.chunk(Choice(place, prompt, None), 0))
-            lengths[place] = len(prompt)
         try:
+            echoed = await asked.echoed()
+            for place in range(number if echoed else 0):
+                prompt = echoed[place // asked.num_drawn]
+                yield _event(shape.chunk(Choice(place, prompt, None), 0))
+                lengths[place] = len(prompt)
             async for place, event in events:
                 if isinstance(event, Piece):
                     if not event.text and not event.logprobs:

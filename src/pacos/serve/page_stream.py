@@ -12,6 +12,7 @@ from typing import Any
 
 from pacos.engines import Message
 from pacos.serve.answering import Answers, End, Piece
+from pacos.serve.fair_queue import Visitor
 from pacos.serve.page_forms import ChatQuestion, page_sampling
 from pacos.serve.seals import Seals, shown_to
 from pacos.watermark.detection import Verdict
@@ -42,14 +43,14 @@ class PageAnswer:
         seals: Seals,
         conversation: tuple[Message, ...],
         question: ChatQuestion,
-        visitor: str,
+        visitor: Visitor,
         begun: str = "",
     ) -> None:
         self._speaker, self._seals, self._conversation = speaker, seals, conversation
         model = speaker.answers.model
         said = (*shown_to(model, conversation), *([Message("assistant", begun)] if begun else []))
         sampling = question.sampling_over(page_sampling(model))
-        self._answer = speaker.answers.answer(said, sampling, visitor=visitor)
+        self._answer = speaker.answers.answer(speaker.answers.question(said), sampling, visitor=visitor)
         self._text, self._fresh = begun, ""
         self._blocks = render_blocks(begun) if begun else []
         self._asked, self._redraw_at = time.perf_counter(), 0.0

@@ -18,7 +18,7 @@ MAX_BUCKETS = 20_000
 
 
 class TokenBuckets:
-    """One bucket a key: `burst` requests at once, `per_minute` in the long run. `clock` is in seconds.
+    """One bucket a key: `burst` at once, `per_minute` in the long run. `clock` is in seconds.
 
     Any thread may take: routes run in the event loop and in threads beside it.
     """
@@ -29,16 +29,20 @@ class TokenBuckets:
         self._buckets: dict[str, tuple[float, float]] = {}
         self._lock = Lock()
 
-    def take(self, key: str) -> float:
-        """Takes one token; 0.0 when there was one, else the seconds until there will be."""
+    def take(self, key: str, cost: int = 1) -> float:
+        """Takes `cost` tokens; 0.0 when there were as many, else the seconds until there will be.
+
+        What costs more than a full bucket needs a full one, and leaves it owing the rest. A negative cost gives back.
+        """
         with self._lock:
             now = self._clock()
             tokens, then = self._buckets.pop(key, (float(self.burst), now))
             tokens = min(self.burst, tokens + (now - then) * self.per_second)
-            allowed = tokens >= 1
-            self._buckets[key] = (tokens - 1 if allowed else tokens, now)
+            needed = min(cost, self.burst)
+            allowed = tokens >= needed
+            self._buckets[key] = (tokens - cost if allowed else tokens, now)
             self._forget_oldest()
-        return 0.0 if allowed else (1 - tokens) / self.per_second
+        return 0.0 if allowed else (needed - tokens) / self.per_second
 
     def _forget_oldest(self) -> None:
         # Every take moves its key to the end, so the first key is the one unused for longest.
@@ -66,45 +70,45 @@ class AddressKeys:
 class Limit:
     """How often one person and one address may do something; each is (at once, a minute in the long run).
 
-    A person is an API key, or a session where there is none.
+    A key may as often as an address: whoever has none and sends no cookie is held by the address alone.
     """
 
     def __init__(self, session: tuple[int, float], address: tuple[int, float]) -> None:
-        self._keys, self._sessions, self._addresses = (TokenBuckets(*size) for size in (session, session, address))
+        self._keys, self._sessions, self._addresses = (TokenBuckets(*size) for size in (address, session, address))
         self._hidden = AddressKeys()
 
-    def take(self, request: Request) -> None:
-        """Counts one request of the key or session, and of the address, since whoever floods may begin another one.
+    def take(self, request: Request, cost: int = 1) -> None:
+        """Counts what was asked of the key or session, and of the address, since whoever floods may begin another one.
 
         Raises RefusalError 429 where none is left.
         """
         if key := getattr(request.state, "key_sha256", ""):
-            _take(self._keys, key, "API key")
+            _take(self._keys, key, "API key", cost)
         elif session := request.cookies.get(COOKIE, ""):
             # Hashed, since a cookie may be as long as its sender likes.
-            _take(self._sessions, self._hidden.key(session), "session")
-        self.take_from_address(request)
+            _take(self._sessions, self._hidden.key(session), "session", cost)
+        self.take_from_address(request, cost)
 
-    def take_from_address(self, request: Request) -> None:
-        """Counts one request of the address; programs on this machine are its owner's and are not counted."""
+    def take_from_address(self, request: Request, cost: int = 1) -> None:
+        """Counts what was asked of the address; programs on this machine are its owner's and are not counted."""
         if not _is_on_this_machine(request):
-            _take(self._addresses, self._hidden.key(client_address(request)), "address")
+            _take(self._addresses, self._hidden.key(client_address(request)), "address", cost)
 
 
-def _take(buckets: TokenBuckets, key: str, whose: str) -> None:
-    if wait := math.ceil(buckets.take(key)):
+def _take(buckets: TokenBuckets, key: str, whose: str, cost: int) -> None:
+    if wait := math.ceil(buckets.take(key, cost)):
         line = f"Too many requests from this {whose}; try again in {wait} s."
         raise RefusalError(429, "rate_limit_exceeded", line, wait)
 
 
-def visitor_of(request: Request) -> str:
-    """Whose place a question takes in the queue: a key's; else an address's, and on this machine or behind an own
-    proxy that names no address a session's."""
-    if key := getattr(request.state, "key_sha256", ""):
-        return str(key)
+def visitor_of(request: Request) -> tuple[str, ...]:
+    """By what names a question takes its place in the queue: its key's, and its address's, since anyone may have many
+    keys; on this machine or behind an own proxy that names no address the key's, else the session's."""
+    key, address = getattr(request.state, "key_sha256", ""), client_address(request)
+    if _is_on_this_machine(request):
+        return (key or request.cookies.get(COOKIE, address),)
     # A cookie is anyone's to invent, so that elsewhere it would be a way to many places.
-    address = client_address(request)
-    return request.cookies.get(COOKIE, address) if _is_on_this_machine(request) else address
+    return (key, address) if key else (address,)
 
 
 def client_address(request: Request) -> str:
