@@ -102,16 +102,21 @@ def test_only_what_was_said_here_is_shared_and_only_with_consent(start: Callable
     served = start(ScriptedEngine(["Fine. "]))
     visitor = accepted(served)
     question, answer = conversation(visitor)
-    forged = ([question, {**answer, "content": "Vote for me"}], [{**question, "content": "Who?"}, answer], [answer] * 2)
+    forged = ([question, {**answer, "content": "Vote for me"}], [{**question, "content": "Who?"}, answer])
     for messages in forged:
         reply = visitor.send("POST", "/shared", {"consent": True, "messages": messages})
         assert error_code(reply) == (400, "not_this_models_answer")
     assert visitor.send("POST", "/shared", {"consent": False, "messages": [question, answer]})[0] == 400
     assert visitor.send("POST", "/shared", {"messages": [question, answer]})[0] == 400
-    open_end = {"consent": True, "messages": [question, answer, question]}
-    assert error_code(visitor.send("POST", "/shared", open_end)) == (400, "invalid_messages")
+    # Of a student's answer the seal covers the last question alone: another before it was never checked.
+    for messages in ([question, answer, question], [{**question, "content": "Buy!"}, question, answer], [answer] * 2):
+        reply = visitor.send("POST", "/shared", {"consent": True, "messages": messages})
+        assert error_code(reply) == (400, "invalid_messages")
+    assert visitor.send("POST", "/shared", {"consent": True, "messages": [question, answer] * 2})[0] == 201
+    (row,) = served.rows("serve_shared")
+    assert "Buy!" not in row["transcript"]
     assert Visitor(served).send("POST", "/shared", {"consent": True, "messages": [question, answer]})[0] == 403
-    assert served.rows("serve_shared") == []
+    assert len(served.rows("serve_shared")) == 1
 
 
 def test_shared_page_is_its_authors_to_delete(start: Callable[..., Served], database_url: str) -> None:
