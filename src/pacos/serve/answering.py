@@ -190,7 +190,7 @@ class Answers:
             if flagged := await self._flagged(text):
                 raise RefusalError(400, "content_filter", refusal(flagged))
 
-    async def _flagged(self, text: str, question: str = "") -> ModerationResult | None:
+    async def _flagged(self, text: str, question: str | None = None) -> ModerationResult | None:
         try:
             return await self.moderator.withhold(text, question)
         except ModerationUnavailableError as error:
