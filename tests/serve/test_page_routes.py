@@ -91,6 +91,7 @@ def test_sampling_of_the_makers_is_the_pages_default(tiny_model: Path, tmp_path:
         ({}, PAGE_SAMPLING),
         ({"do_sample": True, "temperature": 0.6, "top_p": 0.95, "top_k": 20}, Sampling(512, 0.6, 0.95, top_k=20)),
         ({"temperature": 0.8}, Sampling(512, 0.8)),
+        ({"top_p": 0.8, "top_k": 20}, PAGE_SAMPLING),
         ({"do_sample": False, "temperature": 0.8}, PAGE_SAMPLING),
         ({"temperature": "hot", "top_p": 7}, PAGE_SAMPLING),
     ):

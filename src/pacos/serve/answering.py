@@ -72,7 +72,7 @@ class Answers:
     def question(self, given: Question) -> SharedQuestion:
         """A question to be answered, once or often; nothing is done for it before its first answer waits."""
         # In a thread: a long one takes its time, in which others are answered.
-        reading = Once(lambda: asyncio.to_thread(self._read, given))
+        reading = Once(lambda: asyncio.to_thread(self.read, given))
 
         async def judge() -> None:
             await self._refuse_flagged((await reading.result()).said)
@@ -131,8 +131,10 @@ class Answers:
         self.metrics.cached_tokens.inc(end.usage.cached_tokens)
         self.metrics.completion_tokens.inc(end.usage.completion_tokens)
 
-    def _read(self, question: Question) -> ReadQuestion:
-        """Its ids, by which every engine reads the same, hold those of an answer to go on with.
+    def read(self, question: Question) -> ReadQuestion:
+        """The question as the model reads it; RefusalError where it is too long, or the chat template refuses it.
+
+        Its ids, by which every engine reads the same, hold those of an answer to go on with.
 
         A special token's name is a special token in a raw text, whose author writes the whole prompt, and nowhere else.
         """
