@@ -18,7 +18,7 @@ from pacos.serve.chat_page import PageOptions
 from pacos.serve.elsewhere import reached, server_table
 from pacos.serve.fair_queue import FairQueue
 from pacos.serve.first_questions import evaluated_examples
-from pacos.serve.marking import Canary, watermark_settings
+from pacos.serve.marking import Canary, verdict_by, watermark_settings
 from pacos.serve.model import ServedModel, find_model, tokenizer_json
 from pacos.serve.page_store import PageStore
 from pacos.serve.page_stream import Speaker
@@ -100,7 +100,7 @@ def _speaker(
         table = EngineTable(engine="local", path=model.path, api="completions")
         engine, queue = open_engine(table, logits_hook=hook), FairQueue()
     answers = Answers(engine, model, moderation, Tokens(model.path), queue=queue)
-    return Speaker(answers, (lambda text: detector.detect_unchanged(text).verdict) if detector else None)
+    return Speaker(answers, verdict_by(detector) if detector else None)
 
 
 def _watch_the_mark(answers: Answers, detector: TextDetector) -> None:
