@@ -11,6 +11,7 @@ from pacos.serve.model import find_model
 from pacos.serve.page_forms import PAGE_SAMPLING, page_sampling
 from tests.serve.conftest import ScriptedEngine, Served, WordModerator, mini_tokens
 from tests.serve.test_chat_page import Visitor
+from tests.serve.test_openai_api import metric
 
 TURN = dict[str, str]
 
@@ -153,9 +154,11 @@ def compared(visitor: Visitor, blind: bool = True) -> tuple[dict, list[TURN], li
 
 
 def test_order_is_drawn_and_told_after_the_one_vote(start: Callable[..., Served], database_url: str) -> None:
-    visitor = accepted(start(ScriptedEngine(["Own."]), rival=ScriptedEngine(["Other."]), database_url=database_url))
-    orders = set()
-    for _ in range(12):
+    served = start(ScriptedEngine(["Own."]), rival=ScriptedEngine(["Other."]), database_url=database_url)
+    orders, visitor = set(), accepted(served)
+    for number in range(12):
+        # Two answers a question count as two: one session may not ask so often.
+        visitor = visitor if number % 6 else accepted(served)
         opening, _, answers = compared(visitor)
         assert opening["names"] is None
         path = f"/comparisons/{opening['id']}/vote"
@@ -163,6 +166,8 @@ def test_order_is_drawn_and_told_after_the_one_vote(start: Callable[..., Served]
         assert names == (["tiny", "rival"] if answers[0]["content"] == "Own." else ["rival", "tiny"])
         orders.add(tuple(names))
         assert error_code(visitor.send("POST", path, {"choice": "b"})) == (409, "already_voted")
+    # Both models' answers are counted.
+    assert metric(served, "pacos_answers_total") == 24
     # The chance that twelve draws agree is 1 in 2,048.
     assert len(orders) == 2
     assert compared(visitor, blind=False)[0]["names"] == ["tiny", "rival"]

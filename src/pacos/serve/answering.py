@@ -62,13 +62,6 @@ class Answers:
     queue: FairQueue = field(default_factory=FairQueue)
     on_end: Callable[[str], None] = lambda text: None
 
-    def __post_init__(self) -> None:
-        watch, count, queue = self.metrics.watch, self.metrics.count, self.queue
-        watch("pacos_answers_under_way", "Answers that have a slot.", lambda: queue.under_way)
-        watch("pacos_answers_waiting", "Answers that wait for one.", lambda: queue.waiting)
-        about = "Texts withheld, by backend, category, and input or output."
-        count("pacos_withheld", about, lambda: self.moderator.withheld, "backend", "category", "side")
-
     def question(self, given: Question) -> SharedQuestion:
         """A question to be answered, once or often; nothing is done for it before its first answer waits."""
         # In a thread: a long one takes its time, in which others are answered.
