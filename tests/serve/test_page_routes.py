@@ -12,6 +12,7 @@ from pacos.serve.page_forms import PAGE_SAMPLING, page_sampling
 from tests.serve.conftest import ScriptedEngine, Served, WordModerator, mini_tokens
 from tests.serve.test_chat_page import Visitor
 from tests.serve.test_openai_api import metric
+from tests.serve.test_review import PASSWORD, exported, reviewer
 
 TURN = dict[str, str]
 
@@ -212,3 +213,22 @@ def test_no_side_by_side_where_there_is_one_model(served: Served) -> None:
     visitor = accepted(served)
     assert "Side by side" not in visitor.send("GET", "/")[1]
     assert visitor.send("POST", "/comparisons", {"messages": [{"role": "user", "content": "Which?"}]})[0] in (404, 405)
+
+
+def test_export_tells_the_models_own_answers_from_texts_that_are_said_to_be(
+    start: Callable[..., Served], database_url: str
+) -> None:
+    served = start(ScriptedEngine(["Fine."]), review_password=PASSWORD, database_url=database_url)
+    visitor = Visitor(served)
+    visitor.accept()
+    seal = [event["seal"] for event in visitor.ask("Say")[1] if event["type"] == "piece"][-1]
+    for content in ("Fine.", "I never said that."):
+        turns = [{"role": "user", "content": "Say"}, {"role": "assistant", "content": content, "seal": seal}]
+        sent = {"reason": "wrong", "consent": True, "transcript": turns, "comparison": "unknown"}
+        assert visitor.send("POST", "/reports", sent)[0] == 201
+    lines = exported(reviewer(served))
+    # The seal says whose answer it is; of an unknown comparison nobody knows.
+    assert [(line["answer"], line["is_sealed"], line["model"]) for line in lines] == [
+        ("I never said that.", False, ""),
+        ("Fine.", True, "tiny"),
+    ]

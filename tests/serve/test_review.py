@@ -199,6 +199,7 @@ def test_queue_decisions_search_and_export(start: Callable[..., Served], databas
             "id": 1,
             "messages": [{"role": "user", "content": "Who wrote Faust?"}],
             "answer": "Schiller.",
+            "is_sealed": False,
             "reason": "wrong",
             "details": "It is 100% wrong",
             "status": "confirmed",

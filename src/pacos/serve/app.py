@@ -72,7 +72,7 @@ def make_app(
     if options.rival:
         app.include_router(Comparing((speaker, options.rival), people, limits, store, seals).router())
     app.include_router(Sharing(models, people, limits, store, seals, pages).router())
-    app.include_router(ReportsPage(models, people, limits, reports, store, pages).router())
+    app.include_router(ReportsPage(models, people, limits, reports, store, seals, pages).router())
     app.include_router(KeysPage(people, limits, pages).router())
     if review_password:
         app.include_router(ReviewPage(reports, pages, review_password).router())
