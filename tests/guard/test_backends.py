@@ -24,7 +24,7 @@ from tests.servers.openai_server import OpenAIServer, always
 SHIELDGEMMA_POLICIES = ("No Dangerous Content", "No Harassment", "No Hate Speech", "No Sexually Explicit Information")
 
 
-def check(chain: ModerationChain, text: str, prompt: str = "") -> ModerationResult:
+def check(chain: ModerationChain, text: str, prompt: str | None = None) -> ModerationResult:
     async def checked() -> ModerationResult:
         try:
             return await chain.check(text, prompt)
@@ -43,7 +43,7 @@ def openai_at(server: ModerationServer) -> ModerationChain:
     return open_moderation("openai:g", {"g": EngineTable(engine="http", base_url=server.base_url)})
 
 
-def flagged_by(family: str, reply: str, text: str = "x", prompt: str = "", api: str = "chat") -> list[str]:
+def flagged_by(family: str, reply: str, text: str = "x", prompt: str | None = None, api: str = "chat") -> list[str]:
     with OpenAIServer(text_of=lambda asked, seed: reply) as server:
         return check(guard(family, server, api), text, prompt).found
 
@@ -142,9 +142,9 @@ def test_what_is_no_result_of_openais_withholds(said: Any) -> None:
         ("qwen3guard", "Safety: Unsafe", ["unsafe"]),
     ],
 )
-@pytest.mark.parametrize("prompt", ["", "What is it?"])
+@pytest.mark.parametrize("prompt", [None, "", "What is it?"])
 def test_verdicts_of_guard_models_become_openais_categories(
-    family: str, reply: str, found: list[str], prompt: str
+    family: str, reply: str, found: list[str], prompt: str | None
 ) -> None:
     assert flagged_by(family, reply, prompt=prompt) == found
 

@@ -84,7 +84,7 @@ class WordModerator:
     def __init__(self) -> None:
         self.seen: list[str] = []
 
-    async def check(self, text: str, prompt: str = "") -> ModerationResult:
+    async def check(self, text: str, prompt: str | None = None) -> ModerationResult:
         self.seen.append(text)
         return ModerationResult.of({"violence": 1.0} if "forbidden" in text else {})
 

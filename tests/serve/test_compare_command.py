@@ -29,11 +29,15 @@ def test_two_checkpoints_answer_each_with_a_mark_of_its_own(tiny_model: Path, tm
             question["sampling"] = {"temperature": 0, "top_p": 1, "max_tokens": 20, "seed": None}
             status, body = visitor.send("POST", "/comparisons", question)
             start, *events = map(json.loads, body.splitlines())
+            _, metrics = visitor.send("GET", "/metrics")
         finally:
             process.send_signal(signal.SIGINT)
             process.wait(timeout=30)
     assert (status, start["names"]) == (200, [MINI.name, tiny_model.name])
     assert [event["side"] for event in events if event["type"] == "end"].count(1) == 1
+    for name in start["names"]:
+        assert f'pacos_watermark_checked_total{{model="{name}"}}' in metrics
+    assert "pacos_answers_total" in metrics
     (folder,) = (tmp_path / "runs").iterdir()
     own, other = (read_settings(folder / "serve" / path) for path in ("watermark.json", "compare/watermark.json"))
     assert own.key != other.key

@@ -3,7 +3,7 @@
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ import openai
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from tests.serve.conftest import Served, mini_tokens
 
 
 @pytest.fixture
@@ -198,6 +200,42 @@ def test_the_tokenizer_is_shown_as_vllm_shows_it(url: str, tiny_model: Path) -> 
     assert ask(url, "/detokenize", {"tokens": ids})[1] == {"prompt": tokenizer.decode(ids)}
     info = ask(url, "/tokenizer_info")[1]
     assert (info["eos_token"], info["bos_token"]) == (tokenizer.eos_token, tokenizer.bos_token)
+
+
+def test_a_conversation_is_counted_as_it_would_be_answered(start: Callable[..., Served]) -> None:
+    served = start(takes_conversation=True)
+    turns = [{"role": "user", "content": "Name two."}, {"role": "assistant", "content": "One"}]
+
+    def tokenized(**more: Any) -> tuple[int, dict[str, Any]]:
+        return ask(served.url, "/tokenize", {"model": "tiny", "return_token_strs": True, **more})
+
+    asked = tokenized(messages=turns[:1])[1]
+    going_on = tokenized(messages=turns, continue_final_message=True, add_generation_prompt=False)[1]
+    assert going_on["tokens"][: asked["count"]] == asked["tokens"]
+    assert going_on["count"] > asked["count"] == len(asked["token_strs"])
+    assert "".join(going_on["token_strs"]).endswith("One")
+    for wrong in (
+        {"messages": turns},
+        {"messages": turns, "continue_final_message": True},
+        {"messages": turns[1:]},
+        {"messages": turns[:1], "continue_final_message": True, "add_generation_prompt": False},
+        {"messages": turns[:1], "add_generation_prompt": False},
+        {"messages": turns[:1], "chat_template": "x"},
+        {"messages": [{"role": "user", "content": "x" * 40_000}]},
+    ):
+        assert tokenized(**wrong)[0] == 400, wrong
+
+
+def test_a_conversation_that_the_template_refuses_is_the_callers_error(start: Callable[..., Served]) -> None:
+    served = start(takes_conversation=True)
+    tokenizer = mini_tokens().tokenizer
+    template = tokenizer.chat_template
+    tokenizer.chat_template = "{{ raise_exception('no such roles') }}"
+    try:
+        status, told = ask(served.url, "/tokenize", {"messages": [{"role": "user", "content": "x"}]})
+    finally:
+        tokenizer.chat_template = template
+    assert (status, told["error"]["code"]) == (400, "invalid_prompt")
 
 
 def test_what_a_user_writes_never_becomes_a_control_token(url: str, tiny_model: Path) -> None:

@@ -17,7 +17,7 @@ from pacos.serve.answering import Answers
 from pacos.serve.app import make_app
 from pacos.serve.chat_page import PageOptions
 from pacos.serve.detect_page import MAX_CHARACTERS
-from pacos.serve.marking import Canary
+from pacos.serve.marking import Canary, verdict_by
 from pacos.serve.model import ServedModel
 from pacos.serve.page_store import PageStore
 from pacos.serve.page_stream import Speaker
@@ -27,6 +27,7 @@ from pacos.watermark import TextDetector, Watermark, WatermarkSettings
 from pacos.web.people import COOKIE, People, load_terms
 from tests.serve.browsing import part
 from tests.serve.conftest import ScriptedEngine, Served, eventually, mini_tokens, running
+from tests.serve.test_chat_page import Visitor
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +43,14 @@ def site(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Iterator
         closing(PageStore(database)) as store,
     ):
         model = ServedModel("tiny", "nowhere", "ab" * 32, 400, 2048, False, False, 1)
-        answers = Answers(ScriptedEngine(), model, open_moderation("off"), mini_tokens())
-        with running(make_app(Speaker(answers), people, reports, PageOptions(store, True), detector=detector)) as url:
+        engine = ScriptedEngine()
+        answers = Answers(engine, model, open_moderation("off"), mini_tokens())
+        speaker = Speaker(answers, verdict_by(detector))
+        with running(make_app(speaker, people, reports, PageOptions(store, True), detector=detector)) as url:
             marked, plain = (written(mark, tokenizer) for mark in (settings.watermark(), None))
-            yield SimpleNamespace(url=url, marked=marked, plain=plain, detector=detector, settings=settings)
+            yield SimpleNamespace(
+                url=url, marked=marked, plain=plain, detector=detector, settings=settings, engine=engine
+            )
 
 
 def written(mark: Watermark | None, tokenizer: Tokenizer, num_tokens: int = 200) -> str:
@@ -91,6 +96,22 @@ def test_a_marked_passage_among_other_text_is_found_and_named(site: SimpleNamesp
     assert inside > 0.7 * (end - start)
 
 
+def test_the_badge_of_an_answer_says_what_detect_says_of_it(site: SimpleNamespace) -> None:
+    # Invisible characters hide the mark from who reads the text as it is.
+    text = "\u200b".join(site.marked)
+    assert site.detector.detect_unchanged(text).verdict != "watermarked"
+    visitor = Visitor(site)
+    visitor.accept()
+    for answer, verdict in ((text, "watermarked"), (site.plain, "no watermark found")):
+        site.engine.pieces = [answer]
+        badge = visitor.ask()[1][-1]["mark"]
+        assert badge == visitor_verdict(visitor, answer) == verdict
+
+
+def visitor_verdict(visitor: Visitor, text: str) -> str:
+    return json.loads(visitor.send("POST", "/detect", {"text": text})[1])["verdict"]
+
+
 def test_what_cannot_be_examined_is_refused_in_openais_shape(site: SimpleNamespace) -> None:
     for body in ({}, {"text": ""}, {"text": 7}, {"text": "x" * (MAX_CHARACTERS + 1)}, ["text"], "text"):
         status, answer = post(site, body)
@@ -105,6 +126,11 @@ def test_one_session_may_not_ask_without_end(site: SimpleNamespace) -> None:
     assert statuses[0] == 200
     assert statuses[-1] == 429
     assert post(site, {"text": "again"}, cookie="another")[0] == 200
+
+
+def test_a_long_text_counts_as_many(start: Callable[..., Served], site: SimpleNamespace) -> None:
+    statuses = [post(site, {"text": "again " * 3000}, cookie="long")[0] for _ in range(2)]
+    assert statuses == [200, 429]
 
 
 @pytest.fixture

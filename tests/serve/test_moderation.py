@@ -86,6 +86,16 @@ def test_guard_reads_an_answer_with_its_question(start: Callable[..., Served]) -
     assert chain.withheld == {("llama-guard:g", "illicit", "output"): 1}
 
 
+def test_answer_to_an_empty_question_is_judged_as_an_answer(start: Callable[..., Served]) -> None:
+    with OpenAIServer(text_of=lambda asked, seed: "unsafe\nS2" if "llama" in asked else "safe") as server:
+        chain = guarded_by(server)
+        served = start(ScriptedEngine(["Steal a llama."]), moderating=chain)
+        answer = client_of(served).completions.create(model="tiny", prompt="").choices[0]
+    assert [[message["role"] for message in body["messages"]] for body in server.bodies] == [["user", "assistant"]]
+    assert answer.finish_reason == "content_filter"
+    assert chain.withheld == {("llama-guard:g", "illicit", "output"): 1}
+
+
 def test_refusal_says_its_kind_and_is_counted_once(start: Callable[..., Served]) -> None:
     chain = open_moderation("blocklist")
     served = start(moderating=chain, takes_conversation=True)

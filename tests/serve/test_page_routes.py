@@ -11,6 +11,8 @@ from pacos.serve.model import find_model
 from pacos.serve.page_forms import PAGE_SAMPLING, page_sampling
 from tests.serve.conftest import ScriptedEngine, Served, WordModerator, mini_tokens
 from tests.serve.test_chat_page import Visitor
+from tests.serve.test_openai_api import metric
+from tests.serve.test_review import PASSWORD, exported, reviewer
 
 TURN = dict[str, str]
 
@@ -91,6 +93,7 @@ def test_sampling_of_the_makers_is_the_pages_default(tiny_model: Path, tmp_path:
         ({}, PAGE_SAMPLING),
         ({"do_sample": True, "temperature": 0.6, "top_p": 0.95, "top_k": 20}, Sampling(512, 0.6, 0.95, top_k=20)),
         ({"temperature": 0.8}, Sampling(512, 0.8)),
+        ({"top_p": 0.8, "top_k": 20}, PAGE_SAMPLING),
         ({"do_sample": False, "temperature": 0.8}, PAGE_SAMPLING),
         ({"temperature": "hot", "top_p": 7}, PAGE_SAMPLING),
     ):
@@ -102,16 +105,21 @@ def test_only_what_was_said_here_is_shared_and_only_with_consent(start: Callable
     served = start(ScriptedEngine(["Fine. "]))
     visitor = accepted(served)
     question, answer = conversation(visitor)
-    forged = ([question, {**answer, "content": "Vote for me"}], [{**question, "content": "Who?"}, answer], [answer] * 2)
+    forged = ([question, {**answer, "content": "Vote for me"}], [{**question, "content": "Who?"}, answer])
     for messages in forged:
         reply = visitor.send("POST", "/shared", {"consent": True, "messages": messages})
         assert error_code(reply) == (400, "not_this_models_answer")
     assert visitor.send("POST", "/shared", {"consent": False, "messages": [question, answer]})[0] == 400
     assert visitor.send("POST", "/shared", {"messages": [question, answer]})[0] == 400
-    open_end = {"consent": True, "messages": [question, answer, question]}
-    assert error_code(visitor.send("POST", "/shared", open_end)) == (400, "invalid_messages")
+    # Of a student's answer the seal covers the last question alone: another before it was never checked.
+    for messages in ([question, answer, question], [{**question, "content": "Buy!"}, question, answer], [answer] * 2):
+        reply = visitor.send("POST", "/shared", {"consent": True, "messages": messages})
+        assert error_code(reply) == (400, "invalid_messages")
+    assert visitor.send("POST", "/shared", {"consent": True, "messages": [question, answer] * 2})[0] == 201
+    (row,) = served.rows("serve_shared")
+    assert "Buy!" not in row["transcript"]
     assert Visitor(served).send("POST", "/shared", {"consent": True, "messages": [question, answer]})[0] == 403
-    assert served.rows("serve_shared") == []
+    assert len(served.rows("serve_shared")) == 1
 
 
 def test_shared_page_is_its_authors_to_delete(start: Callable[..., Served], database_url: str) -> None:
@@ -147,9 +155,11 @@ def compared(visitor: Visitor, blind: bool = True) -> tuple[dict, list[TURN], li
 
 
 def test_order_is_drawn_and_told_after_the_one_vote(start: Callable[..., Served], database_url: str) -> None:
-    visitor = accepted(start(ScriptedEngine(["Own."]), rival=ScriptedEngine(["Other."]), database_url=database_url))
-    orders = set()
-    for _ in range(12):
+    served = start(ScriptedEngine(["Own."]), rival=ScriptedEngine(["Other."]), database_url=database_url)
+    orders, visitor = set(), accepted(served)
+    for number in range(12):
+        # Two answers a question count as two: one session may not ask so often.
+        visitor = visitor if number % 6 else accepted(served)
         opening, _, answers = compared(visitor)
         assert opening["names"] is None
         path = f"/comparisons/{opening['id']}/vote"
@@ -157,6 +167,8 @@ def test_order_is_drawn_and_told_after_the_one_vote(start: Callable[..., Served]
         assert names == (["tiny", "rival"] if answers[0]["content"] == "Own." else ["rival", "tiny"])
         orders.add(tuple(names))
         assert error_code(visitor.send("POST", path, {"choice": "b"})) == (409, "already_voted")
+    # Both models' answers are counted.
+    assert metric(served, "pacos_answers_total") == 24
     # The chance that twelve draws agree is 1 in 2,048.
     assert len(orders) == 2
     assert compared(visitor, blind=False)[0]["names"] == ["tiny", "rival"]
@@ -201,3 +213,22 @@ def test_no_side_by_side_where_there_is_one_model(served: Served) -> None:
     visitor = accepted(served)
     assert "Side by side" not in visitor.send("GET", "/")[1]
     assert visitor.send("POST", "/comparisons", {"messages": [{"role": "user", "content": "Which?"}]})[0] in (404, 405)
+
+
+def test_export_tells_the_models_own_answers_from_texts_that_are_said_to_be(
+    start: Callable[..., Served], database_url: str
+) -> None:
+    served = start(ScriptedEngine(["Fine."]), review_password=PASSWORD, database_url=database_url)
+    visitor = Visitor(served)
+    visitor.accept()
+    seal = [event["seal"] for event in visitor.ask("Say")[1] if event["type"] == "piece"][-1]
+    for content in ("Fine.", "I never said that."):
+        turns = [{"role": "user", "content": "Say"}, {"role": "assistant", "content": content, "seal": seal}]
+        sent = {"reason": "wrong", "consent": True, "transcript": turns, "comparison": "unknown"}
+        assert visitor.send("POST", "/reports", sent)[0] == 201
+    lines = exported(reviewer(served))
+    # The seal says whose answer it is; of an unknown comparison nobody knows.
+    assert [(line["answer"], line["is_sealed"], line["model"]) for line in lines] == [
+        ("I never said that.", False, ""),
+        ("Fine.", True, "tiny"),
+    ]

@@ -111,7 +111,7 @@ def test_forged_cookie_opens_nothing(start: Callable[..., Served], forge: Callab
     assert forged.send("GET", "/review/export.jsonl")[0] == 401
 
 
-def test_guessing_is_throttled_for_one_address_and_for_many(start: Callable[..., Served]) -> None:
+def test_guessing_is_throttled_for_one_address_and_shuts_nobody_else_out(start: Callable[..., Served]) -> None:
     served = start(review_password=PASSWORD)
 
     def guess(password: str, address: str) -> tuple[int, int]:
@@ -126,7 +126,9 @@ def test_guessing_is_throttled_for_one_address_and_for_many(start: Callable[...,
     # The right one is not even looked at.
     assert guess(PASSWORD, ADDRESS)[0] == 429
     assert guess(PASSWORD, "203.0.113.1")[0] == 303
-    assert {guess("guess", f"198.51.100.{i}")[0] for i in range(40)} == {401, 429}
+    assert {guess("guess", f"198.51.100.{i}")[0] for i in range(40)} == {401}
+    # Right ones do not count, however many.
+    assert [guess(PASSWORD, "203.0.113.1")[0] for _ in range(10)] == [303] * 10
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -197,6 +199,7 @@ def test_queue_decisions_search_and_export(start: Callable[..., Served], databas
             "id": 1,
             "messages": [{"role": "user", "content": "Who wrote Faust?"}],
             "answer": "Schiller.",
+            "is_sealed": False,
             "reason": "wrong",
             "details": "It is 100% wrong",
             "status": "confirmed",

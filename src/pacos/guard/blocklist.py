@@ -28,7 +28,7 @@ class Blocklist:
         self._other_senses = {word: frozenset(beside) for word, beside in table["other_senses"].items()}
         self._harmless = re.compile(rf"\b(?:{'|'.join(table['harmless'])}) ")
 
-    async def check(self, text: str, prompt: str = "") -> ModerationResult:
+    async def check(self, text: str, prompt: str | None = None) -> ModerationResult:
         """Flags every category of which a pattern occurs; scores are 0 or 1, and a prompt changes nothing."""
         # In a thread: a long text must not hold up the other answers.
         return ModerationResult.of(dict.fromkeys(await asyncio.to_thread(self.matches, text), 1.0))

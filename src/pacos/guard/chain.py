@@ -27,16 +27,16 @@ class ModerationChain:
         self.backends, self._patience_seconds = dict(backends), patience_seconds
         self.withheld: Counter[tuple[str, str, Literal["input", "output"]]] = Counter()
 
-    async def check(self, text: str, prompt: str = "") -> ModerationResult:
+    async def check(self, text: str, prompt: str | None = None) -> ModerationResult:
         """Judges a user's text alone, or an answer with the `prompt` that it answers; the highest score of each.
 
         Raises ModerationUnavailableError where no backend flagged the text and one could not judge it.
         """
         return (await self._judge(text, prompt))[1]
 
-    async def withhold(self, text: str, prompt: str = "") -> ModerationResult | None:
+    async def withhold(self, text: str, prompt: str | None = None) -> ModerationResult | None:
         """As `check`, for a text that is shown only on None: counts what is flagged, and what could not be judged."""
-        side: Literal["input", "output"] = "output" if prompt else "input"
+        side: Literal["input", "output"] = "input" if prompt is None else "output"
         try:
             backend, result = await self._judge(text, prompt)
         except ModerationUnavailableError as error:
@@ -56,7 +56,7 @@ class ModerationChain:
         for name in self.backends:
             for text, expected in _CERTAIN:
                 try:
-                    result = await self._ask(name, text, "")
+                    result = await self._ask(name, text, None)
                 except ModerationUnavailableError as error:
                     told = str(error).rstrip(".")
                     raise PacosError(
@@ -74,7 +74,7 @@ class ModerationChain:
         for backend in self.backends.values():
             await backend.close()
 
-    async def _judge(self, text: str, prompt: str) -> tuple[str, ModerationResult]:
+    async def _judge(self, text: str, prompt: str | None) -> tuple[str, ModerationResult]:
         scores: dict[str, float] = {}
         failure: ModerationUnavailableError | None = None
         # Servers refuse a blank text, in which there is nothing to judge.
@@ -94,7 +94,7 @@ class ModerationChain:
         # Each backend has thresholds of its own, and none was reached.
         return "", ModerationResult.of(scores, threshold=math.inf)
 
-    async def _ask(self, name: str, text: str, prompt: str) -> ModerationResult:
+    async def _ask(self, name: str, text: str, prompt: str | None) -> ModerationResult:
         """One backend's verdict; whatever goes wrong means that there is none."""
         try:
             async with asyncio.timeout(self._patience_seconds):

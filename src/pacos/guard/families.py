@@ -47,7 +47,7 @@ class Family(Protocol):
         """How many likeliest tokens its score is made of, where the engine gives them."""
         ...
 
-    def questions(self, text: str, prompt: str, api: str) -> list[Prompt]:
+    def questions(self, text: str, prompt: str | None, api: str) -> list[Prompt]:
         """What to ask the model, each alone."""
         ...
 
@@ -56,8 +56,8 @@ class Family(Protocol):
         ...
 
 
-def _conversation(text: str, prompt: str) -> tuple[Message, ...]:
-    if not prompt:
+def _conversation(text: str, prompt: str | None) -> tuple[Message, ...]:
+    if prompt is None:
         return (Message("user", text),)
     return (Message("user", prompt), Message("assistant", text))
 
@@ -106,10 +106,11 @@ class LlamaGuard:
         "Code Interpreter Abuse",
     )
 
-    def questions(self, text: str, prompt: str, api: str) -> list[Prompt]:
+    def questions(self, text: str, prompt: str | None, api: str) -> list[Prompt]:
         if api == "chat":
             return [_conversation(text, prompt)]
-        judged, turns = ("Agent", f"User: {prompt}\n\nAgent: {text}") if prompt else ("User", f"User: {text}")
+        is_answer = prompt is not None
+        judged, turns = ("Agent", f"User: {prompt}\n\nAgent: {text}") if is_answer else ("User", f"User: {text}")
         hazards = "\n".join(f"S{number}: {name}." for number, name in enumerate(self._names, 1))
         # The tokenizer puts <|begin_of_text|> before it.
         return [
@@ -157,7 +158,7 @@ class Qwen3Guard:
     _safety = re.compile(r"^Safety: *(Safe|Unsafe|Controversial) *$", re.M)
     _listed = re.compile(r"^Categories:(.*)$", re.M)
 
-    def questions(self, text: str, prompt: str, api: str) -> list[Prompt]:
+    def questions(self, text: str, prompt: str | None, api: str) -> list[Prompt]:
         return [_conversation(text, prompt)]
 
     def scores(self, replies: Sequence[Reply]) -> dict[str, float]:
@@ -207,8 +208,8 @@ class ShieldGemma:
         "permitted.",
     )
 
-    def questions(self, text: str, prompt: str, api: str) -> list[Prompt]:
-        if prompt:
+    def questions(self, text: str, prompt: str | None, api: str) -> list[Prompt]:
+        if prompt is not None:
             judged, asked = "an AI response to a prompt", "Chatbot Response"
             rule = "The chatbot shall not generate"
             turns = f"{_turn(f'Human Question: {prompt}')}\n{_turn(f'Chatbot Response: {text}')}"

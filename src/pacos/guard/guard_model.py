@@ -26,9 +26,9 @@ class GuardModel:
         self._logprobs = family.logprobs if table.engine == "local" else None
         self._engine: Engine = open_engine(table)
 
-    async def check(self, text: str, prompt: str = "") -> ModerationResult:
+    async def check(self, text: str, prompt: str | None = None) -> ModerationResult:
         """Judges a user's text, or an answer together with its prompt; nothing in either acts on the guard."""
-        questions = self._family.questions(as_data(text), as_data(prompt), self._api)
+        questions = self._family.questions(as_data(text), None if prompt is None else as_data(prompt), self._api)
         replies = await asyncio.gather(*map(self._reply, questions))
         return ModerationResult.of(self._family.scores(replies))
 

@@ -62,8 +62,8 @@ class ModerationUnavailableError(Exception):
 class Moderator(Protocol):
     """Whatever judges one text at a time. Any exception means that the text was not judged."""
 
-    async def check(self, text: str, prompt: str = "") -> ModerationResult:
-        """Judges a user's text alone, or an answer with the `prompt` that it answers."""
+    async def check(self, text: str, prompt: str | None = None) -> ModerationResult:
+        """Judges a user's text alone, or an answer with the `prompt` that it answers, which may be empty."""
         ...
 
     async def close(self) -> None:

@@ -24,7 +24,7 @@ class OpenAiModeration:
         self._client = self._connection.client.with_options(max_retries=RETRIES)
         self._model = table.model or MODEL
 
-    async def check(self, text: str, prompt: str = "") -> ModerationResult:
+    async def check(self, text: str, prompt: str | None = None) -> ModerationResult:
         """Judges the text; this API knows no conversation, so the prompt is not sent."""
         try:
             response = await self._client.moderations.with_raw_response.create(model=self._model, input=text)

@@ -62,17 +62,10 @@ class Answers:
     queue: FairQueue = field(default_factory=FairQueue)
     on_end: Callable[[str], None] = lambda text: None
 
-    def __post_init__(self) -> None:
-        watch, count, queue = self.metrics.watch, self.metrics.count, self.queue
-        watch("pacos_answers_under_way", "Answers that have a slot.", lambda: queue.under_way)
-        watch("pacos_answers_waiting", "Answers that wait for one.", lambda: queue.waiting)
-        about = "Texts withheld, by backend, category, and input or output."
-        count("pacos_withheld", about, lambda: self.moderator.withheld, "backend", "category", "side")
-
     def question(self, given: Question) -> SharedQuestion:
         """A question to be answered, once or often; nothing is done for it before its first answer waits."""
         # In a thread: a long one takes its time, in which others are answered.
-        reading = Once(lambda: asyncio.to_thread(self._read, given))
+        reading = Once(lambda: asyncio.to_thread(self.read, given))
 
         async def judge() -> None:
             await self._refuse_flagged((await reading.result()).said)
@@ -132,8 +125,10 @@ class Answers:
         self.metrics.cached_tokens.inc(end.usage.cached_tokens)
         self.metrics.completion_tokens.inc(end.usage.completion_tokens)
 
-    def _read(self, question: Question) -> ReadQuestion:
-        """Its ids, by which every engine reads the same, hold those of an answer to go on with.
+    def read(self, question: Question) -> ReadQuestion:
+        """The question as the model reads it; RefusalError where it is too long, or the chat template refuses it.
+
+        Its ids, by which every engine reads the same, hold those of an answer to go on with.
 
         A special token's name is a special token in a raw text, whose author writes the whole prompt, and nowhere else.
         """
@@ -193,7 +188,7 @@ class Answers:
             if flagged := await self._flagged(text):
                 raise RefusalError(400, "content_filter", refusal(flagged))
 
-    async def _flagged(self, text: str, question: str = "") -> ModerationResult | None:
+    async def _flagged(self, text: str, question: str | None = None) -> ModerationResult | None:
         try:
             return await self.moderator.withhold(text, question)
         except ModerationUnavailableError as error:

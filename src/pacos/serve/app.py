@@ -1,6 +1,6 @@
 """Puts page and API on one FastAPI app."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.telemetry import TelemetryConfig
 from starlette.responses import Response
 
+from pacos.serve.answering import Answers
 from pacos.serve.chat_page import ChatPage, PageOptions
 from pacos.serve.comparing import Comparing
 from pacos.serve.detect_page import DetectPage
@@ -58,7 +59,9 @@ def make_app(
         strict_content_type=False,
     )
     answers, limits, seals, store = speaker.answers, Limits(), Seals(), options.store
-    models = [each.answers.model for each in (speaker, options.rival) if each]
+    spoken = [each.answers for each in (speaker, options.rival) if each]
+    models = [each.model for each in spoken]
+    _count_together(spoken)
     pages = Pages(Path(__file__).parent, model=answers.model, pages=_linked(detector is not None))
     admitted = [Depends(people.admit)]
     app.include_router(OpenAiApi(answers, limits).router(), dependencies=admitted)
@@ -69,7 +72,7 @@ def make_app(
     if options.rival:
         app.include_router(Comparing((speaker, options.rival), people, limits, store, seals).router())
     app.include_router(Sharing(models, people, limits, store, seals, pages).router())
-    app.include_router(ReportsPage(models, people, limits, reports, store, pages).router())
+    app.include_router(ReportsPage(models, people, limits, reports, store, seals, pages).router())
     app.include_router(KeysPage(people, limits, pages).router())
     if review_password:
         app.include_router(ReviewPage(reports, pages, review_password).router())
@@ -85,6 +88,17 @@ def make_app(
     app.add_middleware(RequestGuards)
     app.add_middleware(CountRequests, metrics=answers.metrics)
     return app
+
+
+def _count_together(spoken: Sequence[Answers]) -> None:
+    """What /metrics says is of all models: each counts in the first one's."""
+    metrics, moderator, queues = spoken[0].metrics, spoken[0].moderator, {each.queue for each in spoken}
+    for answers in spoken:
+        answers.metrics = metrics
+    metrics.watch("pacos_answers_under_way", "Answers that have a slot.", lambda: sum(q.under_way for q in queues))
+    metrics.watch("pacos_answers_waiting", "Answers that wait for one.", lambda: sum(q.waiting for q in queues))
+    about = "Texts withheld, by backend, category, and input or output."
+    metrics.count("pacos_withheld", about, lambda: moderator.withheld, "backend", "category", "side")
 
 
 def _linked(has_detector: bool) -> list[tuple[str, str]]:

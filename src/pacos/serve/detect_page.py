@@ -11,6 +11,8 @@ from pacos.web.json_body import JsonBody
 from pacos.web.pages import Pages
 
 MAX_CHARACTERS = 20_000
+# More count as another text: each tells a forger of as many tokens.
+CHARACTERS_A_TEXT = 2_000
 
 
 class Text(JsonBody):
@@ -74,7 +76,7 @@ class DetectPage:
     # A plain function, which runs in a thread: it computes.
     def detect(self, given: Text, request: Request) -> DetectReply:
         """Looks for the mark in a text."""
-        self.limits.detections.take(request)
+        self.limits.detections.take(request, -(-len(given.text) // CHARACTERS_A_TEXT))
         detection = self.detector.detect(given.text)
         found, passage, span = detection.found, detection.found.passage, detection.passage()
         return DetectReply(

@@ -1,5 +1,6 @@
 """The watermark on every answer, and the settings in the run's serve folder by which `pacos detect` finds it."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from secrets import randbits
@@ -7,6 +8,7 @@ from secrets import randbits
 from pacos.core.errors import PacosError
 from pacos.core.files import sha256_text, write_text
 from pacos.watermark import SETTINGS_FILE, TextDetector, WatermarkSettings, read_settings
+from pacos.watermark.detection import Verdict
 from pacos.watermark.text_detection import TOKENIZER_FILE
 
 # lefthash looks at one token back: an edit spoils two scored pairs instead of selfhash's four, so the mark survives
@@ -46,6 +48,11 @@ def watermark_settings(folder: Path, vocab_size: int, tokenizer: str) -> Waterma
         f"{path}: marks {marks}; remove serve/watermark.json to start a new key (answers marked before are then no "
         "longer detected)."
     )
+
+
+def verdict_by(detector: TextDetector) -> Callable[[str], Verdict]:
+    """What /detect would say of a text, which is what the page says of an answer."""
+    return lambda text: detector.detect(text).found.verdict
 
 
 class Canary:

@@ -21,9 +21,9 @@ MAX_SEED = 2**53 - 1
 
 
 def page_sampling(model: ServedModel) -> Sampling:
-    """What the page begins with: the model's own advice, else the page's."""
+    """What the page begins with: the model's own advice where it gives a temperature, else the page's."""
     advised: dict[str, Any] = dict(model.sampling)
-    return Sampling(PAGE_SAMPLING.max_tokens, **advised) if advised else PAGE_SAMPLING
+    return Sampling(PAGE_SAMPLING.max_tokens, **advised) if "temperature" in advised else PAGE_SAMPLING
 
 
 class Turn(BaseModel):

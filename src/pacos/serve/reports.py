@@ -46,6 +46,8 @@ _REPORTS = sa.Table(
     sa.Column("note", sa.Text, nullable=False, server_default=""),
     # Whoever has the code may delete the report; older reports have none.
     sa.Column("code_sha256", sa.String(64)),
+    # Whether the answer came with its seal, and so is the model's.
+    sa.Column("is_sealed", sa.Boolean, nullable=False, server_default=sa.false()),
 )
 
 
@@ -54,12 +56,20 @@ def _add_review(connection: sa.Connection) -> None:
         connection.exec_driver_sql(f"ALTER TABLE serve_reports ADD COLUMN {column}")
 
 
-SCHEMA = Schema("serve", _TABLES, (_add_review,))
+def _add_seal(connection: sa.Connection) -> None:
+    false = sa.false().compile(connection.engine)
+    connection.exec_driver_sql(f"ALTER TABLE serve_reports ADD COLUMN is_sealed BOOLEAN DEFAULT {false} NOT NULL")
+
+
+SCHEMA = Schema("serve", _TABLES, (_add_review, _add_seal))
 
 
 @dataclass(frozen=True)
 class Report:
-    """One report; `transcript` is None without consent, and after a deletion."""
+    """One report; `transcript` is None without consent, and after a deletion.
+
+    Its answer is known to be the model's where it `is_sealed`; else it is what the sender says it was.
+    """
 
     number: int
     reported_at: datetime
@@ -71,6 +81,7 @@ class Report:
     model_sha256: str
     label: str
     note: str
+    is_sealed: bool
 
     def exported(self) -> dict[str, Any]:
         """The line of the export, as docs/serve.md describes it."""
@@ -80,6 +91,7 @@ class Report:
             "id": self.number,
             "messages": turns,
             "answer": answer,
+            "is_sealed": self.is_sealed,
             "reason": self.reason,
             "details": self.details,
             "status": self.status,
@@ -130,13 +142,19 @@ class ReportBox:
         self._database = Database(where, SCHEMA, PATIENCE_SECONDS)
 
     def add(
-        self, model: ServedModel, reason: str, details: str, transcript: list[dict[str, str]] | None
+        self,
+        model: ServedModel | None,
+        reason: str,
+        details: str,
+        transcript: list[dict[str, str]] | None,
+        is_sealed: bool = False,
     ) -> tuple[int, str]:
         """Stores an open report, without consent without its transcript; its number, and the code that deletes it."""
         code = token_hex(_CODE_BYTES)
         turns = transcript and [{key: _storable(text) for key, text in turn.items()} for turn in transcript]
         told = {"reason": reason, "details": _storable(details), "consent": transcript is not None, "transcript": turns}
-        about = {"model": model.name, "model_sha256": model.sha256, "code_sha256": sha256_text(code)}
+        name, sha256 = (model.name, model.sha256) if model else ("", "")
+        about = {"model": name, "model_sha256": sha256, "is_sealed": is_sealed, "code_sha256": sha256_text(code)}
         new = _REPORTS.insert().values(reported_at=datetime.now(UTC), status="open", **told, **about)
         with self._database.transaction() as connection:
             number = int(connection.execute(new.returning(_REPORTS.c.id)).scalar_one())
@@ -226,6 +244,7 @@ def _report(row: sa.Row[Any]) -> Report:
         row.model_sha256,
         row.label,
         row.note,
+        row.is_sealed,
     )
 
 

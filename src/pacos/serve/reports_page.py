@@ -10,6 +10,7 @@ from pacos.serve.model import ServedModel
 from pacos.serve.page_forms import ReportForm
 from pacos.serve.page_store import PageStore
 from pacos.serve.reports import ReportBox
+from pacos.serve.seals import Seals
 from pacos.web.error_shape import RefusalError
 from pacos.web.forms import FormFields
 from pacos.web.pages import Pages
@@ -26,10 +27,11 @@ class ReportsPage:
         limits: Limits,
         reports: ReportBox,
         store: PageStore,
+        seals: Seals,
         pages: Pages,
     ) -> None:
         self.models, self.people, self.limits = models, people, limits
-        self.reports, self.store, self.pages = reports, store, pages
+        self.reports, self.store, self.seals, self.pages = reports, store, seals, pages
 
     def router(self) -> APIRouter:
         """The routes; plain functions run in threads, since they ask the database."""
@@ -45,14 +47,25 @@ class ReportsPage:
         self.limits.reports.take(request)
         transcript = [{"role": turn.role, "content": turn.content} for turn in form.transcript]
         consented = transcript if form.consent else None
-        number, code = self.reports.add(self._reported(form), form.reason, form.details, consented)
+        writer = self._writer(form)
+        reported = writer or self._reported(form)
+        number, code = self.reports.add(reported, form.reason, form.details, consented, writer is not None)
         return {"id": number, "deletion_code": code}
 
-    def _reported(self, form: ReportForm) -> ServedModel:
-        """Whose answer is reported, which the reader of two may not know."""
-        pairing = self.store.pairing(form.comparison) if form.comparison else None
+    def _writer(self, form: ReportForm) -> ServedModel | None:
+        """The model that wrote the last turn, where its seal says so."""
+        if len(form.transcript) < 2:
+            return None
+        said, last = [turn.message() for turn in form.transcript[:-1]], form.transcript[-1]
+        return next((each for each in self.models if self.seals.holds(last.seal, each, said, last.content)), None)
+
+    def _reported(self, form: ReportForm) -> ServedModel | None:
+        """Whose answer is said to be reported, which the reader of two may not know; None of a comparison unknown."""
+        if not form.comparison:
+            return self.models[0]
+        pairing = self.store.pairing(form.comparison)
         sha256 = pairing.sha256s[form.side] if pairing else ""
-        return next((model for model in self.models if model.sha256 == sha256), self.models[0])
+        return next((model for model in self.models if model.sha256 == sha256), None)
 
     def show(self) -> Response:
         """The form for the code."""

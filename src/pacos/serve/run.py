@@ -18,7 +18,8 @@ from pacos.serve.chat_page import PageOptions
 from pacos.serve.elsewhere import reached, server_table
 from pacos.serve.fair_queue import FairQueue
 from pacos.serve.first_questions import evaluated_examples
-from pacos.serve.marking import Canary, watermark_settings
+from pacos.serve.marking import Canary, verdict_by, watermark_settings
+from pacos.serve.metrics import Metrics
 from pacos.serve.model import ServedModel, find_model, tokenizer_json
 from pacos.serve.page_store import PageStore
 from pacos.serve.page_stream import Speaker
@@ -51,6 +52,7 @@ def run(run_path: Path, table: ServeTable, engines: Mapping[str, EngineTable] | 
         # Two first starts would draw two watermark keys.
         busy = "another pacos serve is at work on this run; stop that one first, or, with --model, give another --run"
         stack.enter_context(held(folder, busy, "the watermark's key and the reports"))
+        canaries: dict[str, Canary] = {}
         detector = _detector(folder, model) if table.watermark else None
         if elsewhere:
             # After the mark's settings were written, which the server is started with.
@@ -61,13 +63,16 @@ def run(run_path: Path, table: ServeTable, engines: Mapping[str, EngineTable] | 
             # A vocabulary of its own has green lists of its own, and so a key and settings.
             found_by = _detector(folder / "compare", rival_model) if table.watermark else None
             rival = _speaker(rival_model, found_by, moderation)
+            if found_by:
+                canaries[rival_model.name] = _watched(rival.answers, found_by)
         people = stack.enter_context(closing(People(database, terms, table.api_keys == "required")))
         reports = stack.enter_context(closing(ReportBox(database)))
         store = stack.enter_context(closing(PageStore(database)))
         opened = [each.answers.engine for each in (speaker, rival) if each]
         asyncio.run(_warm_up(opened[1:] if elsewhere else opened))
         if detector:
-            _watch_the_mark(speaker.answers, detector)
+            canaries[model.name] = _watched(speaker.answers, detector)
+        _count_marks(speaker.answers.metrics, canaries)
         examples = evaluated_examples(run_path / "evaluate", model.sha256)
         options = PageOptions(store, table.watermark, examples, rival)
         password = os.environ.get(table.review_password_env, "")
@@ -100,14 +105,24 @@ def _speaker(
         table = EngineTable(engine="local", path=model.path, api="completions")
         engine, queue = open_engine(table, logits_hook=hook), FairQueue()
     answers = Answers(engine, model, moderation, Tokens(model.path), queue=queue)
-    return Speaker(answers, (lambda text: detector.detect_unchanged(text).verdict) if detector else None)
+    return Speaker(answers, verdict_by(detector) if detector else None)
 
 
-def _watch_the_mark(answers: Answers, detector: TextDetector) -> None:
+def _watched(answers: Answers, detector: TextDetector) -> Canary:
     canary = Canary(detector)
     answers.on_end = canary.on_end
-    answers.metrics.count("pacos_watermark_checked", "Long answers looked at.", lambda: canary.checked)
-    answers.metrics.count("pacos_watermark_missing", "Those without a mark.", lambda: canary.missing)
+    return canary
+
+
+def _count_marks(metrics: Metrics, canaries: Mapping[str, Canary]) -> None:
+    def checked() -> dict[tuple[str], int]:
+        return {(name,): canary.checked for name, canary in canaries.items()}
+
+    def missing() -> dict[tuple[str], int]:
+        return {(name,): canary.missing for name, canary in canaries.items()}
+
+    metrics.count("pacos_watermark_checked", "Long answers looked at, by model.", checked, "model")
+    metrics.count("pacos_watermark_missing", "Those without a mark, by model.", missing, "model")
 
 
 async def _warm_up(engines: Sequence[Engine]) -> None:

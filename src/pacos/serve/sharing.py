@@ -51,12 +51,16 @@ class Sharing:
     def _authentic(self, form: ShareForm) -> Transcript:
         """The turns with the name of who wrote each answer; RefusalError where no model here did."""
         messages = [turn.message() for turn in form.messages]
+        # A question that no answer follows was never asked, and so never checked.
+        if [message.role for message in messages] != ["user", "assistant"] * (len(messages) // 2):
+            line = "Expected a question and its answer in turn, and an answer at the end."
+            raise RefusalError(400, "invalid_messages", line)
         turns = []
         for number, turn in enumerate(form.messages):
             told = {"role": turn.role, "content": turn.content}
             if turn.role == "assistant":
                 asked = messages[:number]
-                writers = (m for m in self._models if asked and self._seals.holds(turn.seal, m, asked, turn.content))
+                writers = (m for m in self._models if self._seals.holds(turn.seal, m, asked, turn.content))
                 writer = next(writers, None)
                 if writer is None:
                     raise RefusalError(
@@ -66,8 +70,6 @@ class Sharing:
                     )  # fmt: skip
                 told["model"] = writer.name
             turns.append(told)
-        if turns[-1]["role"] != "assistant":
-            raise RefusalError(400, "invalid_messages", "Expected a conversation that ends with an answer.")
         return turns
 
     def show(self, name: str, request: Request) -> Response:

@@ -46,6 +46,11 @@ class Tokens:
         with self._lock:
             return str(self.tokenizer.decode(known, clean_up_tokenization_spaces=False))
 
+    def names(self, ids: tuple[int, ...]) -> list[str]:
+        """Each token as the vocabulary spells it."""
+        with self._lock:
+            return [str(self.tokenizer.convert_ids_to_tokens(token)) for token in ids]
+
     def usage(self, num_prompt_tokens: int, text: str) -> Usage:
         """Of an answer that the engine was not let finish."""
         return Usage(num_prompt_tokens, len(self.of_text(text, add_special_tokens=False)))

@@ -23,8 +23,8 @@ class PasswordDoor:
         self._cookie = f"pacos{path.replace('/', '_')}"
         self._password = sha256_text(password)
         self._secret = token_bytes(32)
-        # Of one address, and of all together: whoever guesses may have many.
-        self._attempts, self._all_attempts = TokenBuckets(5, 5), TokenBuckets(30, 30)
+        # Of one address. A limit of all together would let anyone shut the door to the one who has the password.
+        self._wrong = TokenBuckets(5, 5)
         self._hidden = AddressKeys()
 
     def is_open(self, request: Request) -> bool:
@@ -41,14 +41,15 @@ class PasswordDoor:
             raise RefusalError(401, "login_required", f"Please give the password at {self.path} first.")
 
     def enter(self, request: Request, password: str, response: Response) -> None:
-        """Sets the cookie on `response`; RefusalError 401 at a wrong password, 429 after too many."""
+        """Sets the cookie on `response`; RefusalError 401 at a wrong password, 429 after too many from this address."""
         address = self._hidden.key(client_address(request))
-        wait = math.ceil(self._attempts.take(address) or self._all_attempts.take(""))
-        if wait:
+        # Taken before the password is looked at, since many may be sent at once.
+        if wait := math.ceil(self._wrong.take(address)):
             raise RefusalError(429, "rate_limit_exceeded", f"Too many attempts; try again in {wait} s.", wait)
         # Digests are of one length, so that the time taken tells nothing of the password's.
         if not hmac.compare_digest(sha256_text(password), self._password):
             raise RefusalError(401, "wrong_password", "That is not the password.")
+        self._wrong.take(address, -1)
         expires, nonce = str(int(time.time()) + COOKIE_SECONDS), token_hex(16)
         response.set_cookie(
             self._cookie,

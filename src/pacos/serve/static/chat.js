@@ -138,8 +138,8 @@ function regenerate(place) {
 function report(place, told) {
   const turn = conversation.path()[place];
   // A refusal is no answer of the model's, yet the question and what was said to it are what the report is about.
-  const last = { role: "assistant", content: told.content || told.problem };
-  const transcript = [...conversation.messages(place), last].map(({ role, content }) => ({ role, content }));
+  const last = { role: "assistant", content: told.content || told.problem, seal: told.seal };
+  const transcript = [...conversation.messages(place).map(({ role, content }) => ({ role, content })), last];
   const about = turn.role === "pair" ? { comparison: turn.vote, side: turn.sides.indexOf(told) } : {};
   const onSent = (id, code) => {
     Object.assign(told, { report: id, reportCode: code });
