@@ -11,6 +11,8 @@ from pacos.statistics.agreement import (
 from pacos.statistics.bootstrap import bootstrap_interval, ratio_interval
 from pacos.statistics.clusters import Estimate, clustered_mean, clustered_win_rate, slot_effect_estimate
 from pacos.statistics.equivalence import Equivalence, clustered_equivalence_test, equivalence_test
+from pacos.statistics.forecast import Forecast, forecast_hits
+from pacos.statistics.misclassification import CorrectedRate, rogan_gladen
 from pacos.statistics.multiplicity import holm
 from pacos.statistics.power import (
     design_effect,
@@ -37,8 +39,10 @@ __all__ = [
     "Claim",
     "Comparison",
     "Contrast",
+    "CorrectedRate",
     "Equivalence",
     "Estimate",
+    "Forecast",
     "Interval",
     "PreferenceEstimate",
     "RankedModel",
@@ -59,6 +63,7 @@ __all__ = [
     "equivalence_test",
     "fleiss_kappa",
     "fleiss_kappa_interval",
+    "forecast_hits",
     "holm",
     "items_for_equivalence",
     "items_to_tell_apart",
@@ -67,6 +72,7 @@ __all__ = [
     "preference_win_rate",
     "rank_models",
     "ratio_interval",
+    "rogan_gladen",
     "sequential_evidence",
     "sequential_interval",
     "sequential_p_value",
