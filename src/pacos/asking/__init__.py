@@ -5,4 +5,15 @@ from pacos.asking.ledger import Call, Ledger, StoredReply, Totals, call_key
 from pacos.asking.loop import Asking, Source
 from pacos.asking.whole_list import ask_all
 
-__all__ = ["Asking", "Budget", "BudgetSpentError", "Call", "Ledger", "Source", "StoredReply", "Totals", "ask_all", "call_key"]
+__all__ = [
+    "Asking",
+    "Budget",
+    "BudgetSpentError",
+    "Call",
+    "Ledger",
+    "Source",
+    "StoredReply",
+    "Totals",
+    "ask_all",
+    "call_key",
+]
