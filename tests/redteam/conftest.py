@@ -36,7 +36,7 @@ def start(*arguments: object, folder: Path) -> "subprocess.Popen[str]":
 
 
 def cases(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "redteam" / "cases.jsonl").read_text().splitlines()]
+    return [json.loads(line) for line in (folder / "redteam" / "cases.jsonl").read_text().split("\n")[:-1]]
 
 
 def report(folder: Path) -> dict[str, Any]:

@@ -66,8 +66,8 @@ class Asking:
         self._most_in_flight, self._every_answer = most_in_flight, every_answer
         # Of a list of questions some may be too long, however many in a row; where any will do, all are alike, and so
         # many in a row mean that the model cannot take such prompts.
-        self._refusals = ("context_length",) if every_answer or takes_refusals else ()
-        self._refusals += ("bad_request",) if takes_refusals else ()
+        self._refusals = {"context_length"} if every_answer or takes_refusals else set()
+        self._refusals |= {"bad_request"} if takes_refusals else set()
         self._in_flight: dict[str, Call] = {}
         self._again: deque[Call] = deque()
         self._tries: Counter[str] = Counter()

@@ -26,11 +26,12 @@ class Account:
         self._name, self._table, self._apart = name, table, apart
         self._engine = open_engine(table, folder=folder, timeout_seconds=TIMEOUT_SECONDS)
         self._ledger = Ledger(folder / f"{role}-ledger.sqlite", " ".join((role, *apart)), self._engine.name)
+        self._at_end: Totals | None = None
 
     @property
     def totals(self) -> Totals:
-        """What was paid so far."""
-        return self._ledger.totals()
+        """What was paid so far, after the end, too."""
+        return self._at_end or self._ledger.totals()
 
     async def ask(
         self, requests: Sequence[Request], max_usd: float | None, others_usd: float, bar: ProgressBar, taking: Taking
@@ -52,6 +53,7 @@ class Account:
     async def close(self) -> None:
         """Closes engine and ledger."""
         await self._engine.close()
+        self._at_end = self._ledger.totals()
         self._ledger.close()
 
 

@@ -14,9 +14,10 @@ from pacos.core.run_folder import RunFolder
 from pacos.engines import Failure, Message, Reply, Request, Sampling, engine_table
 from pacos.redteam.account import Account
 from pacos.redteam.cases import Answered, Case, CaseStore, Judged
+from pacos.redteam.counting import count, counts_by
 from pacos.redteam.objectives import Judge, Scored, find_judge
 from pacos.redteam.proposing import Proposals, load_templates, read_topics
-from pacos.redteam.report import RedteamReport, count, counts_by
+from pacos.redteam.report import RedteamReport
 from pacos.redteam.targets import Target, find_target
 
 # What is asked before the search learns again.

@@ -57,7 +57,8 @@ class _Arms:
 
     def drawn(self, rng: np.random.Generator) -> np.ndarray:
         """One draw from each belief."""
-        return rng.beta(self.hits, self.misses)
+        drawn: np.ndarray = rng.beta(self.hits, self.misses)
+        return drawn
 
 
 class Search:
