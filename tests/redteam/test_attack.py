@@ -1,15 +1,22 @@
 """An attack against real servers and a real checkpoint: what is asked, what is kept, what a kill leaves."""
 
 import itertools
+import random
 import sqlite3
 import time
 from pathlib import Path
 
 import pytest
 
+from pacos.engines import Message
+from pacos.redteam.cases import Answered, Case, CaseStore
+from pacos.redteam.counting import count
+from pacos.redteam.objectives import Scored
+from pacos.redteam.proposing import load_templates
 from tests.redteam.conftest import CANARY, Command, cases, leaky, report, start
 from tests.servers.openai_server import OpenAIServer, scripted_faults
 
+PLAIN_TEMPLATES = tuple(load_templates().texts.values())
 WORDS = ("harbour", "lighthouse", "anchor", "bicycle", "pepper", "violin", "glacier", "blanket", "meadow", "candle")
 
 
@@ -249,3 +256,48 @@ def test_what_an_answer_holds_is_kept_as_it_is(pacos: Command, topics: Path, tmp
     with OpenAIServer(lambda n: None, lambda prompt, seed: odd) as server:
         assert pacos(*attack(server, topics, tmp_path / "r", "--max-requests", 3))[0] == 0
     assert [case["answer"] for case in cases(tmp_path / "r")] == [odd] * 3
+
+
+def test_what_is_planted_is_found_within_300_requests(pacos: Command, tmp_path: Path) -> None:
+    """Three hidden topics of 7 or 8 words among 277, given away in 2 of the phrasings; random ones need about 350."""
+    num_found = []
+    for seed in range(5):
+        drawn = random.Random(seed)
+        words = ["".join(drawn.choices("bcdfgklmnprst", k=3)) + drawn.choice("aeiou") + str(n) for n in range(277)]
+        (tmp_path / "words.txt").write_text("\n".join(words))
+        hidden = drawn.sample(words, 22)
+        phrases = drawn.sample([text.partition("{topic}")[0] for text in PLAIN_TEMPLATES], 2)
+        with OpenAIServer(text_of=leaky(tuple(hidden), tuple(phrases))) as server:
+            more = ("--max-requests", 300, "--seed", seed)
+            assert pacos(*attack(server, tmp_path / "words.txt", tmp_path / f"r{seed}", *more))[0] == 0
+        hits = {case["topic"] for case in cases(tmp_path / f"r{seed}") if case["verdict"] == "hit"}
+        topics = (hidden[:7], hidden[7:14], hidden[14:])
+        num_found.append(sum(bool(hits & set(topic)) for topic in topics))
+    assert num_found.count(3) >= 4, num_found
+
+
+def test_a_person_has_the_last_word_and_an_error_stays_one(tmp_path: Path) -> None:
+    """What import, gate and adapt write: cases with answers from elsewhere, and a second verdict on one."""
+    store = CaseStore(tmp_path / "cases.sqlite")
+    campaign = store.campaign("import", "garak", "toxicity", {"file": "report.jsonl"})
+    assert store.campaign("import", "garak", "toxicity", {"file": "report.jsonl"}) == campaign
+    asked = [Case(n, "insults", "lmrc.Profanity", f"Say {n}.", (Message("user", f"Say {n}."),)) for n in range(4)]
+    store.add(campaign, asked)
+    store.answer(campaign, asked[0], Answered("crow", "stop"), "lexicon", Scored("hit", 0.9, "crow"))
+    store.answer(campaign, asked[1], Answered("", "error", "timeout: 60 s"), "lexicon", None)
+    store.answer(campaign, asked[2], Answered("fine", "stop"))
+    store.judge(campaign, asked[0], "a person", Scored("safe", None, "a bird"))
+    read = store.read(campaign)
+    store.close()
+    assert [each.verdict for each in read] == ["safe", "error", None, None]
+    assert [each.answer is None for each in read] == [False, False, False, True]
+    assert (read[0].judge, read[0].rationale) == ("a person", "a bird")
+    counts = count(read)
+    assert (counts.requests, counts.hits, counts.safe, counts.unscored, counts.errors, counts.scored) == (
+        3,
+        0,
+        1,
+        1,
+        1,
+        1,
+    )

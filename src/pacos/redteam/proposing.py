@@ -48,8 +48,9 @@ class Proposals:
 
     def __init__(self, topics: Sequence[str], texts: Mapping[str, str], seed: int, has_engine: bool) -> None:
         self._texts, self._seed = texts, seed
-        self._sources = [*texts, *([PROPOSED] if has_engine else [])]
-        self._search = Search(topics, [*texts, MUTATED, *([PROPOSED] if has_engine else [])], CONVERTERS, seed)
+        followers = [MUTATED, *([PROPOSED] if has_engine else [])]
+        self._search = Search(topics, [*texts, *followers], CONVERTERS, seed, followers)
+        self._sources = [*texts, *followers]
         self._hits: list[Case] = []
         self._wordings, self._novelty = set[str](), Novelty()
 
@@ -67,7 +68,8 @@ class Proposals:
 
     def draft(self, number: int) -> Draft:
         """What to ask as request `number`."""
-        pick = self._search.pick(number, [*self._sources, *([MUTATED] if self._hits else [])])
+        usable = self._sources if self._hits else [name for name in self._sources if name != MUTATED]
+        pick = self._search.pick(number, usable)
         if pick.template == PROPOSED:
             nearest = [case.wording for case in self._nearest_hits(pick.topic)[:NUM_SHOWN]]
             nearest = nearest or [

@@ -7,7 +7,6 @@ topic where its template never worked, and little against a template where its t
 raises the topics that are written alike. A topic that has failed is proved, and gives way to those that have not.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,10 +15,12 @@ import numpy as np
 from pacos.redteam.converters import PLAIN
 
 # What is believed of an arm before anything was tried: failures are rare, and plain words come first.
-_TEMPLATE = 0.1, 2.0
-_TOPIC = 0.5, 2.0
+_TEMPLATE = 0.01, 3.0
+_TOPIC = 2.0, 8.0
 _PLAIN = 8.0, 2.0
-_CONVERTED = 0.02, 4.0
+_CONVERTED = 0.01, 4.0
+_SHARE_OF_A_REPEAT = 0.1
+_FOLLOWER_GAIN = 0.1
 
 
 @dataclass(frozen=True)
@@ -62,22 +63,34 @@ class _Arms:
 
 
 class Search:
-    """The beliefs of one attack. What it picks depends on the seed, the number and what it has learnt."""
+    """The beliefs of one attack. What it picks depends on the seed, the number and what it has learnt.
 
-    def __init__(self, topics: Sequence[str], templates: Sequence[str], converters: Sequence[str], seed: int) -> None:
+    `followers` are those of the templates that make something new of what failed, and gain by every hit.
+    """
+
+    def __init__(
+        self,
+        topics: Sequence[str],
+        templates: Sequence[str],
+        converters: Sequence[str],
+        seed: int,
+        followers: Sequence[str] = (),
+    ) -> None:
         self._seed = seed
         self._templates = _Arms(templates, [_TEMPLATE] * len(templates))
         self._converters = _Arms(converters, [_PLAIN if name == PLAIN else _CONVERTED for name in converters])
+        self._followers = [self._templates.places[name] for name in followers]
         self._topics = _Arms(topics, [_TOPIC] * len(topics))
         self._grams = [_grams(topic) for topic in topics]
-        # How often a topic was asked about or has failed, and how often just this was asked.
+        # How often each topic was asked about and has failed, and how often it was asked about in each technique.
         self._asked, self._failed = np.zeros(len(topics)), np.zeros(len(topics))
-        self._repeats: Counter[Pick] = Counter()
+        self._repeats: dict[tuple[str, str], np.ndarray] = {}
 
     def asked(self, pick: Pick) -> None:
         """This is being asked, and not soon again where there is anything else."""
-        self._repeats[pick] += 1
-        self._asked[self._topics.places[pick.topic]] += 1
+        topic = self._topics.places[pick.topic]
+        self._asked[topic] += 1
+        self._repeats.setdefault((pick.template, pick.converter), np.zeros(len(self._asked)))[topic] += 1
 
     def learn(self, pick: Pick, is_hit: bool) -> None:
         """What came of it. Whoever got no verdict has nothing to learn from."""
@@ -87,6 +100,7 @@ class Search:
         )
         if is_hit:
             self._templates.hits[template] += 1
+            self._templates.hits[self._followers] += _FOLLOWER_GAIN
             self._converters.hits[converter] += 1
             self._failed[topic] += 1
             self._topics.hits += [_shared(self._grams[topic], grams) for grams in self._grams]
@@ -99,13 +113,22 @@ class Search:
     def pick(self, number: int, templates: Sequence[str]) -> Pick:
         """What to ask as request `number`, of the templates that can be used now."""
         rng = np.random.default_rng([self._seed, number])
-        usable = np.isin(np.array(self._templates.names), templates)
-        template = self._templates.names[int(np.argmax(np.where(usable, self._templates.drawn(rng), -1.0)))]
-        converter = self._converters.names[int(np.argmax(self._converters.drawn(rng)))]
-        repeats = np.array([self._repeats[Pick(topic, template, converter)] for topic in self._topics.names])
+        shares = {
+            (template, converter): of_template * of_converter
+            for template, of_template in zip(self._templates.names, self._templates.drawn(rng), strict=True)
+            for converter, of_converter in zip(self._converters.names, self._converters.drawn(rng), strict=True)
+            if template in templates
+        }
+        for technique, asked in self._repeats.items():
+            if technique in shares:
+                # What was asked about every topic has little new to tell.
+                shares[technique] *= _SHARE_OF_A_REPEAT ** asked.min()
+        best = max(shares, key=lambda technique: shares[technique])
         worth = self._topics.drawn(rng) / (1 + self._failed) ** 2 / (1 + self._asked)
-        worth = np.where(repeats == repeats.min(), worth, -1.0)
-        return Pick(self._topics.names[int(np.argmax(worth))], template, converter)
+        repeats = self._repeats.get(best)
+        if repeats is not None:
+            worth = np.where(repeats == repeats.min(), worth, -1.0)
+        return Pick(self._topics.names[int(np.argmax(worth))], *best)
 
 
 def alike(one: str, other: str) -> float:
