@@ -1,6 +1,7 @@
 """An attack against real servers and a real checkpoint: what is asked, what is kept, what a kill leaves."""
 
 import itertools
+import math
 import random
 import sqlite3
 import time
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pacos.core.prompts import render_prompt
 from pacos.engines import Message
 from pacos.redteam.cases import Answered, Case, CaseStore
 from pacos.redteam.counting import count
@@ -240,15 +242,28 @@ def test_an_engine_proposes_wordings_from_what_failed(pacos: Command, topics: Pa
     assert report(tmp_path / "r")["by_technique"]["proposed"]["hits"] > 0
 
 
-def test_a_checkpoint_is_attacked_in_its_own_process(
-    pacos: Command, topics: Path, tmp_path: Path, tiny_model: Path
-) -> None:
+def test_a_checkpoint_tells_how_near_it_came(pacos: Command, topics: Path, tmp_path: Path, tiny_model: Path) -> None:
+    """A safe case's score is the text's likelihood, as the model library computes it."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    text = "lazy dog"
     code, _, err = pacos(
-        *("redteam", "attack", tiny_model, "--objective", "regex:[a-z]", "--topics", topics),
-        *("--max-requests", 8, "--run", "r"),
+        *("redteam", "attack", tiny_model, "--objective", f"contains:{text}", "--topics", topics),
+        *("--max-requests", 12, "--run", "r"),
     )
     assert code == 0, err
-    assert report(tmp_path / "r")["requests"] == 8
+    # A model of random weights may end its answer before it begins.
+    found = [case for case in cases(tmp_path / "r") if case["verdict"] == "safe"]
+    assert len(found) > 3
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(tiny_model), AutoTokenizer.from_pretrained(tiny_model)
+    for case in found:
+        before, own = tokenizer(render_prompt(case["prompt"]))["input_ids"], tokenizer(text)["input_ids"]
+        with torch.no_grad():
+            logprobs = model(torch.tensor([before + own])).logits[0].log_softmax(-1)
+        expected = sum(float(logprobs[len(before) - 1 + at, token]) for at, token in enumerate(own)) / len(own)
+        assert case["score"] == pytest.approx(math.exp(expected), rel=1e-3)
+    assert len({case["score"] for case in found}) > 1
 
 
 def test_what_an_answer_holds_is_kept_as_it_is(pacos: Command, topics: Path, tmp_path: Path) -> None:

@@ -50,6 +50,10 @@ class Account:
         asking = Asking(self._name, self._engine, table, self._ledger, budget, source, bar.tick, takes_refusals=True)
         await asking.ask_on()
 
+    async def look(self, requests: Sequence[Request]) -> dict[str, Reply | Failure]:
+        """What a model on this machine tells of itself, by request id; it costs nothing and is not kept."""
+        return {answer.id: answer async for answer in self._engine.complete(requests)}
+
     async def close(self) -> None:
         """Closes engine and ledger."""
         await self._engine.close()

@@ -62,7 +62,8 @@ class Proposals:
 
     def learn(self, judged: Judged) -> None:
         """What came of it, in the order of the cases' numbers."""
-        self._search.learn(_pick(judged.case), judged.verdict == "hit")
+        score = judged.score if judged.verdict in ("hit", "safe") else None
+        self._search.learn(_pick(judged.case), judged.verdict == "hit", score)
         if judged.verdict == "hit":
             self._hits.append(judged.case)
 

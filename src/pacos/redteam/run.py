@@ -2,7 +2,7 @@
 
 import asyncio
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from pacos.asking import BudgetSpentError
@@ -15,6 +15,7 @@ from pacos.engines import Failure, Message, Reply, Request, Sampling, engine_tab
 from pacos.redteam.account import Account
 from pacos.redteam.cases import Answered, Case, CaseStore, Judged
 from pacos.redteam.counting import count, counts_by
+from pacos.redteam.nearness import Nearness
 from pacos.redteam.objectives import Judge, Scored, find_judge
 from pacos.redteam.proposing import Proposals, load_templates, read_topics
 from pacos.redteam.report import RedteamReport
@@ -60,7 +61,9 @@ def attack(plan: AttackPlan, recipe: Recipe, folder: Path | None = None) -> Redt
         }
         campaign = store.campaign("attack", target.identity, plan.objective, settings)
         proposals = Proposals(topics, templates.texts, plan.seed, has_engine=proposer is not None)
-        hunt = _Hunt(plan, target, proposer, judge, proposals, store, campaign, room.path)
+        kind, _, text = plan.objective.partition(":")
+        nearness = Nearness(target, text) if kind == "contains" and target.table.engine == "local" else None
+        hunt = _Hunt(plan, target, proposer, judge, nearness, proposals, store, campaign, room.path)
         try:
             asyncio.run(hunt.go_on())
         except BudgetSpentError as spent:
@@ -84,13 +87,14 @@ class _Hunt:
         target: Target,
         proposer: EngineTable | None,
         judge: Judge,
+        nearness: Nearness | None,
         proposals: Proposals,
         store: CaseStore,
         campaign: int,
         folder: Path,
     ) -> None:
         self._plan, self._target, self._judge, self._proposals = plan, target, judge, proposals
-        self._store, self._campaign, self._folder = store, campaign, folder
+        self._store, self._campaign, self._folder, self._nearness = store, campaign, folder, nearness
         self._cases = store.read(campaign)
         own = f"campaign {campaign}"
         self._account = Account(target.table_name, target.table, "target", folder, own, target.identity)
@@ -163,13 +167,17 @@ class _Hunt:
     async def _ask(self, cases: list[Case], bar: ProgressBar) -> None:
         """Has cases answered and judged, each stored at once; errors when it is known that not all of them are."""
         of_id, errors = {str(case.number): case for case in cases}, dict[str, Failure]()
+        near: dict[str, float | None] = {}
+        if self._nearness:
+            told = await self._account.look([self._nearness.request(name, case.turns) for name, case in of_id.items()])
+            near = {name: self._nearness.share(answer) for name, answer in told.items()}
 
         def taking(request: Request, answer: Reply | Failure) -> None:
             bar.advance()
             if isinstance(answer, Failure):
                 errors[request.id] = answer
             else:
-                self._record(of_id[request.id], Answered(answer.text, answer.finish_reason))
+                self._record(of_id[request.id], Answered(answer.text, answer.finish_reason), near.get(request.id))
 
         requests = [
             Request(name, self._target.prompt(case.turns), Sampling(MAX_TOKENS, TEMPERATURE, seed=case.seed))
@@ -187,8 +195,10 @@ class _Hunt:
         for name, failure in errors.items():
             self._record(of_id[name], Answered("", "error", f"{failure.kind}: {failure.message}"))
 
-    def _record(self, case: Case, answer: Answered) -> None:
+    def _record(self, case: Case, answer: Answered, near: float | None = None) -> None:
         scored = None if answer.error else _scored(self._judge, case, answer)
+        if scored is not None and scored.verdict == "safe" and near is not None:
+            scored = replace(scored, score=near, rationale=f"{scored.rationale}; its tokens' likelihood is {near:.3g}")
         judge = self._plan.objective
         self._store.answer(self._campaign, case, answer, judge, scored)
         if scored is None:

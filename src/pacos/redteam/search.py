@@ -5,12 +5,14 @@ converter, each with a Beta belief; Thompson's rule draws from the beliefs and t
 1933). Two things make it faster than a bandit over templates alone. Blame is shared out: a miss says little against a
 topic where its template never worked, and little against a template where its topic is long known as sound. And a hit
 raises the topics that are written alike. A topic that has failed is proved, and gives way to those that have not.
+Where a judge scores how near an answer came to a failure, what came near is tried again before anything has failed.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import rankdata
 
 from pacos.redteam.converters import PLAIN
 
@@ -21,6 +23,7 @@ _PLAIN = 8.0, 2.0
 _CONVERTED = 0.01, 4.0
 _SHARE_OF_A_REPEAT = 0.1
 _FOLLOWER_GAIN = 0.1
+_WARMTH, _DOUBT = 4.0, 2.0
 
 
 @dataclass(frozen=True)
@@ -51,14 +54,25 @@ class _Arms:
         self.places = {name: place for place, name in enumerate(names)}
         self.hits, self.misses = np.array(beliefs).T.copy()
 
+        self._before = self.hits.copy()
+        self._warmth = np.ones(len(names))
+
     def mean(self, place: int) -> float:
         """What is believed of one arm, against the best that is believed of any."""
         means = self.hits / (self.hits + self.misses)
         return float(means[place] / means.max())
 
+    def warm(self, places: np.ndarray, residuals: np.ndarray) -> np.ndarray:
+        """Takes in how near its answers came to a failure, each against the middle; what is left to explain."""
+        counts = np.bincount(places, minlength=len(self.names))
+        means = np.bincount(places, residuals, minlength=len(self.names)) / (counts + _DOUBT)
+        self._warmth = np.exp(_WARMTH * means)
+        left: np.ndarray = residuals - means[places]
+        return left
+
     def drawn(self, rng: np.random.Generator) -> np.ndarray:
-        """One draw from each belief."""
-        drawn: np.ndarray = rng.beta(self.hits, self.misses)
+        """One draw from each belief, what was believed at first being worth what the arm is warm."""
+        drawn: np.ndarray = rng.beta(self.hits - self._before + self._before * self._warmth, self.misses)
         return drawn
 
 
@@ -84,6 +98,8 @@ class Search:
         self._grams = [_grams(topic) for topic in topics]
         # How often each topic was asked about and has failed, and how often it was asked about in each technique.
         self._asked, self._failed = np.zeros(len(topics)), np.zeros(len(topics))
+        # (score, and the places of template, converter and topic) of what was scored.
+        self._near: list[tuple[float, int, int, int]] = []
         self._repeats: dict[tuple[str, str], np.ndarray] = {}
 
     def asked(self, pick: Pick) -> None:
@@ -92,12 +108,14 @@ class Search:
         self._asked[topic] += 1
         self._repeats.setdefault((pick.template, pick.converter), np.zeros(len(self._asked)))[topic] += 1
 
-    def learn(self, pick: Pick, is_hit: bool) -> None:
-        """What came of it. Whoever got no verdict has nothing to learn from."""
+    def learn(self, pick: Pick, is_hit: bool, score: float | None = None) -> None:
+        """What came of it; what brought no verdict counts as a miss. `score` is how near it came, on any scale."""
         arms = (self._templates, self._converters, self._topics)
         template, converter, topic = (
             arm.places[name] for arm, name in zip(arms, (pick.template, pick.converter, pick.topic), strict=True)
         )
+        if score is not None:
+            self._near.append((score, template, converter, topic))
         if is_hit:
             self._templates.hits[template] += 1
             self._templates.hits[self._followers] += _FOLLOWER_GAIN
@@ -113,6 +131,7 @@ class Search:
     def pick(self, number: int, templates: Sequence[str]) -> Pick:
         """What to ask as request `number`, of the templates that can be used now."""
         rng = np.random.default_rng([self._seed, number])
+        self._take_warmth()
         shares = {
             (template, converter): of_template * of_converter
             for template, of_template in zip(self._templates.names, self._templates.drawn(rng), strict=True)
@@ -129,6 +148,15 @@ class Search:
         if repeats is not None:
             worth = np.where(repeats == repeats.min(), worth, -1.0)
         return Pick(self._topics.names[int(np.argmax(worth))], *best)
+
+    def _take_warmth(self) -> None:
+        """By ranks, so that no scale matters: the template's share first, then the converter's, then the topic's."""
+        if not self._near:
+            return
+        scores, *places = (np.array(column) for column in zip(*self._near, strict=True))
+        residuals = (rankdata(scores) - 0.5) / len(scores) - 0.5
+        for arms, of_arm in zip((self._templates, self._converters, self._topics), places, strict=True):
+            residuals = arms.warm(of_arm, residuals)
 
 
 def alike(one: str, other: str) -> float:
