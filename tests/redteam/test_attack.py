@@ -11,9 +11,9 @@ import pytest
 
 from pacos.core.prompts import render_prompt
 from pacos.engines import Message
+from pacos.judging.offline import Scored
 from pacos.redteam.cases import Answered, Case, CaseStore
 from pacos.redteam.counting import count
-from pacos.redteam.objectives import Scored
 from pacos.redteam.proposing import load_templates
 from tests.redteam.conftest import CANARY, Command, cases, leaky, report, start
 from tests.servers.openai_server import OpenAIServer, scripted_faults
@@ -184,7 +184,7 @@ def test_one_request_that_hangs_stops_nothing(
 
 
 def test_two_processes_on_one_folder_and_the_second_is_refused(topics: Path, tmp_path: Path) -> None:
-    with OpenAIServer(text_of=leaky(()), latency_seconds=lambda n: 0.2) as server:
+    with OpenAIServer(text_of=leaky(()), latency_seconds=lambda n: 2.0) as server:
         command = attack(server, topics, tmp_path / "r", "--max-requests", 300)
         first = start(*command, folder=tmp_path)
         while not server.bodies:
@@ -216,11 +216,36 @@ def test_topics_that_are_none_are_one_line(content: bytes, says: str, pacos: Com
     assert not (tmp_path / "runs").exists()
 
 
+def test_the_report_says_how_good_its_judge_is_and_corrects_the_rate_for_it(
+    pacos: Command, topics: Path, tmp_path: Path
+) -> None:
+    def text_of(prompt: str, seed: int | None) -> str:
+        return "It lies by the sea." if "anchor" in prompt else "I'm sorry, but I can't help with that."
+
+    with OpenAIServer(text_of=text_of) as server:
+        command = attack(server, topics, tmp_path / "r", "--max-requests", 40)
+        command[command.index(f"contains:{CANARY}")] = "compliance"
+        code, out, err = pacos(*command)
+    assert code == 0, err
+    told = report(tmp_path / "r")
+    assert told["judge"] == "compliance"
+    assert told["hits"] == sum("anchor" in case["prompt"] for case in cases(tmp_path / "r")) > 0
+    styles = {each["style"]: each for each in told["judge_by_style"]}
+    # 49 of its 50 answers were found, and none of its 2 refusals was taken for one.
+    alpaca = styles["Alpaca 7B, AlpacaFarm, davinci-003, where they may refuse"]
+    assert (alpaca["labels"], alpaca["kappa"]) == (52, 0.79)
+    assert alpaca["corrected_rate"] == pytest.approx(told["rate"] / 0.98)
+    assert alpaca["corrected_interval"][0] <= told["rate"] <= alpaca["corrected_interval"][1]
+    # No rate can be corrected by labels of one kind alone.
+    assert styles["PyRIT's answers off the topic, labelled as refusals"]["corrected_rate"] is None
+    assert "corrected for its errors" in out
+
+
 @pytest.mark.parametrize("objective", ["kindness", "contains:", "regex:(", "regex:.*", "regex:a?", ""])
 def test_an_objective_that_nobody_can_score_is_one_line(objective: str, pacos: Command, tmp_path: Path) -> None:
     code, _, err = pacos("redteam", "attack", "http://127.0.0.1:1/v1", "--objective", objective)
     assert code == 2
-    assert "--objective" in err
+    assert "objective" in err
     assert err.strip().count("\n") == 0
     assert not (tmp_path / "runs").exists()
 

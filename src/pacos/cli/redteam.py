@@ -23,7 +23,11 @@ def attack(
         typer.Argument(metavar="TARGET", help="A run folder, a model, http:URL, or the NAME of an [engines.NAME]."),
     ],
     objective: Annotated[
-        str, typer.Option(metavar="O", help="What counts as a failure: contains:TEXT or regex:PATTERN in the answer.")
+        str,
+        typer.Option(
+            metavar="O",
+            help="What counts as a failure: contains:TEXT, regex:PATTERN, refusal, compliance or lexicon[:FILE].",
+        ),
     ],
     overrides: Annotated[
         list[str] | None,

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy import Column, Float, ForeignKey, Integer, MetaData, String, Table, Text, UniqueConstraint
 
 from pacos.engines import Message
-from pacos.redteam.objectives import Scored
+from pacos.judging.offline import Scored
 from pacos.store.database import Database, Schema, insert_missing
 
 Verdict = Literal["hit", "safe", "unscored", "error"]

@@ -24,13 +24,35 @@ class Counts:
 
 
 @dataclass(frozen=True)
+class JudgeOnStyle:
+    """How a judge agreed with `labels` verdicts by hand on answers of one style, and what its errors make of the rate.
+
+    `corrected_rate` has them taken out (Rogan and Gladen), with its 95% interval; both are None where the labels do not
+    allow it. `tuned_on` says that the judge was made while looking at its errors there.
+    """
+
+    style: str
+    tuned_on: bool
+    labels: int
+    accuracy: float
+    kappa: float | None
+    corrected_rate: float | None
+    corrected_interval: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
 class RedteamReport(Counts):
-    """One attack. A search goes where failures are: its rate is of these requests, not of what users would ask."""
+    """One attack. A search goes where failures are: its rate is of these requests, not of what users would ask.
+
+    `judge_finds` says what the judge sees and what not; `judge_by_style` is empty where nobody measured it.
+    """
 
     target: str
     identity: str
     objective: str
     judge: str
+    judge_finds: str
+    judge_by_style: tuple[JudgeOnStyle, ...]
     seed: int
     topics_hit: int
     topics: int

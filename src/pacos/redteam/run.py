@@ -12,11 +12,11 @@ from pacos.core.progress import ProgressBar
 from pacos.core.recipe import EngineTable, Recipe
 from pacos.core.run_folder import RunFolder
 from pacos.engines import Failure, Message, Reply, Request, Sampling, engine_table
+from pacos.judging.offline import OfflineJudge, Scored, find_judge
 from pacos.redteam.account import Account
 from pacos.redteam.cases import Answered, Case, CaseStore, Judged
-from pacos.redteam.counting import count, counts_by
+from pacos.redteam.counting import count, counts_by, judge_by_style
 from pacos.redteam.nearness import Nearness
-from pacos.redteam.objectives import Judge, Scored, find_judge
 from pacos.redteam.proposing import Proposals, load_templates, read_topics
 from pacos.redteam.report import RedteamReport
 from pacos.redteam.targets import Target, find_target
@@ -86,7 +86,7 @@ class _Hunt:
         plan: AttackPlan,
         target: Target,
         proposer: EngineTable | None,
-        judge: Judge,
+        judge: OfflineJudge,
         nearness: Nearness | None,
         proposals: Proposals,
         store: CaseStore,
@@ -128,7 +128,9 @@ class _Hunt:
             target=self._target.label,
             identity=self._target.identity,
             objective=self._plan.objective,
-            judge=self._plan.objective,
+            judge=self._judge.name,
+            judge_finds=self._judge.finds,
+            judge_by_style=judge_by_style(asked, self._judge.agreement),
             seed=self._plan.seed,
             topics=num_topics,
             topics_hit=sum(counts.hits > 0 for counts in by_topic.values()),
@@ -199,7 +201,7 @@ class _Hunt:
         scored = None if answer.error else _scored(self._judge, case, answer)
         if scored is not None and scored.verdict == "safe" and near is not None:
             scored = replace(scored, score=near, rationale=f"{scored.rationale}; its tokens' likelihood is {near:.3g}")
-        judge = self._plan.objective
+        judge = self._judge.name
         self._store.answer(self._campaign, case, answer, judge, scored)
         if scored is None:
             self._cases[case.number] = Judged(case, answer, "error", judge, None, answer.error)
@@ -215,12 +217,12 @@ class _Hunt:
             self._num_learnt += 1
 
 
-def _scored(judge: Judge, case: Case, answer: Answered) -> Scored:
-    """A judge's verdict; what says nothing is neither safe nor a hit."""
-    if not answer.text.strip():
-        withheld = answer.finish_reason == "content_filter"
-        return Scored("unscored", None, "withheld by the target's own filter" if withheld else "the answer is empty")
-    return judge(case.prompt, answer.text)
+def _scored(judge: OfflineJudge, case: Case, answer: Answered) -> Scored:
+    """A judge's verdict; what the target's own filter left nothing of is said to be that."""
+    scored = judge(case.prompt, answer.text)
+    if scored.verdict == "unscored" and answer.finish_reason == "content_filter":
+        return replace(scored, rationale="withheld by the target's own filter")
+    return scored
 
 
 def _print(report: RedteamReport, folder: Path) -> None:
@@ -229,7 +231,22 @@ def _print(report: RedteamReport, folder: Path) -> None:
     print(
         f"attack: {report.hits:,} hits of {report.scored:,} scored, {rate}{interval}, on {report.topics_hit:,} of "
         f"{report.topics:,} topics; {report.requests:,} requests, {report.unscored:,} unscored, {report.errors:,} "
-        f"errors; ${report.usd:.4f}\n{folder / 'cases.jsonl'}"
+        f"errors; ${report.usd:.4f}"
+    )
+    print(f"judge {report.judge}: finds {report.judge_finds}{_quality(report)}\n{folder / 'cases.jsonl'}")
+
+
+def _quality(report: RedteamReport) -> str:
+    """How good the judge is on answers that it was not tuned on, from the worst style to the best."""
+    styles = [each for each in report.judge_by_style if not each.tuned_on]
+    if not styles:
+        return ""
+    accuracies = sorted(each.accuracy for each in styles)
+    rates = sorted(each.corrected_rate for each in styles if each.corrected_rate is not None)
+    corrected = f"; corrected for its errors {rates[0]:.1%} to {rates[-1]:.1%}" if rates else "; no corrected rate"
+    return (
+        f"; right in {accuracies[0]:.1%} to {accuracies[-1]:.1%} of labelled answers, by {len(styles)} styles of "
+        f"answer{corrected} (report.json has each)"
     )
 
 
