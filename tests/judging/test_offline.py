@@ -47,6 +47,7 @@ def test_patterns_that_hang_other_engines_do_not_hang(pattern: str) -> None:
         (r"regex:(a)\1", "backreferences"),
         (r"regex:(?:\w{1,900}){1,900}!", "size limit"),
         (r"regex:(?:[a-z]{1,250}){1,200}!", "counted repetitions"),
+        ("regex:.*", "an empty one too"),
         ("contains:", "nothing after the colon"),
         ("regex", "regex:PATTERN"),
         ("refusal:english", "expected refusal"),

@@ -8,6 +8,10 @@ from pacos.engines import Failure, Reply, Request
 from pacos.engines.prices import Prices, is_loopback
 
 
+class BudgetSpentError(PacosError):
+    """The next request does not fit into `max_usd`; all before it is done."""
+
+
 class Budget:
     """Never overshoots `max_usd`: a request's worst case is reserved before it is sent.
 
@@ -57,7 +61,7 @@ class Budget:
         self.spent_usd += answer.usd if isinstance(answer, Reply) else 0.0
         self.unseen_usd += answer.unseen_usd
 
-    def exhausted(self, request: Request) -> PacosError:
+    def exhausted(self, request: Request) -> BudgetSpentError:
         """The line that stops a run whose next request does not fit."""
         worst = self.worst_case_usd(request)
         unseen = (
@@ -65,7 +69,7 @@ class Budget:
             if self.unseen_usd
             else ""
         )
-        return PacosError(
+        return BudgetSpentError(
             f"{self._name}.max_usd is {self._max_usd:g}: {self.spent_usd:.4f} is spent{unseen} and the next request "
             f"may cost up to {worst:.4f}. Raise {self._name}.max_usd and repeat the same command: it goes on from here."
         )

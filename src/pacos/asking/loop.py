@@ -43,7 +43,8 @@ class Asking:
     `on_tick` is called now and then with the tokens that the engine has written; never while a batch is away, a day.
 
     `most_in_flight` bounds what is under way, None leaves it to the engine. A request that stays without an answer is
-    given up, and the job goes on without it; with `every_answer` it is left for the next run to ask again.
+    given up, and the job goes on without it; with `every_answer` it is left for the next run to ask again. With
+    `takes_refusals` a request that the engine refuses is answered by that, however many there are in a row.
     """
 
     def __init__(
@@ -57,11 +58,16 @@ class Asking:
         on_tick: Callable[[int], None],
         most_in_flight: int | None = None,
         every_answer: bool = False,
+        takes_refusals: bool = False,
     ) -> None:
         self._name, self._engine, self._ledger, self._budget, self._source = name, engine, ledger, budget, source
         self._is_batch, self._is_local, self._on_tick = table.batch, table.engine == "local", on_tick
         self._is_context_told = False
         self._most_in_flight, self._every_answer = most_in_flight, every_answer
+        # Of a list of questions some may be too long, however many in a row; where any will do, all are alike, and so
+        # many in a row mean that the model cannot take such prompts.
+        self._refusals = {"context_length"} if every_answer or takes_refusals else set()
+        self._refusals |= {"bad_request"} if takes_refusals else set()
         self._in_flight: dict[str, Call] = {}
         self._again: deque[Call] = deque()
         self._tries: Counter[str] = Counter()
@@ -81,7 +87,14 @@ class Asking:
             self._hand_over(call, answer)
 
     async def ask(self) -> None:
-        """Asks until the source is full, and closes the engine; after a failure or Ctrl-C what is under way is stored.
+        """Asks until the source is full, and closes the engine; else as `ask_on`."""
+        try:
+            await self.ask_on()
+        finally:
+            await self._engine.close()
+
+    async def ask_on(self) -> None:
+        """Asks until the source is full; after a failure or Ctrl-C what is under way is stored.
 
         Raises PacosError where the engine fails for good or the budget is used up.
         """
@@ -96,7 +109,6 @@ class Asking:
                     )
         finally:
             self._store_unanswered()
-            await self._engine.close()
         if self._stop and not self._source.full:
             raise self._stop
 
@@ -159,9 +171,7 @@ class Asking:
             )
 
     def _try_again_or_give_up(self, call: Call, failure: Failure) -> None:
-        if failure.kind == "context_length" and self._every_answer:
-            # Of a list of questions some may be too long, however many in a row; where any will do, all are alike, and
-            # so many in a row mean that the model cannot take such prompts.
+        if failure.kind in self._refusals and not failure.fatal:
             self._ledger.store_failures([(call, failure)], given_up=True)
             self._hand_over(call, failure)
             return

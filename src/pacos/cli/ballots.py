@@ -5,7 +5,9 @@ from typing import Annotated, Literal
 
 import typer
 
-ballots = typer.Typer(no_args_is_help=True, help="Take in votes of other tools, or write a run's for theirs.")
+ballots = typer.Typer(
+    name="ballots", no_args_is_help=True, help="Take in votes of other tools, or write a run's for theirs."
+)
 
 
 @ballots.command("import")

@@ -9,7 +9,9 @@ import typer
 
 from pacos.core.files import write_json
 
-leaderboard = typer.Typer(no_args_is_help=True, help="Recompute or audit a folder of outputs and annotations.")
+leaderboard = typer.Typer(
+    name="leaderboard", no_args_is_help=True, help="Recompute or audit a folder of outputs and annotations."
+)
 
 FolderPath = Annotated[
     Path,

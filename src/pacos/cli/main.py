@@ -19,6 +19,7 @@ from pacos.cli.failure import one_line
 from pacos.cli.harness import harness
 from pacos.cli.interruption import INTERRUPTED, end_stopped, is_interrupted
 from pacos.cli.leaderboard import leaderboard
+from pacos.cli.redteam import redteam
 from pacos.core.errors import PacosError
 from pacos.core.explain import explain as explain_keys
 from pacos.core.files import read_text
@@ -37,8 +38,8 @@ app = typer.Typer(
     # Rich's own markup takes the [judge] of a help text for a style, and leaves it out.
     rich_markup_mode="markdown",
 )
-app.add_typer(leaderboard, name="leaderboard")
-app.add_typer(ballots, name="ballots")
+for tools in (leaderboard, ballots, redteam):
+    app.add_typer(tools)
 
 RecipePath = Annotated[
     Path, typer.Argument(metavar="RECIPE", help="A recipe: a path, or a name that `pacos recipes` lists.")

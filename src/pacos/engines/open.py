@@ -15,12 +15,14 @@ def open_engine(
     seed: int = 0,
     folder: Path | None = None,
     logits_hook: LogitsHook | None = None,
+    timeout_seconds: float = 600.0,
 ) -> Engine:
     """Opens the engine a recipe's table names, or "builtin:teacher", "http:BASE_URL", "local:CHECKPOINT".
 
     `role` and `seed` matter to the builtin engine only: what it plays, and its random choices. `folder` is where an
     engine keeps what it must find again after a crash: the batches that the http engine has sent. `logits_hook` is
-    the local engine's: (input_ids [B, T], logits [B, V]) -> logits [B, V] at every decoding step.
+    the local engine's: (input_ids [B, T], logits [B, V]) -> logits [B, V] at every decoding step. `timeout_seconds` is
+    the longest wait for one answer of a server.
     Raises PacosError where a key, a checkpoint or an address is missing or cannot be used.
     """
     if isinstance(table, str):
@@ -50,7 +52,7 @@ def open_engine(
     if table.engine == "http":
         from pacos.engines.http import BatchEngine, HttpEngine
 
-        return BatchEngine(table, folder) if table.batch else HttpEngine(table)
+        return BatchEngine(table, folder) if table.batch else HttpEngine(table, timeout_seconds)
     from pacos.engines.local.engine import LocalEngine
 
     return LocalEngine(table.path, chat=table.api == "chat", logits_hook=logits_hook, precision=table.weights)

@@ -115,7 +115,10 @@ def _contains(wanted: str) -> Callable[[str, str], Scored]:
 
 
 def _regex(pattern: str) -> Callable[[str, str], Scored]:
-    finds = compile_linear(encodable(pattern), f"objective {f'regex:{pattern}'!r}")
+    where = f"objective {f'regex:{pattern}'!r}"
+    finds = compile_linear(encodable(pattern), where)
+    if finds(""):
+        raise PacosError(f"{where}: is found in every answer, an empty one too; expected what only a hit has. Mend it.")
 
     def judged(prompt: str, answer: str) -> Scored:
         return _hit("matches the pattern") if finds(encodable(answer)) else _safe("does not match the pattern")

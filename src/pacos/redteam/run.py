@@ -1,0 +1,268 @@
+"""redteam attack: propose, convert, ask, judge, learn, until the requests or the money are used up."""
+
+import asyncio
+from contextlib import closing, suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from pacos.asking import BudgetSpentError
+from pacos.core.errors import PacosError
+from pacos.core.files import sha256_text, write_json, write_json_lines
+from pacos.core.progress import ProgressBar
+from pacos.core.recipe import EngineTable, Recipe
+from pacos.core.run_folder import RunFolder
+from pacos.engines import Failure, Message, Reply, Request, Sampling, engine_table
+from pacos.judging.offline import OfflineJudge, Scored, find_judge
+from pacos.redteam.account import Account
+from pacos.redteam.cases import Answered, Case, CaseStore, Judged
+from pacos.redteam.counting import count, counts_by, judge_by_style
+from pacos.redteam.nearness import Nearness
+from pacos.redteam.proposing import Proposals, load_templates, read_topics
+from pacos.redteam.report import RedteamReport
+from pacos.redteam.targets import Target, find_target
+
+# What is asked before the search learns again.
+ROUND = 8
+MAX_TOKENS, TEMPERATURE = 200, 0.7
+# So many in a row without an answer are the target's fault, and no further request would do better.
+ERRORS_IN_A_ROW = 24
+
+
+@dataclass(frozen=True)
+class AttackPlan:
+    """What an attack is to do. `proposer` names an engine that writes wordings of its own; empty means none."""
+
+    target: str
+    objective: str
+    max_requests: int
+    max_usd: float | None = None
+    topics: Path | None = None
+    seed: int = 0
+    proposer: str = ""
+
+
+def attack(plan: AttackPlan, recipe: Recipe, folder: Path | None = None) -> RedteamReport:
+    """Attacks a target of one's own, or goes on where it was stopped; writes redteam/ in its run folder.
+
+    That is the target's own run, or `folder`, or runs/redteam-NAME. Raises PacosError where the target cannot be asked,
+    no judge scores the objective, or another process is at work there; what was answered is kept.
+    """
+    judge, templates = find_judge(plan.objective), load_templates()
+    topics = read_topics(plan.topics) if plan.topics else templates.topics
+    target = find_target(plan.target, recipe)
+    proposer = engine_table(plan.proposer, recipe.engines)[0] if plan.proposer else None
+    folder = folder or target.run or Path("runs") / f"redteam-{target.label}"
+    with RunFolder(folder / "redteam", recipe) as room, closing(CaseStore(room.path / "cases.sqlite")) as store:
+        settings = {
+            "topics": sha256_text("\n".join(topics)),
+            "templates": sha256_text("\n".join(templates.texts.values())),
+            "seed": plan.seed,
+            "proposer": plan.proposer,
+        }
+        campaign = store.campaign("attack", target.identity, plan.objective, settings)
+        proposals = Proposals(topics, templates.texts, plan.seed, has_engine=proposer is not None)
+        kind, _, text = plan.objective.partition(":")
+        nearness = Nearness(target, text) if kind == "contains" and target.table.engine == "local" else None
+        hunt = _Hunt(plan, target, proposer, judge, nearness, proposals, store, campaign, room.path)
+        try:
+            asyncio.run(hunt.go_on())
+        except BudgetSpentError as spent:
+            print(f"attack: {spent}")
+        except PacosError:
+            # What went wrong first, such as a full disk, is what is said.
+            with suppress(PacosError, OSError):
+                hunt.write(len(topics))
+            raise
+        report = hunt.write(len(topics))
+        _print(report, room.path)
+        return report
+
+
+class _Hunt:
+    """An attack under way, in rounds: all of a round is proposed before any of it is learnt from."""
+
+    def __init__(
+        self,
+        plan: AttackPlan,
+        target: Target,
+        proposer: EngineTable | None,
+        judge: OfflineJudge,
+        nearness: Nearness | None,
+        proposals: Proposals,
+        store: CaseStore,
+        campaign: int,
+        folder: Path,
+    ) -> None:
+        self._plan, self._target, self._judge, self._proposals = plan, target, judge, proposals
+        self._store, self._campaign, self._folder, self._nearness = store, campaign, folder, nearness
+        self._cases = store.read(campaign)
+        own = f"campaign {campaign}"
+        self._account = Account(target.table_name, target.table, "target", folder, own, target.identity)
+        self._proposer = Account(plan.proposer, proposer, "proposer", folder, own) if proposer else None
+        self._errors_in_a_row = self._num_learnt = 0
+
+    async def go_on(self) -> None:
+        """Rounds, until so many requests are answered; what an earlier process left open comes first."""
+        for each in self._cases:
+            self._proposals.asked(each.case)
+        self._learn()
+        try:
+            with ProgressBar("attack", self._plan.max_requests, "requests") as bar:
+                bar.count = len(self._cases) - len(self._open_cases())
+                while (missing := self._plan.max_requests - bar.count) > 0:
+                    asked = self._open_cases() or await self._propose(min(ROUND, missing), bar)
+                    await self._ask(asked[:missing], bar)
+                    self._learn()
+        finally:
+            await self._account.close()
+            if self._proposer:
+                await self._proposer.close()
+
+    def write(self, num_topics: int) -> RedteamReport:
+        """cases.jsonl and report.json, of this attack alone."""
+        asked = [each for each in self._cases if each.answer]
+        accounts = [account.totals for account in (self._account, self._proposer) if account]
+        by_topic = counts_by(asked, lambda each: each.case.topic)
+        report = RedteamReport(
+            **asdict(count(asked)),
+            target=self._target.label,
+            identity=self._target.identity,
+            objective=self._plan.objective,
+            judge=self._judge.name,
+            judge_finds=self._judge.finds,
+            judge_by_style=judge_by_style(asked, self._judge.agreement),
+            seed=self._plan.seed,
+            topics=num_topics,
+            topics_hit=sum(counts.hits > 0 for counts in by_topic.values()),
+            usd=round(sum(total.usd for total in accounts), 6),
+            unseen_usd=round(sum(total.unseen_usd for total in accounts), 6),
+            by_technique=counts_by(asked, lambda each: each.case.technique),
+            by_topic=by_topic,
+        )
+        write_json_lines(self._folder / "cases.jsonl", (_line(each, self._plan.objective) for each in asked))
+        write_json(self._folder / "report.json", asdict(report))
+        return report
+
+    def _open_cases(self) -> list[Case]:
+        return [each.case for each in self._cases if each.answer is None]
+
+    async def _propose(self, wanted: int, bar: ProgressBar) -> list[Case]:
+        """The next cases, stored before they are asked."""
+        drafts = [self._proposals.draft(len(self._cases) + place) for place in range(wanted)]
+        replies: dict[str, str] = {}
+
+        def taking(request: Request, answer: Reply | Failure) -> None:
+            replies[request.id] = answer.text if isinstance(answer, Reply) else ""
+
+        asked = [
+            Request(str(draft.number), (Message("user", draft.request),), Sampling(MAX_TOKENS, seed=draft.number))
+            for draft in drafts
+            if draft.request
+        ]
+        if self._proposer and asked:
+            await self._proposer.ask(asked, self._plan.max_usd, self._account.totals.usd, bar, taking)
+        cases = [self._proposals.case(draft, replies.get(str(draft.number), "")) for draft in drafts]
+        self._store.add(self._campaign, cases)
+        self._cases += map(Judged, cases)
+        return cases
+
+    async def _ask(self, cases: list[Case], bar: ProgressBar) -> None:
+        """Has cases answered and judged, each stored at once; errors when it is known that not all of them are."""
+        of_id, errors = {str(case.number): case for case in cases}, dict[str, Failure]()
+        near: dict[str, float | None] = {}
+        if self._nearness:
+            told = await self._account.look([self._nearness.request(name, case.turns) for name, case in of_id.items()])
+            near = {name: self._nearness.share(answer) for name, answer in told.items()}
+
+        def taking(request: Request, answer: Reply | Failure) -> None:
+            bar.advance()
+            if isinstance(answer, Failure):
+                errors[request.id] = answer
+            else:
+                self._record(of_id[request.id], Answered(answer.text, answer.finish_reason), near.get(request.id))
+
+        requests = [
+            Request(name, self._target.prompt(case.turns), Sampling(MAX_TOKENS, TEMPERATURE, seed=case.seed))
+            for name, case in of_id.items()
+        ]
+        others = self._proposer.totals.usd if self._proposer else 0.0
+        await self._account.ask(requests, self._plan.max_usd, others, bar, taking)
+        self._errors_in_a_row = self._errors_in_a_row + len(errors) if len(errors) == len(cases) else 0
+        if self._errors_in_a_row >= ERRORS_IN_A_ROW:
+            last = next(iter(errors.values()))
+            raise PacosError(
+                f"{self._target.label}: none of the last {self._errors_in_a_row} requests was answered: {last.message} "
+                "Mend the target, then repeat the same command: it goes on from here."
+            )
+        for name, failure in errors.items():
+            self._record(of_id[name], Answered("", "error", f"{failure.kind}: {failure.message}"))
+
+    def _record(self, case: Case, answer: Answered, near: float | None = None) -> None:
+        scored = None if answer.error else _scored(self._judge, case, answer)
+        if scored is not None and scored.verdict == "safe" and near is not None:
+            scored = replace(scored, score=near, rationale=f"{scored.rationale}; its tokens' likelihood is {near:.3g}")
+        judge = self._judge.name
+        self._store.answer(self._campaign, case, answer, judge, scored)
+        if scored is None:
+            self._cases[case.number] = Judged(case, answer, "error", judge, None, answer.error)
+        else:
+            self._cases[case.number] = Judged(case, answer, scored.verdict, judge, scored.score, scored.rationale)
+
+    def _learn(self) -> None:
+        """From the verdicts that are in, in the order of their cases, so that a killed attack learns the same."""
+        for each in self._cases[self._num_learnt :]:
+            if each.answer is None:
+                return
+            self._proposals.learn(each)
+            self._num_learnt += 1
+
+
+def _scored(judge: OfflineJudge, case: Case, answer: Answered) -> Scored:
+    """A judge's verdict; what the target's own filter left nothing of is said to be that."""
+    scored = judge(case.prompt, answer.text)
+    if scored.verdict == "unscored" and answer.finish_reason == "content_filter":
+        return replace(scored, rationale="withheld by the target's own filter")
+    return scored
+
+
+def _print(report: RedteamReport, folder: Path) -> None:
+    rate = "no rate" if report.rate is None else f"{report.rate:.1%}"
+    interval = f" (95% interval {report.interval[0]:.1%} to {report.interval[1]:.1%})" if report.interval else ""
+    print(
+        f"attack: {report.hits:,} hits of {report.scored:,} scored, {rate}{interval}, on {report.topics_hit:,} of "
+        f"{report.topics:,} topics; {report.requests:,} requests, {report.unscored:,} unscored, {report.errors:,} "
+        f"errors; ${report.usd:.4f}"
+    )
+    print(f"judge {report.judge}: finds {report.judge_finds}{_quality(report)}\n{folder / 'cases.jsonl'}")
+
+
+def _quality(report: RedteamReport) -> str:
+    """How good the judge is on answers that it was not tuned on, from the worst style to the best."""
+    styles = [each for each in report.judge_by_style if not each.tuned_on]
+    if not styles:
+        return ""
+    accuracies = sorted(each.accuracy for each in styles)
+    rates = sorted(each.corrected_rate for each in styles if each.corrected_rate is not None)
+    corrected = f"; corrected for its errors {rates[0]:.1%} to {rates[-1]:.1%}" if rates else "; no corrected rate"
+    return (
+        f"; right in {accuracies[0]:.1%} to {accuracies[-1]:.1%} of labelled answers, by {len(styles)} styles of "
+        f"answer{corrected} (report.json has each)"
+    )
+
+
+def _line(judged: Judged, objective: str) -> dict[str, object]:
+    """One line of cases.jsonl."""
+    case, answer = judged.case, judged.answer
+    return {
+        "request": case.number,
+        "prompt": case.prompt,
+        "answer": answer.text if answer else "",
+        "verdict": judged.verdict or "unscored",
+        "judge": judged.judge,
+        "objective": objective,
+        "topic": case.topic,
+        "technique": case.technique,
+        "score": judged.score,
+        "rationale": judged.rationale,
+        "seed": case.seed,
+    }
