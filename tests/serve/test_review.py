@@ -3,6 +3,7 @@
 import json
 import re
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import closing
 from html import unescape
@@ -12,6 +13,7 @@ from urllib.parse import urlencode
 import pytest
 import sqlalchemy
 
+from pacos.web.password_door import COOKIE_SECONDS
 from tests.serve.conftest import Served, eventually
 from tests.serve.test_chat_page import ADDRESS, Visitor
 from tests.serve.test_keys import ask, get_key
@@ -109,6 +111,30 @@ def test_forged_cookie_opens_nothing(start: Callable[..., Served], forge: Callab
     forged = Visitor(served, cookie=f"{name}={forge(value)}")
     assert shown(forged) == []
     assert forged.send("GET", "/review/export.jsonl")[0] == 401
+
+
+def test_door_shuts_after_its_time(start: Callable[..., Served], monkeypatch: pytest.MonkeyPatch) -> None:
+    visitor = reviewer(start(review_password=PASSWORD))
+    assert visitor.send("GET", "/review/export.jsonl")[0] == 200
+    now = time.time
+    monkeypatch.setattr("pacos.web.password_door.time.time", lambda: now() + COOKIE_SECONDS)
+    assert visitor.send("GET", "/review/export.jsonl")[0] == 401
+
+
+@pytest.mark.parametrize(
+    "query", [{"status": "zzz"}, {"number": "abc"}, {"number": "-1"}, {"number": "9" * 30}, {"text": "a" * 50_000}]
+)
+def test_a_filter_that_cannot_be_shows_nothing(start: Callable[..., Served], query: dict[str, str]) -> None:
+    visitor = reviewer(served := start(review_password=PASSWORD))
+    report(served)
+    for path in ("/review", "/review/export.jsonl"):
+        status, told = visitor.send("GET", f"{path}?{urlencode(query)}")
+        assert (status, json.loads(told)["error"]["code"]) == (400, "invalid_value")
+
+
+def test_what_was_searched_for_is_shown_as_text(start: Callable[..., Served]) -> None:
+    visitor = reviewer(start(review_password=PASSWORD))
+    assert HOSTILE not in visitor.send("GET", "/review?" + urlencode({"text": f'">{HOSTILE}'}))[1]
 
 
 def test_guessing_is_throttled_for_one_address_and_shuts_nobody_else_out(start: Callable[..., Served]) -> None:
@@ -297,10 +323,9 @@ def test_bodies_that_are_no_form_break_nothing(
         assert status in (200, 303, 400, 403, 404), (path, text)
         assert "Traceback" not in text
     assert shown(inside, status="all") == [1]
-    assert (
-        inside.send("GET", "/review?number=99999999999&before=2147483648&done=x&text=%00&status=%00&label=%00")[0]
-        == 200
-    )
+    odd = "/review?number=99999999999&before=2147483648&done=x&text=%00&label=%00"
+    assert inside.send("GET", odd)[0] == 200
+    assert inside.send("GET", f"{odd}&status=%00")[0] == 400
     assert inside.send("GET", "/review?number=2147483648&status=all&before=99999999999")[0] == 200
 
 
@@ -368,7 +393,10 @@ def test_database_that_goes_away_and_returns(start: Callable[..., Served], own_p
         ("POST", "/keys", b""),
     ]
     calls += [("POST", "/reports/delete", {"code": "1"})]
-    for caller, (method, path, body) in [*((visitor, call) for call in calls), (inside, ("GET", "/review", None))]:
+    for caller, (method, path, body) in [
+        *((visitor, call) for call in calls),
+        *((inside, ("GET", path, None)) for path in ("/review", "/review/export.jsonl")),
+    ]:
         status, text = caller.send(method, path, body)
         assert status == 503, (path, text)
         error = json.loads(text)["error"]

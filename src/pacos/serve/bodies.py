@@ -64,7 +64,7 @@ StopText = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 class StreamOptions(BaseModel):
     """`include_usage` asks for one more chunk, with the token counts."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
     include_usage: bool = False
     include_obfuscation: Literal[False] = False
     continuous_usage_stats: Literal[False] = False
@@ -83,7 +83,10 @@ class SamplingBody(JsonBody):
     repetition_penalty: float | None = Field(None, gt=0, le=10)
     presence_penalty: float | None = Field(None, ge=-2, le=2)
     frequency_penalty: float | None = Field(None, ge=-2, le=2)
-    logit_bias: dict[int, Annotated[float, Field(ge=-100, le=100)]] | None = Field(None, max_length=300)
+    # JSON has texts for keys.
+    logit_bias: dict[Annotated[int, Field(strict=False)], Annotated[float, Field(ge=-100, le=100)]] | None = Field(
+        None, max_length=300
+    )
     do_sample: bool | None = None
     stop: StopText | Annotated[list[StopText], Field(max_length=16)] | None = None
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)

@@ -52,7 +52,7 @@ class Turn(BaseModel):
 class SamplingForm(BaseModel):
     """The sampling panel."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
     temperature: float = Field(ge=0, le=2, allow_inf_nan=False)
     top_p: float = Field(gt=0, le=1, allow_inf_nan=False)
     max_tokens: int = Field(ge=1, le=MAX_PAGE_TOKENS)

@@ -2,14 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
-from dataclasses import asdict, replace
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import asdict
 from urllib.parse import parse_qsl, urlencode
 
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
-from pacos.serve.reports import MAX_LABEL, MAX_NOTE, REASONS, STATUSES, ReportBox, Wanted
+from pacos.serve.reports import MAX_LABEL, MAX_NOTE, REASONS, STATUSES, Report, ReportBox, Wanted
 from pacos.web.error_shape import RefusalError
 from pacos.web.forms import FormFields
 from pacos.web.pages import Pages
@@ -19,6 +19,8 @@ from pacos.web.streams import PieceResponse
 PAGE_SIZE = 20
 EXPORT_SIZE = 200
 NUM_DAYS = 30
+# SQLite searches for no more than 50,000 characters.
+MOST_SEARCHED = 200
 
 
 class ReviewPage:
@@ -115,18 +117,17 @@ class ReviewPage:
     async def export(self, request: Request) -> Response:
         """The wanted reports that keep a transcript, the newest first, one JSON object a line."""
         self.door.require(request)
-        response = PieceResponse(self._lines(_wanted(request, "all")), "application/x-ndjson")
+        wanted = _wanted(request, "all")
+        # Before the answer begins, so that a database that is away is told in a status.
+        found = await asyncio.to_thread(self.reports.find, wanted, EXPORT_SIZE, None, True)
+        response = PieceResponse(self._lines(wanted, found), "application/x-ndjson")
         response.headers["Content-Disposition"] = 'attachment; filename="reports.jsonl"'
         return response
 
-    async def _lines(self, wanted: Wanted) -> AsyncGenerator[str, None]:
-        before = None
-        while True:
-            found = await asyncio.to_thread(self.reports.find, wanted, EXPORT_SIZE, before, True)
-            if not found:
-                return
-            before = found[-1].number
+    async def _lines(self, wanted: Wanted, found: Sequence[Report]) -> AsyncGenerator[str, None]:
+        while found:
             yield "".join(json.dumps(report.exported(), ensure_ascii=False) + "\n" for report in found)
+            found = await asyncio.to_thread(self.reports.find, wanted, EXPORT_SIZE, found[-1].number, True)
 
 
 def _wanted(request: Request, status: str = "open") -> Wanted:
@@ -134,8 +135,15 @@ def _wanted(request: Request, status: str = "open") -> Wanted:
     asked = {key: text.strip().replace("\0", "") for key, text in request.query_params.items()}
     number = _number(asked.get("number", ""))
     status = asked.get("status", "all" if number else status)
-    wanted = Wanted(status, asked.get("reason", ""), asked.get("label", ""), asked.get("text", ""), number)
-    return wanted if status in STATUSES else replace(wanted, status="")
+    # A filter that cannot be is not left out: what it should have hidden would be shown, or exported.
+    if status not in ("all", *STATUSES) or (number is None and asked.get("number")):
+        raise RefusalError(
+            400, "invalid_value", f"Expected a report's number, or a status: all, {', '.join(STATUSES)}."
+        )
+    if len(asked.get("text", "")) > MOST_SEARCHED:
+        raise RefusalError(400, "invalid_value", f"A search has at most {MOST_SEARCHED} characters.")
+    status = "" if status == "all" else status
+    return Wanted(status, asked.get("reason", ""), asked.get("label", ""), asked.get("text", ""), number)
 
 
 def _number(text: str) -> int | None:

@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 from pacos.serve.answering import Answers
 from pacos.serve.bodies import MAX_MESSAGES, ChatMessage, Ids
 from pacos.serve.limits import Limits
+from pacos.web.error_shape import RefusalError
 from pacos.web.json_body import JsonBody
 
 # More count as another text.
@@ -30,6 +31,8 @@ class TokenizeBody(JsonBody):
     @model_validator(mode="after")
     def _as_it_would_be_answered(self) -> "TokenizeBody":
         if not self.messages:
+            if self.prompt is None:
+                raise PydanticCustomError("prompt", "Missing required parameter: 'prompt' or 'messages'.")
             return self
         # An answer goes on where it stopped; nothing else is read without the beginning of an answer.
         last = self.messages[-1].role
@@ -84,6 +87,9 @@ class TokenizerApi:
     def detokenize(self, body: DetokenizeBody, request: Request) -> dict[str, str]:
         """The text of ids."""
         self.limit.take(request, _cost(len(body.tokens)))
+        if (most := max(body.tokens)) >= self.model.vocab_size:
+            line = f"Invalid 'tokens': {most} is none of this model's, which are below {self.model.vocab_size:,}."
+            raise RefusalError(400, "invalid_value", line, param="tokens")
         return {"prompt": self.tokens.decode(tuple(body.tokens))}
 
     def tokenizer_info(self) -> dict[str, Any]:

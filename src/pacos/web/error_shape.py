@@ -188,7 +188,9 @@ def _real_path(where: Sequence[int | str], body: Any) -> list[int | str]:
     path: list[int | str] = []
     value = body
     for part in (part for part in where if part != "body"):
-        if part in (range(len(value)) if isinstance(value, list) else value if isinstance(value, dict) else ()):
+        # A kind's name among a list's places: looked for in a range, it would be compared with each.
+        is_place = isinstance(part, int) and isinstance(value, list) and 0 <= part < len(value)
+        if is_place or (isinstance(value, dict) and part in value):
             value = value[part]
             path.append(part)
     return path

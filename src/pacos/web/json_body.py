@@ -3,12 +3,17 @@
 import json
 from typing import Any
 
-from pydantic import BaseModel, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
 
 
 class JsonBody(BaseModel):
-    """A body whose texts can be encoded: half a surrogate pair breaks tokenizers, guards and databases alike."""
+    """A body whose texts can be encoded: half a surrogate pair breaks tokenizers, guards and databases alike.
+
+    Types are what they are called: "yes" is no consent, and true no temperature.
+    """
+
+    model_config = ConfigDict(strict=True)
 
     @model_validator(mode="before")
     @classmethod
