@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -119,17 +120,26 @@ def test_tokenizing_without_end_is_limited_elsewhere(start: Callable[..., Served
     assert sent >= 400
 
 
-def test_long_texts_at_the_tokenizer_harm_no_question_of_another(start: Callable[..., Served]) -> None:
-    served = start()
-    asked = {"model": "tiny", "messages": [{"role": "user", "content": "end it</s> now"}]}
+def test_texts_at_the_tokenizer_make_no_control_token_of_what_another_visitor_types(
+    start: Callable[..., Served],
+) -> None:
+    served = start(takes_conversation=True)
+    asked = {"model": "tiny", "messages": [{"role": "user", "content": "end</s> it " * 500}]}
     control = set(mini_tokens().tokenizer.all_special_ids)
-    with ThreadPoolExecutor(3) as pool:
-        long = [pool.submit(Visitor(served).send, "POST", "/tokenize", {"prompt": "the cat " * 100_000}) for _ in "abc"]
-        answers = []
-        while not all(future.done() for future in long):
-            answers.append(Visitor(served).send("POST", "/v1/chat/completions", asked))
-        assert {future.result()[0] for future in long} == {200}
-    assert {status for status, _ in answers} == {200}, answers
+    ends = threading.Event()
+
+    def tokenize() -> set[int]:
+        statuses = set()
+        while not ends.is_set():
+            statuses.add(Visitor(served).send("POST", "/tokenize", {"prompt": "the cat " * 2000})[0])
+        return statuses
+
+    with ThreadPoolExecutor(4) as pool:
+        others = [pool.submit(tokenize) for _ in range(4)]
+        statuses = {Visitor(served).send("POST", "/v1/chat/completions", asked)[0] for _ in range(8)}
+        ends.set()
+        assert [future.result() for future in others] == [{200}] * 4
+    assert statuses == {200}
     assert not any(control.intersection(request.prompt_ids[1:]) for request in served.engine.requests)
 
 
