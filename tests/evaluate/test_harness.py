@@ -65,7 +65,7 @@ def evaluated(
     (trained / "train" / "model").symlink_to(MINI)
     path = tmp_path / "items.jsonl"
     recipe = recipe_for(f"evaluate.instructions={path}", "evaluate.max_tokens=12")
-    rows = [{"instruction": instruction, "input": given, "output": ""} for instruction, given in ITEMS]
+    rows = [{"instruction": instruction, "input": given, "output": "Words."} for instruction, given in ITEMS]
     write_json_lines(path, rows)
     evaluate_in(recipe)
     answers = [

@@ -12,9 +12,9 @@ from pacos.watermark.detection import Verdict
 from pacos.watermark.text_detection import TOKENIZER_FILE
 
 # lefthash looks at one token back: an edit spoils two scored pairs instead of selfhash's four, so the mark survives
-# more editing, and its green lists are drawn once a token instead of 41 times a step. It is easier to learn from
-# many answers, and so to forge, which a demonstration can bear. threefry, which nobody can search the key of, looks one
-# token back too and is found as well, but a new list takes it two and a half times as long.
+# more editing, and it costs a third as much. It is easier to learn from many answers, and so to forge, which a
+# demonstration can bear. threefry, which nobody can search the key of, looks one token back too and is found as well;
+# where top-p or top-k are asked, a new list takes it two and a half times as long.
 SCHEME = "lefthash"
 
 # An unmarked answer is called marked once in a hundred times at most, and a marked one of this length hardly ever not.
