@@ -384,7 +384,9 @@ def test_what_a_stop_leaves_under_way_counts_against_the_budget(recipe_path: Pat
         settings = overrides(server, teacher__concurrency=4, generate__num_examples=500, **prices)
         with process(recipe_path, tmp_path / "run", settings) as child:
             wait_for_replies(tmp_path / "run", 4)
-            time.sleep(0.5)
+            deadline = time.monotonic() + 20
+            while server.in_flight < 4 and time.monotonic() < deadline:
+                time.sleep(0.05)
             child.send_signal(signal.SIGINT)
             time.sleep(0.5)
             child.send_signal(signal.SIGINT)
