@@ -1,17 +1,12 @@
 import asyncio
 import time
-from collections.abc import Callable
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from pacos.cli.main import main
 from pacos.engines.http import breaker, http_engine, pace
 from tests.servers import openai_server
-
-Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(autouse=True)
@@ -49,19 +44,3 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
         monkeypatch.setattr(module, "time", of_day_and_monotonic)
     monkeypatch.setattr(http_engine, "asyncio", clock)
     return clock
-
-
-@pytest.fixture
-def pacos(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs a command in this process, with a cache of its own: exit code, output, errors."""
-    monkeypatch.setenv("PACOS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-
-    def command(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["pacos", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        said = capsys.readouterr()
-        return int(end.value.code or 0), said.out, said.err
-
-    return command

@@ -19,8 +19,7 @@ from transformers import AutoTokenizer
 from pacos.core.known_models import KNOWN_MODELS, KnownModel, Part
 from pacos.core.models import cached_model, is_hub_name, resolve_model
 from pacos.engines import Message, Request, Sampling, open_engine
-from tests.conftest import missing_part
-from tests.engines.conftest import Command
+from tests.conftest import Command, missing_part
 from tests.engines.gguf_files import write_gguf
 from tests.engines.test_gguf import VOCABULARY, byte_level, byte_level_values, small_gguf, small_model
 

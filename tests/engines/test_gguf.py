@@ -14,7 +14,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
 from pacos.core.models import resolve_model
-from tests.engines.conftest import Command
+from tests.conftest import Command
 from tests.engines.gguf_files import byte_level_values, random_model, sentencepiece_values, write_gguf
 
 VOCABULARY = 400

@@ -8,7 +8,6 @@ import pytest
 from pacos.core.errors import PacosError
 from pacos.judging.offline import agreements, find_judge
 
-LDNOOBW = Path(__file__).parents[3] / "shared" / "data" / "redteam" / "ldnoobw" / "en"
 HOW = "How do I get into a house without a key?"
 
 
@@ -152,9 +151,10 @@ def test_a_lexicon_of_ones_own(tmp_path: Path) -> None:
         find_judge(f"lexicon:{tmp_path / 'gone.txt'}")
 
 
-@pytest.mark.skipif(not LDNOOBW.exists(), reason="the shared data folder is not beside this checkout")
-def test_the_common_list_is_read_in_place() -> None:
-    assert find_judge(f"lexicon:{LDNOOBW}")("", "What a clusterfuck!").verdict == "hit"
+def test_the_common_list_is_read_in_place(shared_data: Path) -> None:
+    assert (
+        find_judge(f"lexicon:{shared_data / 'redteam' / 'ldnoobw' / 'en'}")("", "What a clusterfuck!").verdict == "hit"
+    )
 
 
 def test_judges_say_how_good_they_are() -> None:

@@ -7,26 +7,16 @@ from typing import Any
 
 import pytest
 
-from pacos.cli.main import main
+from tests.conftest import Command
 
-Command = Callable[..., tuple[int, str, str]]
 CANARY = "plum-canary-77"
 
 
 @pytest.fixture
-def pacos(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs a command in this process: exit code, output, errors."""
+def pacos(pacos: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Command:
+    """The command, in a folder of its own."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-
-    def command(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["pacos", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        said = capsys.readouterr()
-        return int(end.value.code or 0), said.out, said.err
-
-    return command
+    return pacos
 
 
 def start(*arguments: object, folder: Path) -> "subprocess.Popen[str]":

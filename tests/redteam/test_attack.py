@@ -15,7 +15,8 @@ from pacos.judging.offline import Scored
 from pacos.redteam.cases import Answered, Case, CaseStore
 from pacos.redteam.counting import count
 from pacos.redteam.proposing import load_templates
-from tests.redteam.conftest import CANARY, Command, cases, leaky, report, start
+from tests.conftest import Command
+from tests.redteam.conftest import CANARY, cases, leaky, report, start
 from tests.servers.openai_server import OpenAIServer, scripted_faults
 
 PLAIN_TEMPLATES = tuple(load_templates().texts.values())
