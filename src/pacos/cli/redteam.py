@@ -8,7 +8,9 @@ import typer
 from pacos.cli.environment import stay_offline
 from pacos.core.recipe import judging, load, load_run
 
-redteam = typer.Typer(name="redteam", no_args_is_help=True, help="Attack a model of your own, and keep what made it fail.")
+redteam = typer.Typer(
+    name="redteam", no_args_is_help=True, help="Attack a model of your own, and keep what made it fail."
+)
 
 
 @redteam.callback()

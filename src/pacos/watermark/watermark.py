@@ -102,24 +102,33 @@ class Watermark:
     def are_raised(self, input_ids_BT: Ints, logits_BV: "torch.Tensor", rows_N: Ints, tokens_N: Ints) -> Bools:
         """Whether `apply` would raise each token in its row [N]; far cheaper for a few."""
         self._require_wide(logits_BV)
-        windows_NT = input_ids_BT[rows_N, -self.num_previous :]
         if isinstance(self._lists, DrawnLists) and self.scheme.context_width == 1:
             # The lists of single tokens are met again and again, and kept.
             rows, places_N = np.unique(rows_N, return_inverse=True)
             return are_set(self._lists.rows(input_ids_BT[rows, -1:]), places_N, tokens_N)
+        windows_NT = input_ids_BT[rows_N, -self.num_previous :]
         if not self.scheme.self_salted:
             return self._lists.are_green(windows_NT, tokens_N)
+        # A likely token is drawn often.
+        width = logits_BV.shape[-1]
+        pairs, places_N = np.unique(rows_N * width + tokens_N, return_inverse=True)
+        rows, tokens = pairs // width, pairs % width
+        raised = self._are_likeliest(logits_BV, rows, tokens)
+        windows = np.column_stack([input_ids_BT[rows, -self.num_previous :], tokens])[raised]
+        raised[raised] = self._lists.are_green(windows, tokens[raised])
+        return raised[places_N]
+
+    def _are_likeliest(self, logits_BV: "torch.Tensor", rows: Ints, tokens: Ints) -> Bools:
+        """Whether each token is among the likeliest of its row, which alone are looked at."""
         values_BV = logits_BV[:, : self.vocab_size].cpu().numpy()
-        # Only the likeliest tokens are looked at.
-        raised_N = tokens_N < self.vocab_size
-        for place, (row, token) in enumerate(zip(rows_N.tolist(), tokens_N.tolist(), strict=True)):
-            if raised_N[place]:
-                values_V = values_BV[row]
-                before = np.count_nonzero(values_V[:token] == values_V[token])
-                raised_N[place] = before + np.count_nonzero(values_V > values_V[token]) < SELFHASH_CANDIDATES
-        windows_NT = np.column_stack([windows_NT, tokens_N])[raised_N]
-        raised_N[raised_N] = self._lists.are_green(windows_NT, tokens_N[raised_N])
-        return raised_N
+        found = tokens < self.vocab_size
+        for place in np.flatnonzero(found).tolist():
+            values_V, token = values_BV[rows[place]], int(tokens[place])
+            # Of those that are as likely, the first ids come before.
+            before = np.count_nonzero(values_V > values_V[token])
+            before += np.count_nonzero(values_V[:token] == values_V[token])
+            found[place] = before < SELFHASH_CANDIDATES
+        return found
 
     def detect(self, tokens: Sequence[int], ignore_repeated_ngrams: bool = True) -> Detection:
         """Scores every token that has enough context; a repeated n-gram counts once unless told otherwise.

@@ -21,7 +21,7 @@ COLDEST = 1e-6
 _Way = Callable[[Tensor, Tensor, "Sequence[Sampler]"], list[int]]
 # So many tokens of a marked row are looked at, while none stands, and then so many; a row in which not one of the last
 # number stands gets its mark on all logits.
-TRIALS = (4, 16)
+TRIALS = (3, 8, 16)
 DRAWN_AHEAD = 64
 
 
