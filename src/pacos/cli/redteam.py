@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from pacos.cli.environment import stay_offline
-from pacos.core.recipe import judging, load, load_run
+from pacos.core.recipe import Recipe, judging, load, load_run
 
 redteam = typer.Typer(
     name="redteam", no_args_is_help=True, help="Attack a model of your own, and keep what made it fail."
@@ -56,16 +56,19 @@ def attack(
     ] = None,
 ) -> None:
     """Search for requests that make a target fail; the same command goes on where it stopped."""
-    given = overrides or []
-    if recipe:
-        resolved = load(recipe, given)
-    elif (Path(target) / "resolved.json").is_file():
-        resolved = load_run(Path(target), given)
-    else:
-        resolved = judging(given)
+    resolved = _recipe_of(target, recipe, overrides)
     stay_offline(resolved)
     from pacos.redteam.run import AttackPlan
     from pacos.redteam.run import attack as run_attack
 
     plan = AttackPlan(target, objective, max_requests, max_usd, topics, seed, proposer)
     run_attack(plan, resolved, path)
+
+
+def _recipe_of(target: str, recipe: Path | None, overrides: list[str] | None) -> Recipe:
+    """The recipe that is named, else the target's own, else the defaults."""
+    if recipe:
+        return load(recipe, overrides or [])
+    if (Path(target) / "resolved.json").is_file():
+        return load_run(Path(target), overrides or [])
+    return judging(overrides or [])

@@ -2,7 +2,7 @@
 
 import asyncio
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pacos.asking import BudgetSpentError
@@ -12,20 +12,18 @@ from pacos.core.progress import ProgressBar
 from pacos.core.recipe import EngineTable, Recipe
 from pacos.core.run_folder import RunFolder
 from pacos.engines import Failure, Message, Reply, Request, Sampling, engine_table
-from pacos.judging.offline import OfflineJudge, Scored, find_judge
+from pacos.judging.offline import OfflineJudge, find_judge
 from pacos.redteam.account import Account
-from pacos.redteam.cases import Answered, Case, CaseStore, Judged
+from pacos.redteam.cases import Case, CaseStore, Judged
 from pacos.redteam.counting import count, counts_by, judge_by_style
 from pacos.redteam.nearness import Nearness
 from pacos.redteam.proposing import Proposals, load_templates, read_topics
 from pacos.redteam.report import RedteamReport
 from pacos.redteam.targets import Target, find_target
+from pacos.redteam.trial import MAX_TOKENS, Trial
 
 # What is asked before the search learns again.
 ROUND = 8
-MAX_TOKENS, TEMPERATURE = 200, 0.7
-# So many in a row without an answer are the target's fault, and no further request would do better.
-ERRORS_IN_A_ROW = 24
 
 
 @dataclass(frozen=True)
@@ -93,24 +91,24 @@ class _Hunt:
         campaign: int,
         folder: Path,
     ) -> None:
-        self._plan, self._target, self._judge, self._proposals = plan, target, judge, proposals
-        self._store, self._campaign, self._folder, self._nearness = store, campaign, folder, nearness
-        self._cases = store.read(campaign)
+        self._plan, self._target, self._proposals = plan, target, proposals
+        self._folder, self._nearness = folder, nearness
         own = f"campaign {campaign}"
         self._account = Account(target.table_name, target.table, "target", folder, own, target.identity)
         self._proposer = Account(plan.proposer, proposer, "proposer", folder, own) if proposer else None
-        self._errors_in_a_row = self._num_learnt = 0
+        self._trial = Trial(target, self._account, judge, store, campaign)
+        self._num_learnt = 0
 
     async def go_on(self) -> None:
         """Rounds, until so many requests are answered; what an earlier process left open comes first."""
-        for each in self._cases:
+        for each in self._trial.cases:
             self._proposals.asked(each.case)
         self._learn()
         try:
             with ProgressBar("attack", self._plan.max_requests, "requests") as bar:
-                bar.count = len(self._cases) - len(self._open_cases())
+                bar.count = len(self._trial.cases) - len(self._trial.open_cases)
                 while (missing := self._plan.max_requests - bar.count) > 0:
-                    asked = self._open_cases() or await self._propose(min(ROUND, missing), bar)
+                    asked = self._trial.open_cases or await self._propose(min(ROUND, missing), bar)
                     await self._ask(asked[:missing], bar)
                     self._learn()
         finally:
@@ -120,7 +118,7 @@ class _Hunt:
 
     def write(self, num_topics: int) -> RedteamReport:
         """cases.jsonl and report.json, of this attack alone."""
-        asked = [each for each in self._cases if each.answer]
+        asked = [each for each in self._trial.cases if each.answer]
         accounts = [account.totals for account in (self._account, self._proposer) if account]
         by_topic = counts_by(asked, lambda each: each.case.topic)
         report = RedteamReport(
@@ -128,9 +126,9 @@ class _Hunt:
             target=self._target.label,
             identity=self._target.identity,
             objective=self._plan.objective,
-            judge=self._judge.name,
-            judge_finds=self._judge.finds,
-            judge_by_style=judge_by_style(asked, self._judge.agreement),
+            judge=self._trial.judge.name,
+            judge_finds=self._trial.judge.finds,
+            judge_by_style=judge_by_style(asked, self._trial.judge.agreement),
             seed=self._plan.seed,
             topics=num_topics,
             topics_hit=sum(counts.hits > 0 for counts in by_topic.values()),
@@ -143,12 +141,9 @@ class _Hunt:
         write_json(self._folder / "report.json", asdict(report))
         return report
 
-    def _open_cases(self) -> list[Case]:
-        return [each.case for each in self._cases if each.answer is None]
-
     async def _propose(self, wanted: int, bar: ProgressBar) -> list[Case]:
         """The next cases, stored before they are asked."""
-        drafts = [self._proposals.draft(len(self._cases) + place) for place in range(wanted)]
+        drafts = [self._proposals.draft(len(self._trial.cases) + place) for place in range(wanted)]
         replies: dict[str, str] = {}
 
         def taking(request: Request, answer: Reply | Failure) -> None:
@@ -162,67 +157,25 @@ class _Hunt:
         if self._proposer and asked:
             await self._proposer.ask(asked, self._plan.max_usd, self._account.totals.usd, bar, taking)
         cases = [self._proposals.case(draft, replies.get(str(draft.number), "")) for draft in drafts]
-        self._store.add(self._campaign, cases)
-        self._cases += map(Judged, cases)
+        self._trial.add(cases)
         return cases
 
     async def _ask(self, cases: list[Case], bar: ProgressBar) -> None:
-        """Has cases answered and judged, each stored at once; errors when it is known that not all of them are."""
-        of_id, errors = {str(case.number): case for case in cases}, dict[str, Failure]()
-        near: dict[str, float | None] = {}
+        near: dict[int, float | None] = {}
         if self._nearness:
-            told = await self._account.look([self._nearness.request(name, case.turns) for name, case in of_id.items()])
-            near = {name: self._nearness.share(answer) for name, answer in told.items()}
-
-        def taking(request: Request, answer: Reply | Failure) -> None:
-            bar.advance()
-            if isinstance(answer, Failure):
-                errors[request.id] = answer
-            else:
-                self._record(of_id[request.id], Answered(answer.text, answer.finish_reason), near.get(request.id))
-
-        requests = [
-            Request(name, self._target.prompt(case.turns), Sampling(MAX_TOKENS, TEMPERATURE, seed=case.seed))
-            for name, case in of_id.items()
-        ]
+            requests = [self._nearness.request(str(case.number), case.turns) for case in cases]
+            told = await self._account.look(requests)
+            near = {int(name): self._nearness.share(answer) for name, answer in told.items()}
         others = self._proposer.totals.usd if self._proposer else 0.0
-        await self._account.ask(requests, self._plan.max_usd, others, bar, taking)
-        self._errors_in_a_row = self._errors_in_a_row + len(errors) if len(errors) == len(cases) else 0
-        if self._errors_in_a_row >= ERRORS_IN_A_ROW:
-            last = next(iter(errors.values()))
-            raise PacosError(
-                f"{self._target.label}: none of the last {self._errors_in_a_row} requests was answered: {last.message} "
-                "Mend the target, then repeat the same command: it goes on from here."
-            )
-        for name, failure in errors.items():
-            self._record(of_id[name], Answered("", "error", f"{failure.kind}: {failure.message}"))
-
-    def _record(self, case: Case, answer: Answered, near: float | None = None) -> None:
-        scored = None if answer.error else _scored(self._judge, case, answer)
-        if scored is not None and scored.verdict == "safe" and near is not None:
-            scored = replace(scored, score=near, rationale=f"{scored.rationale}; its tokens' likelihood is {near:.3g}")
-        judge = self._judge.name
-        self._store.answer(self._campaign, case, answer, judge, scored)
-        if scored is None:
-            self._cases[case.number] = Judged(case, answer, "error", judge, None, answer.error)
-        else:
-            self._cases[case.number] = Judged(case, answer, scored.verdict, judge, scored.score, scored.rationale)
+        await self._trial.ask(cases, bar, self._plan.max_usd, others, near)
 
     def _learn(self) -> None:
         """From the verdicts that are in, in the order of their cases, so that a killed attack learns the same."""
-        for each in self._cases[self._num_learnt :]:
+        for each in self._trial.cases[self._num_learnt :]:
             if each.answer is None:
                 return
             self._proposals.learn(each)
             self._num_learnt += 1
-
-
-def _scored(judge: OfflineJudge, case: Case, answer: Answered) -> Scored:
-    """A judge's verdict; what the target's own filter left nothing of is said to be that."""
-    scored = judge(case.prompt, answer.text)
-    if scored.verdict == "unscored" and answer.finish_reason == "content_filter":
-        return replace(scored, rationale="withheld by the target's own filter")
-    return scored
 
 
 def _print(report: RedteamReport, folder: Path) -> None:
