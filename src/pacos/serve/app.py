@@ -75,7 +75,7 @@ def make_app(
     app.include_router(ReportsPage(models, people, limits, reports, store, seals, pages).router())
     app.include_router(KeysPage(people, limits, pages).router())
     if review_password:
-        app.include_router(ReviewPage(reports, pages, review_password).router())
+        app.include_router(ReviewPage(reports, store, pages, review_password).router())
     if detector:
         app.include_router(DetectPage(detector, limits, pages).router())
     pages.mount(app)
