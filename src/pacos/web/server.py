@@ -12,7 +12,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from pacos.core.errors import PacosError
-from pacos.web.connections import TimedProtocol
+from pacos.web.connections import GuardedProtocol
 from pacos.web.streams import SEND_SECONDS
 
 # Long enough for a short answer to end, short enough that Ctrl-C feels like stopping.
@@ -132,7 +132,7 @@ def make_server(
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         lifespan="on",
         # Whatever else is installed: another parser has other limits, and there are no web sockets here.
-        http=TimedProtocol,
+        http=GuardedProtocol,
         ws="none",
     )
     return _Server(config, on_ready)
