@@ -1,6 +1,5 @@
 """The page at `/`: terms first, then the chat, whose answers arrive as sanitised HTML, block by block."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,6 +21,7 @@ from pacos.serve.page_store import PageStore
 from pacos.serve.page_stream import PageAnswer, Speaker, lines
 from pacos.serve.reports import REASONS
 from pacos.serve.seals import Seals
+from pacos.store.database import in_database_thread
 from pacos.web.error_shape import RefusalError
 from pacos.web.limits import visitor_of
 from pacos.web.pages import Pages
@@ -90,7 +90,7 @@ class ChatPage:
 
     async def ask(self, question: ChatQuestion, request: Request) -> Response:
         """Streams the answer as one JSON object a line: pieces, then the end."""
-        await asyncio.to_thread(self.people.require_terms, request)
+        await in_database_thread(self.people.require_terms, request)
         self.limits.questions.take(request)
         messages = tuple(turn.message() for turn in question.messages)
         begun = self._begun(question.messages[-1], messages)

@@ -15,6 +15,7 @@ from pacos.serve.page_forms import ComparedQuestion, VoteForm
 from pacos.serve.page_store import PageStore, Pairing, Transcript, prompt_sha256
 from pacos.serve.page_stream import Event, PageAnswer, Speaker, lines
 from pacos.serve.seals import Seals
+from pacos.store.database import in_database_thread
 from pacos.web.error_shape import RefusalError
 from pacos.web.limits import visitor_of
 from pacos.web.people import COOKIE, People
@@ -40,7 +41,7 @@ class Comparing:
     async def ask(self, question: ComparedQuestion, request: Request) -> Response:
         """Streams both answers, each event with its side, 0 or 1; the first names the vote, and unless blind the
         models."""
-        await asyncio.to_thread(self._people.require_terms, request)
+        await in_database_thread(self._people.require_terms, request)
         self._limits.questions.take(request, len(self._speakers))
         conversation = tuple(turn.message() for turn in question.messages)
         if conversation[-1].role != "user":
@@ -52,7 +53,7 @@ class Comparing:
         models = speakers[0].answers.model, speakers[1].answers.model
         try:
             await while_connected(request.receive, _begin(a, b))
-            name = await asyncio.to_thread(self._store.begin_vote, models, conversation, is_swapped, question.blind)
+            name = await in_database_thread(self._store.begin_vote, models, conversation, is_swapped, question.blind)
         except BaseException:
             await a.close()
             await b.close()
@@ -81,7 +82,7 @@ class Comparing:
             async with aclosing(merged([answer.events() for answer in answers])) as events:
                 async for side, event in events:
                     if event.get("finish_reason") == "content_filter":
-                        await asyncio.to_thread(self._store.note_withheld, start["id"])
+                        await in_database_thread(self._store.note_withheld, start["id"])
                     yield {**event, "side": side}
         finally:
             for answer in answers:
