@@ -46,9 +46,9 @@ MALFORMED = {
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
     """Answers whatever can be read."""
     if scope["type"] == "lifespan":
-        while (await receive())["type"] != "lifespan.shutdown":
-            await send({"type": "lifespan.startup.complete"})
-        await send({"type": "lifespan.shutdown.complete"})
+        for ended in ("startup", "shutdown"):
+            await receive()
+            await send({"type": f"lifespan.{ended}.complete"})
         return
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
     await send({"type": "http.response.body", "body": b"ok"})

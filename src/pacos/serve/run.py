@@ -27,7 +27,8 @@ from pacos.serve.reports import ReportBox
 from pacos.serve.tokens import Tokens
 from pacos.watermark import TextDetector
 from pacos.web.people import People, load_terms
-from pacos.web.server import address_of, bind, held, make_server, networks
+from pacos.web.proxies import networks
+from pacos.web.server import address_of, bind, held, make_server
 
 OWN_TERMS = Path(__file__).parent / "terms.md"
 

@@ -3,13 +3,13 @@
 Not covered: TLS (a proxy's work) and floods below HTTP.
 """
 
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pacos.web.error_shape import error_response
+from pacos.web.proxies import ip_of
 from pacos.web.streams import ClientGoneError
 
 MAX_BODY_BYTES = 1_000_000
@@ -32,10 +32,8 @@ SECURITY_HEADERS = {
 
 def is_loopback(address: str) -> bool:
     """Whether this is an IP address of the machine itself."""
-    try:
-        return ip_address(address).is_loopback
-    except ValueError:
-        return False
+    parsed = ip_of(address)
+    return parsed is not None and parsed.is_loopback
 
 
 def is_local_host(host: str) -> bool:
