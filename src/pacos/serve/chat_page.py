@@ -31,12 +31,12 @@ from pacos.web.streams import PieceResponse, while_connected
 
 @dataclass(frozen=True)
 class PageOptions:
-    """What the page shows besides the chat; `rival` is the model that stands beside its own where a reader likes."""
+    """What the page shows besides the chat; `other` is the model that stands beside its own where a reader likes."""
 
     store: PageStore
     watermark: bool = False
     examples: Sequence[Example] = ()
-    rival: Speaker | None = None
+    other: Speaker | None = None
 
 
 class ChatPage:
@@ -65,7 +65,7 @@ class ChatPage:
         return self.pages.render(
             "chat.html",
             sampling=page_sampling(self.model),
-            rival=self.options.rival.answers.model if self.options.rival else None,
+            other=self.options.other.answers.model if self.options.other else None,
             watermark=self.options.watermark,
             examples=self.options.examples,
             reasons=REASONS,

@@ -21,7 +21,7 @@ _PAIR = rf"\s*+(?:{_TOKEN}=(?:{_TOKEN}|{_QUOTED}))?+\s*+"
 # The whole value, so that a quotation mark that a client left open does not swallow what the proxy put behind it.
 _FORWARDED = re.compile(rf"{_PAIR}(?:[;,]{_PAIR})*+")
 _PART = re.compile(rf"({_TOKEN})=({_TOKEN}|{_QUOTED})|,")
-_MAPPED = ip_network("::ffff:0:0/96")
+_MAPPED = IPv6Network("::ffff:0:0/96")
 
 
 def ip_of(text: str) -> IPv4Address | IPv6Address | None:
