@@ -29,7 +29,8 @@ from pacos.serve.run import OWN_TERMS
 from pacos.serve.tokens import Tokens
 from pacos.watermark.detection import Verdict
 from pacos.web.people import People, load_terms
-from pacos.web.server import LOOPBACK, address_of, bind, make_server, networks
+from pacos.web.proxies import LOOPBACK, Network, networks
+from pacos.web.server import address_of, bind, make_server
 from tests.serve.browsing import browser, visit
 from tests.servers.postgres import database_url, own_postgres, postgres
 
@@ -119,7 +120,7 @@ class Served:
 
 
 @contextmanager
-def running(app: object, proxies: Sequence[str] = LOOPBACK) -> Iterator[str]:
+def running(app: object, proxies: Sequence[Network] = LOOPBACK) -> Iterator[str]:
     """Serves an ASGI app on a free loopback port, in a thread."""
     bound = bind("127.0.0.1", 0)
     ready = threading.Event()
@@ -152,7 +153,7 @@ class Starter:
         examples: Sequence[Example] = (),
         queue: FairQueue | None = None,
         requires_key: bool = False,
-        trusted_proxies: Sequence[str] = LOOPBACK,
+        trusted_proxies: Sequence[object] = LOOPBACK,
         review_password: str = "",
         on_end: Callable[[str], None] = lambda text: None,
         rival: ScriptedEngine | None = None,

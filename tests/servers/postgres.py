@@ -2,9 +2,11 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,25 @@ class Cluster:
     def kill(self) -> None:
         """As a crash ends it: connections break, and what was committed is recovered at the next start."""
         self._pg("pg_ctl", "stop", "-m", "immediate")
+
+    def processes(self) -> list[int]:
+        """The server's own process, and those that it made."""
+        server = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
+        children = Path(f"/proc/{server}/task/{server}/children").read_text().split()
+        return [server, *map(int, children)]
+
+    @contextmanager
+    def hanging(self) -> Iterator[None]:
+        """Stops all of its processes, which then take connections and say nothing, and lets them go on at the end."""
+        stopped = self.processes()
+        try:
+            for process in stopped:
+                os.kill(process, signal.SIGSTOP)
+            yield
+        finally:
+            for process in reversed(stopped):
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGCONT)
 
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -60,4 +60,5 @@ def test_address_keys() -> None:
     assert keys.key("2001:db8::1") == keys.key("2001:db8::ffff:2") != keys.key("2001:db8:0:1::1")
     assert keys.key("fe80::1%eth0") == keys.key("fe80::2")
     assert keys.key("::ffff:203.0.113.7") != keys.key("::ffff:203.0.113.8")
+    assert keys.key("::ffff:203.0.113.7") == keys.key("203.0.113.7")
     assert keys.key("testclient")

@@ -15,10 +15,13 @@ def import_files(
     files: Annotated[
         list[Path],
         typer.Argument(
-            metavar="FILE...", help="annotations.json; JUDGE_pair.jsonl or people's votes; a spreadsheet of votes."
+            metavar="FILE...",
+            help="annotations.json; JUDGE_pair.jsonl or people's votes; a spreadsheet of votes; votes.jsonl.",
         ),
     ],
-    source: Annotated[Literal["alpaca-eval", "mt-bench", "tulu"], typer.Option("--format", help="Whose files.")],
+    source: Annotated[
+        Literal["alpaca-eval", "mt-bench", "tulu", "serve"], typer.Option("--format", help="Whose files.")
+    ],
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where to keep them; runs/ballots-FILE, or -MODEL-JUDGE.")
     ] = None,

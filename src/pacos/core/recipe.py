@@ -195,7 +195,8 @@ class ServeTable:
     api_keys: Literal["optional", "required"] = _key("optional")
     """Whether /v1 answers without a key; visitors who accepted the terms get theirs at /keys."""
     trusted_proxies: tuple[str, ...] = _key(("127.0.0.1", "::1"))
-    """Addresses and networks, such as 10.0.0.0/8, of the proxies whose X-Forwarded-For is believed."""
+    """Addresses and networks, such as 10.0.0.0/8, of the proxies whose X-Forwarded-For, Forwarded or X-Real-IP is
+    believed."""
     review_password_env: str = _key("PACOS_REVIEW_PASSWORD")
     """Environment variable that holds the password of /review; where it is unset there is no such page."""
 

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from pacos.core.lookalikes import drawn_like, is_invisible
 
 SENTENCE_END = "."
+MOST_MARKS = 30
 EMPTY_LINE = "¶"
 # Stands where something invisible stood, until it is known whether that parted two words or one.
 _UNSEEN = "\x00"
@@ -80,10 +81,21 @@ def fold(text: str) -> str:
     if text.isascii():
         return _CONTROL.sub(_UNSEEN, text.lower()) if _CONTROL.search(text) else text.lower()
     # Twice: a capital is compared before it becomes a small letter, and what that gives may come apart again.
-    drawn = "".join(map(drawn_like, unicodedata.normalize("NFKD", text)))
+    drawn = "".join(map(drawn_like, unicodedata.normalize("NFKD", _with_few_marks(text))))
     decomposed = unicodedata.normalize("NFKD", drawn.casefold())
     seen = (_UNSEEN if is_invisible(char) else char for char in decomposed if not _is_mark(char))
     return "".join(map(drawn_like, seen))
+
+
+def _with_few_marks(text: str) -> str:
+    """At most so many marks over one letter as any language has and more (UAX 15 allows 30): sorting thousands, which
+    Unicode's normal forms do, takes seconds in which no other thread runs."""
+    kept, run = [], 0
+    for char in text:
+        run = run + 1 if unicodedata.combining(char) else 0
+        if run <= MOST_MARKS:
+            kept.append(char)
+    return "".join(kept)
 
 
 def _is_mark(char: str) -> bool:

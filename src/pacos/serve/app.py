@@ -59,7 +59,7 @@ def make_app(
         strict_content_type=False,
     )
     answers, limits, seals, store = speaker.answers, Limits(), Seals(), options.store
-    spoken = [each.answers for each in (speaker, options.rival) if each]
+    spoken = [each.answers for each in (speaker, options.other) if each]
     models = [each.model for each in spoken]
     _count_together(spoken)
     pages = Pages(Path(__file__).parent, model=answers.model, pages=_linked(detector is not None))
@@ -69,13 +69,13 @@ def make_app(
     app.include_router(TokenizerApi(answers, limits).router(), dependencies=admitted)
     app.include_router(answers.metrics.router(answers.model.name))
     app.include_router(ChatPage(speaker, people, limits, seals, pages, options).router())
-    if options.rival:
-        app.include_router(Comparing((speaker, options.rival), people, limits, store, seals).router())
+    if options.other:
+        app.include_router(Comparing((speaker, options.other), people, limits, store, seals).router())
     app.include_router(Sharing(models, people, limits, store, seals, pages).router())
     app.include_router(ReportsPage(models, people, limits, reports, store, seals, pages).router())
     app.include_router(KeysPage(people, limits, pages).router())
     if review_password:
-        app.include_router(ReviewPage(reports, pages, review_password).router())
+        app.include_router(ReviewPage(reports, store, pages, review_password).router())
     if detector:
         app.include_router(DetectPage(detector, limits, pages).router())
     pages.mount(app)

@@ -4,11 +4,11 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from pacos.engines import Message, Sampling
-from pacos.web.json_body import JsonBody
+from pacos.web.json_body import JsonBody, JsonPart
 
 MAX_TOKENS = 2048
 LEGACY_DEFAULT_MAX_TOKENS = 16
@@ -19,6 +19,7 @@ MAX_ANSWERS = 128
 MAX_LOGPROBS = 600_000
 # Each is checked alone, which may be a guard model's work.
 MAX_MESSAGES = 256
+MAX_BIASES = 300
 _ANY = object()
 # Parameters that clients send with a value that asks for nothing; any other value is refused.
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
@@ -55,13 +56,29 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "priority": (_ANY,),
     "request_id": (_ANY,),
 }
+# The same of a message: what answers of this and other servers have, which clients send back as they got it.
+_NEUTRAL_IN_MESSAGES: dict[str, tuple[Any, ...]] = {
+    "tool_calls": ([], None),
+    "function_call": (None,),
+    "tool_call_id": (None,),
+    "audio": (None,),
+    "name": (_ANY,),
+    "refusal": (_ANY,),
+    "annotations": (_ANY,),
+    "reasoning": (_ANY,),
+    "reasoning_content": (_ANY,),
+    "cache_control": (_ANY,),
+    "id": (_ANY,),
+    "created_at": (_ANY,),
+    "metadata": (_ANY,),
+}
 # Other programs' names for what this server has.
 _SYNONYMS = {"repeat_penalty": "repetition_penalty", "n_predict": "max_tokens"}
 
 StopText = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 
 
-class StreamOptions(BaseModel):
+class StreamOptions(JsonPart):
     """`include_usage` asks for one more chunk, with the token counts."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -85,7 +102,7 @@ class SamplingBody(JsonBody):
     frequency_penalty: float | None = Field(None, ge=-2, le=2)
     # JSON has texts for keys.
     logit_bias: dict[Annotated[int, Field(strict=False)], Annotated[float, Field(ge=-100, le=100)]] | None = Field(
-        None, max_length=300
+        None, max_length=MAX_BIASES
     )
     do_sample: bool | None = None
     stop: StopText | Annotated[list[StopText], Field(max_length=16)] | None = None
@@ -97,16 +114,17 @@ class SamplingBody(JsonBody):
     @model_validator(mode="before")
     @classmethod
     def _drop_neutral(cls, body: Any) -> Any:
-        if not isinstance(body, dict):
-            return body
-        kept = {}
-        for name, value in body.items():
-            accepted = _NEUTRAL.get(name)
-            if accepted is None:
-                kept[_SYNONYMS.get(name, name)] = value
-            elif _ANY not in accepted and value not in accepted:
-                raise _unsupported(name, f"leave it out or give {json.dumps(accepted[0])}")
-        return kept
+        kept = _without_neutral(body, _NEUTRAL)
+        return {_SYNONYMS.get(name, name): value for name, value in kept.items()} if isinstance(kept, dict) else kept
+
+    @field_validator("logit_bias", mode="before")
+    @classmethod
+    def _refuse_many_biases(cls, biases: Any) -> Any:
+        # Before each of them is looked at.
+        if isinstance(biases, dict) and len(biases) > MAX_BIASES:
+            told = {"field_type": "Dictionary", "max_length": MAX_BIASES, "actual_length": len(biases)}
+            raise PydanticKnownError("too_long", told)
+        return biases
 
     def sampling(self, default_max_tokens: int, advised: Mapping[str, float]) -> Sampling:
         """The sampling asked for, up to this server's cap on tokens; `advised` is the model's own, as vLLM takes it,
@@ -184,7 +202,7 @@ class CompletionBody(SamplingBody):
         return self.best_of or self.n or 1
 
 
-class ContentPart(BaseModel):
+class ContentPart(JsonPart):
     """A part of a message; only text is understood."""
 
     model_config = ConfigDict(extra="forbid")
@@ -192,11 +210,17 @@ class ContentPart(BaseModel):
     text: str
 
 
-class ChatMessage(BaseModel):
-    """One turn."""
+class ChatMessage(JsonPart):
+    """One turn; beside role and content it may have what clients send back of an answer and what asks for nothing."""
 
+    model_config = ConfigDict(extra="forbid")
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | Annotated[list[ContentPart], Field(min_length=1, max_length=MAX_MESSAGES)]
+    content: str | Annotated[list[ContentPart], Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_neutral(cls, message: Any) -> Any:
+        return _without_neutral(message, _NEUTRAL_IN_MESSAGES)
 
     def message(self) -> Message:
         """The turn as engines know it."""
@@ -207,7 +231,7 @@ class ChatMessage(BaseModel):
 class ChatBody(SamplingBody):
     """POST /v1/chat/completions."""
 
-    messages: list[ChatMessage] = Field(min_length=1, max_length=MAX_MESSAGES)
+    messages: list[ChatMessage] = Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True)
     max_completion_tokens: int | None = Field(None, ge=1)
     logprobs: bool | None = None
     top_logprobs: int | None = Field(None, ge=0, le=MAX_TOP_LOGPROBS)
@@ -228,6 +252,20 @@ class ChatBody(SamplingBody):
                 "messages", "Invalid 'messages': expected the last message to have the role user."
             )
         return messages
+
+
+def _without_neutral(body: Any, neutral: Mapping[str, tuple[Any, ...]]) -> Any:
+    """The body without what asks for nothing; the error of what is known and not supported."""
+    if not isinstance(body, dict):
+        return body
+    kept = {}
+    for name, value in body.items():
+        accepted = neutral.get(name)
+        if accepted is None:
+            kept[name] = value
+        elif _ANY not in accepted and value not in accepted:
+            raise _unsupported(name, f"leave it out or give {json.dumps(accepted[0])}")
+    return kept
 
 
 def _check_answers(number: int) -> None:

@@ -1,6 +1,5 @@
 """The page at `/`: terms first, then the chat, whose answers arrive as sanitised HTML, block by block."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,6 +21,7 @@ from pacos.serve.page_store import PageStore
 from pacos.serve.page_stream import PageAnswer, Speaker, lines
 from pacos.serve.reports import REASONS
 from pacos.serve.seals import Seals
+from pacos.store.database import in_database_thread
 from pacos.web.error_shape import RefusalError
 from pacos.web.limits import visitor_of
 from pacos.web.pages import Pages
@@ -31,12 +31,12 @@ from pacos.web.streams import PieceResponse, while_connected
 
 @dataclass(frozen=True)
 class PageOptions:
-    """What the page shows besides the chat; `rival` is the model that stands beside its own where a reader likes."""
+    """What the page shows besides the chat; `other` is the model that stands beside its own where a reader likes."""
 
     store: PageStore
     watermark: bool = False
     examples: Sequence[Example] = ()
-    rival: Speaker | None = None
+    other: Speaker | None = None
 
 
 class ChatPage:
@@ -65,7 +65,7 @@ class ChatPage:
         return self.pages.render(
             "chat.html",
             sampling=page_sampling(self.model),
-            rival=self.options.rival.answers.model if self.options.rival else None,
+            other=self.options.other.answers.model if self.options.other else None,
             watermark=self.options.watermark,
             examples=self.options.examples,
             reasons=REASONS,
@@ -90,7 +90,7 @@ class ChatPage:
 
     async def ask(self, question: ChatQuestion, request: Request) -> Response:
         """Streams the answer as one JSON object a line: pieces, then the end."""
-        await asyncio.to_thread(self.people.require_terms, request)
+        await in_database_thread(self.people.require_terms, request)
         self.limits.questions.take(request)
         messages = tuple(turn.message() for turn in question.messages)
         begun = self._begun(question.messages[-1], messages)

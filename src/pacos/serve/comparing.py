@@ -9,14 +9,16 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from pacos.core.files import sha256_text
 from pacos.serve.limits import Limits
 from pacos.serve.page_forms import ComparedQuestion, VoteForm
 from pacos.serve.page_store import PageStore, Pairing, Transcript, prompt_sha256
 from pacos.serve.page_stream import Event, PageAnswer, Speaker, lines
 from pacos.serve.seals import Seals
+from pacos.store.database import in_database_thread
 from pacos.web.error_shape import RefusalError
 from pacos.web.limits import visitor_of
-from pacos.web.people import People
+from pacos.web.people import COOKIE, People
 from pacos.web.streams import PieceResponse, merged, while_connected
 
 
@@ -39,7 +41,7 @@ class Comparing:
     async def ask(self, question: ComparedQuestion, request: Request) -> Response:
         """Streams both answers, each event with its side, 0 or 1; the first names the vote, and unless blind the
         models."""
-        await asyncio.to_thread(self._people.require_terms, request)
+        await in_database_thread(self._people.require_terms, request)
         self._limits.questions.take(request, len(self._speakers))
         conversation = tuple(turn.message() for turn in question.messages)
         if conversation[-1].role != "user":
@@ -51,14 +53,14 @@ class Comparing:
         models = speakers[0].answers.model, speakers[1].answers.model
         try:
             await while_connected(request.receive, _begin(a, b))
-            name = await asyncio.to_thread(self._store.begin_vote, models, conversation, is_swapped, question.blind)
+            name = await in_database_thread(self._store.begin_vote, models, conversation, is_swapped, question.blind)
         except BaseException:
             await a.close()
             await b.close()
             raise
         names = None if question.blind else [model.name for model in models]
         start: Event = {"type": "start", "id": name, "names": names}
-        return PieceResponse(lines(_together(start, a, b)), "application/x-ndjson")
+        return PieceResponse(lines(self._together(start, a, b)), "application/x-ndjson")
 
     def vote(self, name: str, form: VoteForm, request: Request) -> dict[str, Any]:
         """Keeps the choice, with consent the texts too, and tells which model was which."""
@@ -67,9 +69,24 @@ class Comparing:
         if pairing is None:
             raise RefusalError(404, "not_found", "There is no such question to vote on.")
         transcript = self._authentic(form, pairing) if form.consent else None
-        if not self._store.vote(name, form.choice, transcript) and pairing.choice != form.choice:
+        # Another hash than the one by which acceptances are stored: the two tables are not to be joined.
+        voter = sha256_text(f"vote {request.cookies.get(COOKIE, '')}")
+        if not self._store.vote(name, form.choice, transcript, voter) and pairing.choice != form.choice:
             raise RefusalError(409, "already_voted", "You have voted on these two answers already.")
         return {"names": list(pairing.names)}
+
+    async def _together(self, start: Event, *answers: PageAnswer) -> AsyncGenerator[Event, None]:
+        """`start`, then the events of both sides as they come; closing it frees both engines."""
+        try:
+            yield start
+            async with aclosing(merged([answer.events() for answer in answers])) as events:
+                async for side, event in events:
+                    if event.get("finish_reason") == "content_filter":
+                        await in_database_thread(self._store.note_withheld, start["id"])
+                    yield {**event, "side": side}
+        finally:
+            for answer in answers:
+                await answer.close()
 
     def _authentic(self, form: VoteForm, pairing: Pairing) -> Transcript:
         """The question and both answers; RefusalError where they are not what was asked and answered."""
@@ -94,15 +111,3 @@ async def _begin(*answers: PageAnswer) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _together(start: Event, *answers: PageAnswer) -> AsyncGenerator[Event, None]:
-    """`start`, then the events of both sides as they come; closing it frees both engines."""
-    try:
-        yield start
-        async with aclosing(merged([answer.events() for answer in answers])) as events:
-            async for side, event in events:
-                yield {**event, "side": side}
-    finally:
-        for answer in answers:
-            await answer.close()

@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 from pacos.engines import Message, Sampling
 from pacos.serve.model import ServedModel
 from pacos.serve.reports import Reason
-from pacos.web.json_body import JsonBody
+from pacos.web.json_body import JsonBody, JsonPart
 
 # Cooler than the API's default: a small student answers better, and there is still choice for the watermark.
 PAGE_SAMPLING = Sampling(max_tokens=512, temperature=0.3, top_p=0.9)
@@ -49,7 +49,7 @@ class Turn(BaseModel):
         return Message(self.role, self.content)
 
 
-class SamplingForm(BaseModel):
+class SamplingForm(JsonPart):
     """The sampling panel."""
 
     model_config = ConfigDict(extra="forbid", strict=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from secrets import token_urlsafe
 from typing import Any
 
-from sqlalchemy import JSON, Boolean, Column, DateTime, MetaData, String, Table
+from sqlalchemy import JSON, Boolean, Column, Connection, DateTime, MetaData, Row, String, Table, and_, false, or_
 
 from pacos.core.files import sha256_text
 from pacos.engines import Message
@@ -41,8 +41,20 @@ _VOTES = Table(
     Column("choice", String(4)),
     Column("voted_at", DateTime(timezone=True)),
     Column("transcript", JSON(none_as_null=True)),
+    # Votes of one session are one voter's; those cast before sessions were kept have none.
+    Column("voter_sha256", String(64)),
+    # Whether the filter withheld an answer, or a part of one.
+    Column("is_withheld", Boolean, nullable=False, server_default=false()),
 )
-SCHEMA = Schema("serve_page", _TABLES)
+
+
+def _add_voter(connection: Connection) -> None:
+    no = false().compile(connection.engine)
+    for column in ("voter_sha256 VARCHAR(64)", f"is_withheld BOOLEAN DEFAULT {no} NOT NULL"):
+        connection.exec_driver_sql(f"ALTER TABLE serve_votes ADD COLUMN {column}")
+
+
+SCHEMA = Schema("serve_page", _TABLES, (_add_voter,))
 Transcript = list[dict[str, str]]
 
 
@@ -63,6 +75,47 @@ class Pairing:
     sha256s: tuple[str, str]
     prompt_sha256: str
     choice: str | None
+
+
+@dataclass(frozen=True)
+class CastVote:
+    """A vote that was cast, as it is exported; models and answers in the order shown, texts only with consent."""
+
+    id: str
+    asked_at: datetime
+    voted_at: datetime
+    prompt_sha256: str
+    models: tuple[str, str]
+    sha256s: tuple[str, str]
+    is_swapped: bool
+    is_blind: bool
+    is_withheld: bool
+    choice: str
+    voter_sha256: str | None
+    transcript: Transcript | None
+
+    def exported(self) -> dict[str, Any]:
+        """The line of the export, as docs/serve.md describes it."""
+        turns = self.transcript
+        answers = [turn["content"] for turn in turns[-2:]] if turns else [None, None]
+        shown = {
+            f"{key}_{side}": value
+            for key, values in (("model", self.models), ("model_sha256", self.sha256s), ("answer", answers))
+            for side, value in zip("ab", values, strict=True)
+        }
+        return {
+            "id": self.id,
+            "prompt_sha256": self.prompt_sha256,
+            "messages": turns and turns[:-2],
+            **shown,
+            "choice": self.choice,
+            "is_blind": self.is_blind,
+            "is_withheld": self.is_withheld,
+            "baseline": "a" if self.is_swapped else "b",
+            "voter": self.voter_sha256,
+            "asked_at": self.asked_at.isoformat(),
+            "voted_at": self.voted_at.isoformat(),
+        }
 
 
 def prompt_sha256(conversation: Sequence[Message]) -> str:
@@ -116,16 +169,51 @@ class PageStore:
         sha256s = row.model_a_sha256, row.model_b_sha256
         return Pairing((row.model_a, row.model_b), sha256s, row.prompt_sha256, row.choice)
 
-    def vote(self, name: str, choice: str, transcript: Transcript | None) -> bool:
+    def note_withheld(self, name: str) -> None:
+        """Notes that the filter withheld one of the two answers, so that a vote on them is known as one on a notice."""
+        with self._database.transaction(is_costly=False) as connection:
+            connection.execute(_VOTES.update().where(_VOTES.c.id == name).values(is_withheld=True))
+
+    def vote(self, name: str, choice: str, transcript: Transcript | None, voter_sha256: str) -> bool:
         """Casts the vote, whole or not at all; False where it has been cast before."""
         is_open = (_VOTES.c.id == name) & _VOTES.c.choice.is_(None)
-        cast = {"choice": choice, "voted_at": datetime.now(UTC), "transcript": transcript}
+        cast = {"choice": choice, "voted_at": datetime.now(UTC), "transcript": transcript, "voter_sha256": voter_sha256}
         with self._database.transaction() as connection:
             return connection.execute(_VOTES.update().where(is_open).values(cast)).rowcount > 0
+
+    def votes(self, limit: int, after: CastVote | None = None) -> list[CastVote]:
+        """The votes that were cast, the oldest first, from the one `after` on."""
+        query = _VOTES.select().where(_VOTES.c.choice.is_not(None)).order_by(_VOTES.c.voted_at, _VOTES.c.id)
+        if after:
+            later, same = _VOTES.c.voted_at > after.voted_at, _VOTES.c.voted_at == after.voted_at
+            query = query.where(or_(later, and_(same, _VOTES.c.id > after.id)))
+        with self._database.reading() as connection:
+            return [_cast_vote(row) for row in connection.execute(query.limit(limit))]
 
     def close(self) -> None:
         """Closes the connections."""
         self._database.close()
+
+
+def _cast_vote(row: Row[Any]) -> CastVote:
+    # SQLite keeps no time zone.
+    asked_at, voted_at = (
+        (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC) for at in (row.asked_at, row.voted_at)
+    )
+    return CastVote(
+        row.id,
+        asked_at,
+        voted_at,
+        row.prompt_sha256,
+        (row.model_a, row.model_b),
+        (row.model_a_sha256, row.model_b_sha256),
+        row.is_swapped,
+        row.is_blind,
+        row.is_withheld,
+        row.choice,
+        row.voter_sha256,
+        row.transcript,
+    )
 
 
 def _is_name(text: str) -> bool:

@@ -1,6 +1,5 @@
 """The page at `/review`: behind a password, the queue of reports, what reviewers made of them, and their export."""
 
-import asyncio
 import json
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import asdict
@@ -9,7 +8,9 @@ from urllib.parse import parse_qsl, urlencode
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
+from pacos.serve.page_store import CastVote, PageStore
 from pacos.serve.reports import MAX_LABEL, MAX_NOTE, REASONS, STATUSES, Report, ReportBox, Wanted
+from pacos.store.database import in_database_thread
 from pacos.web.error_shape import RefusalError
 from pacos.web.forms import FormFields
 from pacos.web.pages import Pages
@@ -26,8 +27,8 @@ MOST_SEARCHED = 200
 class ReviewPage:
     """The routes of the page."""
 
-    def __init__(self, reports: ReportBox, pages: Pages, password: str) -> None:
-        self.reports, self.pages = reports, pages
+    def __init__(self, reports: ReportBox, store: PageStore, pages: Pages, password: str) -> None:
+        self.reports, self.store, self.pages = reports, store, pages
         self.door = PasswordDoor(password, "/review")
 
     def router(self) -> APIRouter:
@@ -40,6 +41,7 @@ class ReviewPage:
         router.add_api_route("/decide", self.decide, methods=["POST"])
         router.add_api_route("/delete", self.delete, methods=["POST"])
         router.add_api_route("/export.jsonl", self.export, methods=["GET"])
+        router.add_api_route("/votes.jsonl", self.export_votes, methods=["GET"])
         return router
 
     def show(self, request: Request) -> Response:
@@ -119,15 +121,30 @@ class ReviewPage:
         self.door.require(request)
         wanted = _wanted(request, "all")
         # Before the answer begins, so that a database that is away is told in a status.
-        found = await asyncio.to_thread(self.reports.find, wanted, EXPORT_SIZE, None, True)
-        response = PieceResponse(self._lines(wanted, found), "application/x-ndjson")
-        response.headers["Content-Disposition"] = 'attachment; filename="reports.jsonl"'
-        return response
+        found = await in_database_thread(self.reports.find, wanted, EXPORT_SIZE, None, True)
+        return _download(self._lines(wanted, found), "reports.jsonl")
 
     async def _lines(self, wanted: Wanted, found: Sequence[Report]) -> AsyncGenerator[str, None]:
         while found:
             yield "".join(json.dumps(report.exported(), ensure_ascii=False) + "\n" for report in found)
-            found = await asyncio.to_thread(self.reports.find, wanted, EXPORT_SIZE, found[-1].number, True)
+            found = await in_database_thread(self.reports.find, wanted, EXPORT_SIZE, found[-1].number, True)
+
+    async def export_votes(self, request: Request) -> Response:
+        """The votes of side by side that were cast, the oldest first, one JSON object a line."""
+        self.door.require(request)
+        found = await in_database_thread(self.store.votes, EXPORT_SIZE)
+        return _download(self._vote_lines(found), "votes.jsonl")
+
+    async def _vote_lines(self, found: Sequence[CastVote]) -> AsyncGenerator[str, None]:
+        while found:
+            yield "".join(json.dumps(vote.exported(), ensure_ascii=False) + "\n" for vote in found)
+            found = await in_database_thread(self.store.votes, EXPORT_SIZE, found[-1])
+
+
+def _download(lines: AsyncGenerator[str, None], name: str) -> Response:
+    response = PieceResponse(lines, "application/x-ndjson")
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response
 
 
 def _wanted(request: Request, status: str = "open") -> Wanted:

@@ -15,7 +15,6 @@ from pacos.guard import ModerationChain, open_moderation
 from pacos.serve.answering import Answers
 from pacos.serve.app import Lifespan, make_app
 from pacos.serve.chat_page import PageOptions
-from pacos.serve.elsewhere import reached, server_table
 from pacos.serve.fair_queue import FairQueue
 from pacos.serve.first_questions import evaluated_examples
 from pacos.serve.marking import Canary, verdict_by, watermark_settings
@@ -25,9 +24,11 @@ from pacos.serve.page_store import PageStore
 from pacos.serve.page_stream import Speaker
 from pacos.serve.reports import ReportBox
 from pacos.serve.tokens import Tokens
+from pacos.serve.upstream import reached, server_table
 from pacos.watermark import TextDetector
 from pacos.web.people import People, load_terms
-from pacos.web.server import address_of, bind, held, make_server, networks
+from pacos.web.proxies import networks
+from pacos.web.server import address_of, bind, held, make_server
 
 OWN_TERMS = Path(__file__).parent / "terms.md"
 
@@ -41,9 +42,9 @@ def run(run_path: Path, table: ServeTable, engines: Mapping[str, EngineTable] | 
     asyncio.run(_try_out(table.moderation, engines))
     moderation = open_moderation(table.moderation, engines)
     folder = run_path / "serve"
-    elsewhere = server_table(table.engine, engines or {}) if table.engine else None
+    upstream = server_table(table.engine, engines or {}) if table.engine else None
     model = find_model(run_path, table.model)
-    rival_model = find_model(run_path, table.compare) if table.compare else None
+    other_model = find_model(run_path, table.compare) if table.compare else None
     terms = load_terms(Path(table.terms) if table.terms else OWN_TERMS)
     proxies = networks(table.trusted_proxies)
     database = table.database or folder / "store.sqlite"
@@ -54,27 +55,27 @@ def run(run_path: Path, table: ServeTable, engines: Mapping[str, EngineTable] | 
         stack.enter_context(held(folder, busy, "the watermark's key and the reports"))
         canaries: dict[str, Canary] = {}
         detector = _detector(folder, model) if table.watermark else None
-        if elsewhere:
+        if upstream:
             # After the mark's settings were written, which the server is started with.
-            model = asyncio.run(reached(elsewhere, model))
-        speaker = _speaker(model, detector, moderation, elsewhere)
-        rival = None
-        if rival_model:
+            model = asyncio.run(reached(upstream, model))
+        speaker = _speaker(model, detector, moderation, upstream)
+        other = None
+        if other_model:
             # A vocabulary of its own has green lists of its own, and so a key and settings.
-            found_by = _detector(folder / "compare", rival_model) if table.watermark else None
-            rival = _speaker(rival_model, found_by, moderation)
+            found_by = _detector(folder / "compare", other_model) if table.watermark else None
+            other = _speaker(other_model, found_by, moderation)
             if found_by:
-                canaries[rival_model.name] = _watched(rival.answers, found_by)
+                canaries[other_model.name] = _watched(other.answers, found_by)
         people = stack.enter_context(closing(People(database, terms, table.api_keys == "required")))
         reports = stack.enter_context(closing(ReportBox(database)))
         store = stack.enter_context(closing(PageStore(database)))
-        opened = [each.answers.engine for each in (speaker, rival) if each]
-        asyncio.run(_warm_up(opened[1:] if elsewhere else opened))
+        opened = [each.answers.engine for each in (speaker, other) if each]
+        asyncio.run(_warm_up(opened[1:] if upstream else opened))
         if detector:
             canaries[model.name] = _watched(speaker.answers, detector)
         _count_marks(speaker.answers.metrics, canaries)
         examples = evaluated_examples(run_path / "evaluate", model.sha256)
-        options = PageOptions(store, table.watermark, examples, rival)
+        options = PageOptions(store, table.watermark, examples, other)
         password = os.environ.get(table.review_password_env, "")
         app = make_app(speaker, people, reports, options, _lifespan(opened, moderation), password, detector)
         ready = _ready_line(address_of(bound), model, table)
@@ -95,11 +96,11 @@ def _detector(folder: Path, model: ServedModel) -> TextDetector:
 
 
 def _speaker(
-    model: ServedModel, detector: TextDetector | None, moderation: ModerationChain, elsewhere: EngineTable | None = None
+    model: ServedModel, detector: TextDetector | None, moderation: ModerationChain, upstream: EngineTable | None = None
 ) -> Speaker:
     """The model behind an engine, marked as the detector looks for, and checked; a server marks by itself."""
-    if elsewhere:
-        engine, queue = open_engine(elsewhere), FairQueue(elsewhere.concurrency)
+    if upstream:
+        engine, queue = open_engine(upstream), FairQueue(upstream.concurrency)
     else:
         hook = detector.mark if detector else None
         table = EngineTable(engine="local", path=model.path, api="completions")

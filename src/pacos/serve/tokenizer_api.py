@@ -12,8 +12,9 @@ from pacos.serve.limits import Limits
 from pacos.web.error_shape import RefusalError
 from pacos.web.json_body import JsonBody
 
-# More count as another text.
+# More characters or ids count as another text.
 CHARACTERS_A_TEXT = 32_000
+MAX_LENGTH = 10 * CHARACTERS_A_TEXT
 
 
 class TokenizeBody(JsonBody):
@@ -21,8 +22,8 @@ class TokenizeBody(JsonBody):
 
     model_config = ConfigDict(extra="forbid")
     model: str | None = None
-    prompt: str | None = None
-    messages: list[ChatMessage] | None = Field(None, min_length=1, max_length=MAX_MESSAGES)
+    prompt: str | None = Field(None, max_length=MAX_LENGTH)
+    messages: list[ChatMessage] | None = Field(None, min_length=1, max_length=MAX_MESSAGES, fail_fast=True)
     add_special_tokens: bool = True
     add_generation_prompt: bool = True
     continue_final_message: bool = False
@@ -52,7 +53,7 @@ class DetokenizeBody(JsonBody):
 
     model_config = ConfigDict(extra="forbid")
     model: str | None = None
-    tokens: Ids = Field(max_length=1_000_000)
+    tokens: Ids = Field(max_length=MAX_LENGTH)
 
 
 class TokenizerApi:

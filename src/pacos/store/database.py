@@ -1,12 +1,18 @@
 """Opens a database, waits for other processes' locks, and brings its tables up to date by numbered steps."""
 
+import asyncio
+import math
 import sqlite3
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -16,9 +22,16 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from pacos.core.errors import PacosError
 from pacos.store.read_only import copy_in_memory
 
+T = TypeVar("T")
 Step = Callable[[sa.Connection], None]
+# Apart from those that other work beside an event loop is done in: a server that hangs holds up nobody else's.
+_THREADS = ThreadPoolExecutor(16, thread_name_prefix="database")
 # A server that does not answer within this is away.
 CONNECT_SECONDS = 5
+# In which tables are made, or brought up to date.
+OPENING_SECONDS = 300.0
+# Between two tries whether a server that was away is back.
+RETRY_SECONDS = 1.0
 _COLUMNS = sa.Column("name", sa.String, primary_key=True), sa.Column("version", sa.Integer, nullable=False)
 _VERSIONS = sa.Table("pacos_schema", sa.MetaData(), *_COLUMNS)
 
@@ -45,7 +58,7 @@ class Database:
 
     Opening makes what is missing; a file that is `read_only` stays as it is: a copy in memory is brought up to date.
     Raises PacosError, one line without a URL's password, where the database cannot be reached, read or written, is
-    newer than this pacos, or stays locked by another process for `patience_seconds`.
+    newer than this pacos, or stays locked by another process, or silent as a server, for `patience_seconds`.
     """
 
     def __init__(
@@ -59,6 +72,10 @@ class Database:
         # A URL's query may hold a password too.
         self._shown = str(where) if isinstance(where, Path) else url.set(query={}).render_as_string(hide_password=True)
         self._schema, self._patience, self._is_current = schema, patience_seconds, False
+        # Until when the call that a thread is at may take.
+        self._call = threading.local()
+        # While a server does not answer, one caller at a time tries, now and then; the others are told at once.
+        self._is_away, self._next_try, self._probing = False, 0.0, threading.Lock()
         self._is_sqlite = url.get_backend_name() == "sqlite"
         copy = copy_in_memory(where) if read_only and isinstance(where, Path) else None
         try:
@@ -66,18 +83,22 @@ class Database:
                 Path(url.database).parent.mkdir(parents=True, exist_ok=True)
             # One look at a lock takes a second; how many looks there are is a matter of patience.
             waiting = {"timeout": 1.0} if self._is_sqlite else {}
-            if url.get_backend_name() == "postgresql":
-                waiting = {"connect_timeout": CONNECT_SECONDS}
+            # No more callers wait for a connection than for a server.
+            pool = {} if self._is_sqlite else {"pool_timeout": CONNECT_SECONDS}
             if copy:
                 self._engine = sa.create_engine("sqlite://", creator=lambda: copy, poolclass=sa.StaticPool)
             else:
-                self._engine = sa.create_engine(url, connect_args=waiting, pool_pre_ping=True)
+                self._engine = sa.create_engine(url, connect_args=waiting, pool_pre_ping=True, **pool)
         except (ImportError, NoSuchModuleError, OSError) as error:
             driver = "its driver is not installed; for PostgreSQL: pip install 'pacos[postgres]'"
             advice = "name another folder" if isinstance(error, OSError) else driver
             raise PacosError(f"{self._shown}: the database cannot be opened ({error}); {advice}.") from None
         if self._is_sqlite:
             sa.event.listen(self._engine, "connect", self._prepare_sqlite)
+        if url.get_backend_name() == "postgresql":
+            # First of all, so that what SQLAlchemy asks of a new connection ends in time, too.
+            sa.event.listen(self._engine, "do_connect", self._limit_connecting)
+            sa.event.listen(self._engine, "connect", self._limit_waiting, insert=True)
         try:
             while not self._is_current:
                 self._is_current = self._advance()
@@ -139,15 +160,65 @@ class Database:
 
     @contextmanager
     def _connection(self, begin: str, is_costly: bool = True) -> Iterator[sa.Connection]:
+        is_due = self._is_away and time.monotonic() >= self._next_try
+        is_probe = is_due and self._probing.acquire(blocking=False)
+        if self._is_away and not is_probe:
+            raise DatabaseAwayError(f"{self._shown}: the database does not answer; what it holds stays.")
+        # Tables of many rows take long to bring up to date, but that is waited for once, at the start.
+        patience = self._patience if self._is_current else max(self._patience, OPENING_SECONDS)
+        self._call.deadline, has_begun = time.monotonic() + patience, False
         try:
             with self._begun(begin, is_costly) as connection:
+                has_begun, self._is_away = True, False
                 yield connection
         except (DatabaseError, PoolTimeout) as error:
+            is_lost = not has_begun or getattr(error, "connection_invalidated", False)
+            self._is_away = not self._is_sqlite and is_lost
+            self._next_try = time.monotonic() + RETRY_SECONDS
             reason = str(getattr(error, "orig", error)).splitlines()[0]
             advice = "Mend the file or free space" if self._is_sqlite else "Check the URL and that its server runs"
             advice = "Another process has it open; close that one" if _is_locked(error) else advice
             line = f"the database cannot be read or written ({reason}); what it holds stays"
             raise DatabaseAwayError(f"{self._shown}: {line}. {advice}, then repeat the same command.") from error
+        finally:
+            del self._call.deadline
+            if is_probe:
+                self._probing.release()
+
+    def _limit_connecting(self, dialect: sa.Dialect, record: object, arguments: object, named: dict[str, Any]) -> None:
+        left = self._seconds_left()
+        if left <= 0:
+            raise self._engine.dialect.loaded_dbapi.OperationalError("the server does not answer")
+        named["connect_timeout"] = min(CONNECT_SECONDS, math.ceil(left))
+
+    def _limit_waiting(self, connection: Any, record: object) -> None:
+        """Has a psycopg connection give up at the deadline of its caller: no setting of the server's or the kernel's
+        ends the wait for a server whose machine is there and which is stopped."""
+        plain = getattr(connection, "wait", None)
+        if plain is None:
+            return
+
+        def wait(work: Generator[int, int, Any], *arguments: Any, **named: Any) -> Any:
+            return plain(watched(work), *arguments, **named)
+
+        def watched(work: Generator[int, int, Any]) -> Generator[int, int, Any]:
+            try:
+                wanted = next(work)
+                while True:
+                    ready = yield wanted
+                    # 0 comes a few times a second, as long as nothing else does.
+                    if not ready and self._seconds_left() <= 0:
+                        # What it was at is unknown: it is not used again.
+                        connection.close()
+                        raise self._engine.dialect.loaded_dbapi.OperationalError("the server does not answer")
+                    wanted = work.send(ready)
+            except StopIteration as end:
+                return end.value
+
+        connection.wait = wait
+
+    def _seconds_left(self) -> float:
+        return float(getattr(self._call, "deadline", math.inf)) - time.monotonic()
 
     def _begun(self, begin: str, is_costly: bool) -> sa.Connection:
         start, said = time.monotonic(), False
@@ -177,6 +248,11 @@ class Database:
         # is overwritten with zeros.
         for pragma in ("journal_mode=WAL", "secure_delete=ON", f"foreign_keys={int(self._is_current)}"):
             connection.execute(f"PRAGMA {pragma}")
+
+
+async def in_database_thread(work: Callable[..., T], *arguments: object) -> T:
+    """Runs what asks a database beside the event loop, and gives its result."""
+    return await asyncio.get_running_loop().run_in_executor(_THREADS, partial(work, *arguments))
 
 
 def insert_missing(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, object]]) -> None:

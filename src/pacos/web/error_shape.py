@@ -143,7 +143,8 @@ def _invalid(errors: Sequence[dict[str, Any]], body: Any) -> Response:
         line = f"Unrecognized request argument supplied: '{name}'."
         return error_response(400, line, "unknown_parameter", param=name)
     if kind == "unsupported_parameter":
-        return error_response(400, error["msg"], kind, param=told["name"])
+        # Of a message: which one.
+        return error_response(400, error["msg"], kind, param=f"{name}.{told['name']}".lstrip("."))
     if kind in _BOUNDS:
         side, sign, bound = _BOUNDS[kind]
         number = "integer" if isinstance(told[bound], int) else "decimal"

@@ -3,16 +3,20 @@
 Not covered: TLS (a proxy's work) and floods below HTTP.
 """
 
-from ipaddress import ip_address
+import re
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pacos.web.error_shape import error_response
+from pacos.web.proxies import ip_of
 from pacos.web.streams import ClientGoneError
 
 MAX_BODY_BYTES = 1_000_000
+_HOST = re.compile(
+    r"(?:\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[\w.~!$&'()*+,;=%-]*))(?::(?P<port>[0-9]{1,5}))?", re.ASCII
+)
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 SECURITY_HEADERS = {
     # No inline script, no inline style, nothing from elsewhere, no framing.
@@ -32,15 +36,22 @@ SECURITY_HEADERS = {
 
 def is_loopback(address: str) -> bool:
     """Whether this is an IP address of the machine itself."""
-    try:
-        return ip_address(address).is_loopback
-    except ValueError:
-        return False
+    parsed = ip_of(address)
+    return parsed is not None and parsed.is_loopback
+
+
+def host_name(host: str) -> str | None:
+    """The name or address in a Host header, without port and brackets; None where it is none (RFC 9110, RFC 3986)."""
+    match = _HOST.fullmatch(host)
+    if not match or int(match["port"] or 0) > 65535:
+        return None
+    address = match["address"]
+    return match["name"] if address is None else address if ip_of(address) else None
 
 
 def is_local_host(host: str) -> bool:
     """Whether a Host header names this machine: localhost or a loopback address, with any port."""
-    name = host.removeprefix("[").partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    name = host_name(host) or ""
     return name.lower() == "localhost" or is_loopback(name)
 
 
@@ -82,7 +93,10 @@ class RequestGuards:
         headers = Headers(scope=scope)
         reached_at = (scope.get("server") or ("",))[0]
         # A site whose name was pointed at 127.0.0.1 (DNS rebinding) is, to the browser, this server's own origin.
-        if is_loopback(reached_at) and not is_local_host(headers.get("host", "")):
+        if host_name(headers.get("host", "")) is None:
+            line = "The Host header is no name or address with or without a port."
+            await error_response(400, line, "invalid_request")(scope, receive, send_with_headers)
+        elif is_loopback(reached_at) and not is_local_host(headers.get("host", "")):
             line = "This server answers to localhost only; a proxy in front of it must send Host: localhost."
             await error_response(403, line, "foreign_host")(scope, receive, send_with_headers)
         elif "content-length" in headers and "transfer-encoding" in headers:

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from hashlib import blake2b
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv6Address
 from secrets import token_bytes
 from threading import Lock
 
@@ -13,6 +13,7 @@ from starlette.requests import Request
 from pacos.web.error_shape import RefusalError
 from pacos.web.guards import is_loopback
 from pacos.web.people import COOKIE
+from pacos.web.proxies import FORWARDING_HEADERS, ip_of
 
 MAX_BUCKETS = 20_000
 
@@ -58,12 +59,9 @@ class AddressKeys:
 
     def key(self, address: str) -> str:
         """The same key for the same client; an IPv6 client is its /64, since it may take any address in there."""
-        try:
-            parsed = ip_address(address.partition("%")[0])
-        except ValueError:
-            packed = address.encode()
-        else:
-            packed = parsed.packed[:8] if isinstance(parsed, IPv6Address) and not parsed.ipv4_mapped else parsed.packed
+        parsed = ip_of(address)
+        packed = address.encode() if parsed is None else parsed.packed
+        packed = packed[:8] if isinstance(parsed, IPv6Address) else packed
         return blake2b(packed, key=self._salt, digest_size=16).hexdigest()
 
 
@@ -112,10 +110,11 @@ def visitor_of(request: Request) -> tuple[str, ...]:
 
 
 def client_address(request: Request) -> str:
-    """The visitor's, where a trusted proxy's X-Forwarded-For names it: uvicorn has put it here, and nobody else's."""
+    """The visitor's, where a trusted proxy names it, else the sender's: `ForwardedClients` has put it here."""
     return request.client.host if request.client else ""
 
 
 def _is_on_this_machine(request: Request) -> bool:
     # What was forwarded is no program on this machine, whoever its sender is.
-    return is_loopback(client_address(request)) and "x-forwarded-for" not in request.headers
+    is_forwarded = any(name in request.headers for name in FORWARDING_HEADERS)
+    return is_loopback(client_address(request)) and not is_forwarded

@@ -4,7 +4,6 @@ Stored are the hashes of each session and key, so that who reads the database ca
 were accepted and when; no address.
 """
 
-import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +15,7 @@ from starlette.responses import Response
 
 from pacos.core.errors import PacosError
 from pacos.core.files import read_text, sha256_text
-from pacos.store.database import Database, Schema, insert_missing
+from pacos.store.database import Database, Schema, in_database_thread, insert_missing
 from pacos.web.error_shape import RefusalError
 from pacos.web.guards import SAFE_METHODS
 from pacos.web.markdown import render_markdown
@@ -128,14 +127,14 @@ class People:
         """
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         key = token.strip() if scheme.lower() == "bearer" else ""
-        if key.startswith(KEY_PREFIX) and await asyncio.to_thread(self._admits_key, key):
+        if key.startswith(KEY_PREFIX) and await in_database_thread(self._admits_key, key):
             # The limits count by it.
             request.state.key_sha256 = sha256_text(key)
         elif self.requires_key or key.startswith(KEY_PREFIX):
             what = "This API key is wrong or was revoked" if key else "This server answers to API keys only"
             raise RefusalError(401, "invalid_api_key", f"{what}; get one at /keys.")
         elif request.method not in SAFE_METHODS and any(name in request.headers for name in BROWSER_HEADERS):
-            await asyncio.to_thread(self.require_terms, request)
+            await in_database_thread(self.require_terms, request)
 
     def _admits_key(self, key: str) -> bool:
         """Whether it is a key of this server's; RefusalError where its holder has not accepted today's terms."""

@@ -3,16 +3,16 @@
 import errno
 import fcntl
 import socket
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from ipaddress import IPv4Network, ip_network
 from pathlib import Path
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from pacos.core.errors import PacosError
-from pacos.web.connections import TimedProtocol
+from pacos.web.connections import GuardedProtocol
+from pacos.web.proxies import LOOPBACK, ForwardedClients, Network
 from pacos.web.streams import SEND_SECONDS
 
 # Long enough for a short answer to end, short enough that Ctrl-C feels like stopping.
@@ -92,47 +92,24 @@ class _Server(uvicorn.Server):
         self.on_ready()
 
 
-def networks(trusted_proxies: Iterable[str]) -> list[str]:
-    """The proxies' networks as uvicorn reads them; PacosError where one is neither an address nor a network."""
-    found = []
-    for text in trusted_proxies:
-        try:
-            network = ip_network(text, strict=False)
-        except ValueError:
-            raise PacosError(
-                f"serve.trusted_proxies: {text!r} is neither an address nor a network; "
-                "expected such as 127.0.0.1, 10.0.0.0/8 or ::1."
-            ) from None
-        found.append(str(network))
-        if isinstance(network, IPv4Network):
-            # How a socket that listens on :: shows it.
-            found.append(f"::ffff:{network.network_address}/{96 + network.prefixlen}")
-    return found
-
-
-LOOPBACK = tuple(networks(("127.0.0.1", "::1")))
-
-
 def make_server(
-    app: ASGIApp, on_ready: Callable[[], None] = lambda: None, proxies: Sequence[str] = LOOPBACK
+    app: ASGIApp, on_ready: Callable[[], None] = lambda: None, proxies: Sequence[Network] = LOOPBACK
 ) -> uvicorn.Server:
     """A uvicorn server that calls `on_ready` once it answers; run it with `run(sockets=[bound])`.
 
-    No access log is kept: it would hold addresses. A request from the `networks` of trusted proxies is their client's:
-    the right-most address of X-Forwarded-For that is none of theirs.
+    No access log is kept: it would hold addresses. A request from the `networks` of trusted proxies is their client's.
     """
     config = uvicorn.Config(
-        app,
+        ForwardedClients(app, proxies),
         log_level="warning",
         access_log=False,
         server_header=False,
-        proxy_headers=True,
-        # Given, so that an environment variable of uvicorn's does not decide.
-        forwarded_allow_ips=list(proxies),
+        # uvicorn's own reading knows one header of three.
+        proxy_headers=False,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         lifespan="on",
         # Whatever else is installed: another parser has other limits, and there are no web sockets here.
-        http=TimedProtocol,
+        http=GuardedProtocol,
         ws="none",
     )
     return _Server(config, on_ready)

@@ -21,7 +21,7 @@ from pacos.judging import Choice
 
 # The votes of one row by where the model's output was shown, on AlpacaEval's scale; null is unparsable.
 BY_ORDER = {True: "preference_model_shown_first", False: "preference_model_shown_second"}
-SHOWN_FIRST, SAID = "model_shown_first", "said"
+SHOWN_FIRST, SAID, IS_BLIND = "model_shown_first", "said", "is_blind"
 
 
 def read_alpaca_eval(path: Path, reading: Reading) -> None:
@@ -82,7 +82,7 @@ def _votes(row: Mapping[str, Any], path: Path, number: int, record: int) -> Iter
         choice, graded = _choice(for_b)
         yield NamedVote(
             item, voter, a, b, str(answer_a), str(answer_b), choice, graded, str(row.get(SAID) or ""),
-            model_first is not None, record, baseline,
+            model_first is not None, record, baseline, row.get(IS_BLIND) is not False,
         )  # fmt: skip
 
 
@@ -136,6 +136,8 @@ def _annotation(verdict: NamedVerdict, reading: Reading) -> dict[str, Any]:
     }  # fmt: skip
     if any(each.said for each in verdict.votes):
         row[SAID] = verdict.votes[0].said
+    if not vote.is_blind:
+        row[IS_BLIND] = False
     if len(verdict.votes) > 1:
         for each in verdict.votes:
             row[BY_ORDER[each.model_a == verdict.candidate]] = _scaled([each], verdict.candidate)

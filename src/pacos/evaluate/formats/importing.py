@@ -11,21 +11,24 @@ from pacos.core.files import sha256_file, write_json
 from pacos.evaluate.formats.alpaca_eval import read_alpaca_eval
 from pacos.evaluate.formats.kept_votes import BOX, write_folder
 from pacos.evaluate.formats.mt_bench import read_mt_bench
+from pacos.evaluate.formats.served_votes import read_served_votes
 from pacos.evaluate.formats.tally import PairTally, Tally, judged_again, tally
 from pacos.evaluate.formats.tulu import read_tulu
 from pacos.evaluate.formats.votes import Reading
 from pacos.evaluate.tables import estimate
 
-Source = Literal["alpaca-eval", "mt-bench", "tulu"]
+Source = Literal["alpaca-eval", "mt-bench", "tulu", "serve"]
 READERS: Mapping[Source, Callable[[Path, Reading], None]] = {
     "alpaca-eval": read_alpaca_eval,
     "mt-bench": read_mt_bench,
     "tulu": read_tulu,
+    "serve": read_served_votes,
 }
 VOTES: Mapping[Source, str] = {
     "alpaca-eval": "such as results/MODEL/JUDGE/annotations.json",
     "mt-bench": "such as gpt-4_pair.jsonl",
     "tulu": "the spreadsheet",
+    "serve": "/review/votes.jsonl of the server",
 }
 MOST_LINES = 10
 
@@ -136,7 +139,8 @@ def _print_imported(imported: Imported, folder: Path) -> None:
 def _print_pair(pair: PairTally) -> None:
     odd = [(pair.conflicts, "of the ties are conflicts"), (pair.unparsable, "unparsable")]
     told = "".join(f", {count:,} {what}" for count, what in odd if count)
-    print(f"{pair.candidate} against {pair.baseline}, {_many(pair.items, 'item')}:")
+    seen = "" if pair.is_blind else ", the models' names in view"
+    print(f"{pair.candidate} against {pair.baseline}, {_many(pair.items, 'item')}{seen}:")
     print(f"  win rate, ties half  {_rate(pair.win_rate, pair.interval)}")
     if abs((pair.weighted_win_rate or 0) - (pair.win_rate or 0)) > 1e-9:
         weighted = _rate(pair.weighted_win_rate, pair.weighted_interval)

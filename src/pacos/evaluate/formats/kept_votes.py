@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from sqlalchemy import Boolean, Column, Float, Integer, MetaData, String, Table, select
+from sqlalchemy import Boolean, Column, Connection, Float, Integer, MetaData, String, Table, select, true
 
 from pacos.core.errors import PacosError
 from pacos.core.files import read_json, read_json_lines, write_json_lines
@@ -39,8 +39,15 @@ _IMPORTED = Table(
     Column("said", String, nullable=False),
     Column("is_order_known", Boolean, nullable=False),
     Column("baseline", String, nullable=False),
+    Column("is_blind", Boolean, nullable=False, server_default=true()),
 )
-SCHEMA = Schema("imported votes", _METADATA)
+
+
+def _add_blindness(connection: Connection) -> None:
+    connection.exec_driver_sql("ALTER TABLE imported_votes ADD COLUMN is_blind BOOLEAN DEFAULT 1 NOT NULL")
+
+
+SCHEMA = Schema("imported votes", _METADATA, (_add_blindness,))
 
 
 def write_folder(reading: Reading, folder: Path) -> None:
@@ -73,7 +80,7 @@ def write_folder(reading: Reading, folder: Path) -> None:
             {
                 "ballot": ballot, "voter": vote.voter, "number": number, "record": vote.record,
                 "preference": vote.preference, "said": vote.said, "is_order_known": vote.is_order_known,
-                "baseline": vote.baseline,
+                "baseline": vote.baseline, "is_blind": vote.is_blind,
             }
         )  # fmt: skip
     # Not whole: an import that was stopped.
@@ -150,6 +157,7 @@ def _read(folder: Path, seed: int, baseline: str, imported: Mapping[tuple[str, s
             more.is_order_known if more else True,
             more.record if more else judged.setdefault(pair, len(judged) + 1),
             more.baseline if more else baseline,
+            more.is_blind if more else True,
         )
         found.append((more.number if more else len(found), named))
     reading.votes = [vote for _, vote in sorted(found, key=lambda each: each[0])]

@@ -5,7 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan
 
-from pacos.evaluate.formats.votes import NamedVerdict, NamedVote, cells, outcome_of, verdicts
+from pacos.evaluate.formats.votes import (
+    ANNOTATOR,
+    VISITOR,
+    NamedVerdict,
+    NamedVote,
+    cells,
+    outcome_of,
+    verdicts,
+)
 from pacos.evaluate.outcomes import slot_effect
 from pacos.evaluate.report import SlotEffect
 from pacos.statistics import (
@@ -20,12 +28,13 @@ from pacos.statistics import (
 
 @dataclass(frozen=True)
 class PairTally:
-    """A candidate against a baseline.
+    """A candidate against a baseline, by the voters who were blind, or by those who saw the models' names.
 
     Counted are readable verdicts, one a voter and item; conflicts are among the ties. `win_rate` counts ties half; its
-    95% interval is that of evaluate where every item has one verdict, and else takes items as drawn. The weighted rate
-    is the mean preference, graded verdicts as they are, and so is AlpacaEval's win rate; the standard error is its own.
-    `first` is one verdict an item, the first voter's, as wins, losses and ties, which the exact sign test is of.
+    95% interval is that of evaluate where every item has one verdict, and else takes items as drawn, and several people
+    (visitors, annotators) as well. The weighted rate is the mean preference, graded verdicts as they are, and so is
+    AlpacaEval's win rate; the standard error is its own. `first` is one verdict an item, the first voter's, as wins,
+    losses and ties, which the exact sign test is of.
     """
 
     candidate: str
@@ -44,12 +53,13 @@ class PairTally:
     standard_error: float | None
     first: tuple[int, int, int]
     sign_test_p: float | None
+    is_blind: bool
 
 
 @dataclass(frozen=True)
 class VoterAgreement:
-    """Over the items that several voters judged: the first two's equal verdicts, Cohen's kappa of them, and
-    Krippendorff's alpha of all; verdicts are for one model, for the other, or ties."""
+    """Of the blind votes, over the items that several voters judged: the first two's equal verdicts, Cohen's kappa of
+    them, and Krippendorff's alpha of all; verdicts are for one model, for the other, or ties."""
 
     items: int
     equal: float | None
@@ -59,7 +69,7 @@ class VoterAgreement:
 
 @dataclass(frozen=True)
 class SlotTally:
-    """How the answer shown first fares: its share of the decisive votes.
+    """How the answer shown first fares: its share of the decisive votes that were blind.
 
     `effect` is how much more a candidate wins where it is shown first, with its 95% interval over items; None where no
     item's order is known or all have the candidate in one place. Votes of unknown order are in none of these.
@@ -85,19 +95,20 @@ class Tally:
 
 
 def tally(votes: Sequence[NamedVote]) -> Tally:
-    """Counts the last verdict of every voter on every pair."""
+    """Counts the last verdict of every voter on every pair; who saw the models' names is counted apart."""
     last = verdicts(votes)
-    by_pair: dict[tuple[str, str], list[NamedVerdict]] = {}
+    blind = [verdict for verdict in last if verdict.votes[0].is_blind]
+    by_pair: dict[tuple[str, str, bool], list[NamedVerdict]] = {}
     for verdict in last:
-        by_pair.setdefault((verdict.candidate, verdict.baseline), []).append(verdict)
+        by_pair.setdefault((verdict.candidate, verdict.baseline, verdict.votes[0].is_blind), []).append(verdict)
     return Tally(
         votes=len(votes),
         replaced=len(votes) - sum(len(verdict.votes) for verdict in last),
         voters=len({verdict.voter for verdict in last}),
         items=len({verdict.item for verdict in last}),
         pairs=[_pair(own) for own in by_pair.values()],
-        agreement=_agreement(last),
-        slot=_slot(last),
+        agreement=_agreement(blind),
+        slot=_slot(blind),
     )
 
 
@@ -115,8 +126,10 @@ def _pair(own: Sequence[NamedVerdict]) -> PairTally:
         first.setdefault(item, side)
     (wins, losses, ties), one_each = _counts(sides), _counts(list(first.values()))
     rate = win_rate(wins, losses, ties)
-    interval = rate.interval if rate and len(items) == len(first) else _interval(sides, items)
-    weighted = clustered_win_rate(values, items) if len(first) > 1 else None
+    people = _people(own)
+    is_plain = len(items) == len(first) and (people is None or len(set(people)) == len(people))
+    interval = rate.interval if rate and is_plain else _interval(sides, items, people)
+    weighted = clustered_win_rate(values, items, people) if len(first) > 1 else None
     return PairTally(
         candidate=own[0].candidate,
         baseline=own[0].baseline,
@@ -130,15 +143,26 @@ def _pair(own: Sequence[NamedVerdict]) -> PairTally:
         win_rate=rate.rate if rate else None,
         interval=interval,
         weighted_win_rate=sum(values) / len(values) if values else None,
-        weighted_interval=_interval(values, items),
+        weighted_interval=_interval(values, items, people),
         standard_error=weighted.standard_error if weighted else None,
         first=one_each,
         sign_test_p=sign_test(*one_each[:2]),
+        is_blind=own[0].votes[0].is_blind,
     )
 
 
-def _interval(values: Sequence[float], items: Sequence[str]) -> tuple[float, float] | None:
-    return clustered_win_rate(values, items).interval if len(set(items)) > 1 else None
+def _people(own: Sequence[NamedVerdict]) -> list[str] | None:
+    """The voters of the readable verdicts, where they are several people, of whom others might have come; judges are
+    those that were chosen."""
+    voters = [verdict.voter for verdict in own if verdict.value is not None]
+    are_people = all(voter.startswith((ANNOTATOR, VISITOR)) for voter in voters)
+    return voters if are_people and len(set(voters)) > 1 else None
+
+
+def _interval(
+    values: Sequence[float], items: Sequence[str], people: Sequence[str] | None
+) -> tuple[float, float] | None:
+    return clustered_win_rate(values, items, people).interval if len(set(items)) > 1 else None
 
 
 def _counts(values: Sequence[float]) -> tuple[int, int, int]:

@@ -11,8 +11,10 @@ from pacos.judging import Choice
 
 ANNOTATOR = "annotator "
 """What a voter's name begins with who is a person of a run's own study."""
-Cell = tuple[str, tuple[str, str], str]
-"""An item's id, two models by name, and a voter."""
+VISITOR = "visitor "
+"""What a voter's name begins with who is a visitor of `pacos serve`."""
+Cell = tuple[str, tuple[str, str], str, bool]
+"""An item's id, two models by name, a voter, and whether it was blind: what it says afterwards is another verdict."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class NamedVote:
     for A to 2 for B; `said` is the verdict in the source's own words, where `choice` does not hold all of it. The votes
     of one `record` are one verdict: a judge's of a pair in both orders. A later record of the same voter on the same
     pair replaces an earlier one. `baseline` is the one of the two that the other is compared with, "" where the source
-    does not say.
+    does not say. A voter who was not `is_blind` saw the models' names.
     """
 
     item: Item
@@ -38,6 +40,7 @@ class NamedVote:
     is_order_known: bool = True
     record: int = 0
     baseline: str = ""
+    is_blind: bool = True
 
     @property
     def models(self) -> tuple[str, str]:
@@ -124,7 +127,8 @@ def cells(votes: Iterable[NamedVote]) -> dict[Cell, dict[int, list[NamedVote]]]:
     """The votes of each voter on each pair, by record, in the order they came."""
     found: dict[Cell, dict[int, list[NamedVote]]] = {}
     for vote in votes:
-        found.setdefault((vote.item.id, vote.models, vote.voter), {}).setdefault(vote.record, []).append(vote)
+        cell = vote.item.id, vote.models, vote.voter, vote.is_blind
+        found.setdefault(cell, {}).setdefault(vote.record, []).append(vote)
     return found
 
 

@@ -20,8 +20,8 @@ import pytest
 
 from pacos.core.errors import PacosError
 from pacos.core.recipe import EngineTable
-from pacos.serve.elsewhere import server_table
 from pacos.serve.tokens import Tokens
+from pacos.serve.upstream import server_table
 from pacos.watermark import read_settings
 from tests.serve.conftest import eventually
 from tests.servers.openai_server import Handler, OpenAIServer, always
