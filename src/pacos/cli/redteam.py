@@ -65,6 +65,24 @@ def attack(
     run_attack(plan, resolved, path)
 
 
+@redteam.command("import")
+def import_(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run folder that gets the cases; made where missing.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE...", help="Results of garak or PyRIT, exported reports, answers with verdicts."),
+    ],
+    objective: Annotated[
+        str, typer.Option(metavar="O", help="The judge, as of attack, for cases that have none of their own.")
+    ] = "",
+) -> None:
+    """Take over what garak, PyRIT or users found, as cases and as a suite; a file twice adds nothing."""
+    recipe = _recipe_of(str(run), None, None)
+    from pacos.redteam.imports.run import import_results
+
+    import_results(run, files, objective, recipe)
+
+
 def _recipe_of(target: str, recipe: Path | None, overrides: list[str] | None) -> Recipe:
     """The recipe that is named, else the target's own, else the defaults."""
     if recipe:
