@@ -84,7 +84,7 @@ def _add_origin(connection: sa.Connection) -> None:
 
 SCHEMA = Schema("redteam", _METADATA, (_add_origin,))
 # Cases that are stored by one statement.
-_BATCH = 500
+_BATCH = 200
 
 
 @dataclass(frozen=True)
@@ -245,7 +245,7 @@ def _store(connection: sa.Connection, campaign: int, cases: Mapping[str, Judged]
     """Stores the cases of one campaign, by their origins, as far as they are not there; how many were not."""
     own = sa.and_(_CASES.c.campaign == campaign, _CASES.c.origin.in_(cases))
     of_origin = sa.select(_CASES.c.origin, _CASES.c.id).where(own)
-    ids = dict(connection.execute(of_origin).tuples().all())
+    ids = {origin: number for origin, number in connection.execute(of_origin)}
     said = (_VERDICTS.c.case, _VERDICTS.c.judge, _VERDICTS.c.verdict, _VERDICTS.c.score)
     query = sa.select(*said).where(_VERDICTS.c.case.in_(ids.values())).order_by(_VERDICTS.c.id)
     last_words = {(case, judge): tuple(word) for case, judge, *word in connection.execute(query)}
@@ -255,7 +255,7 @@ def _store(connection: sa.Connection, campaign: int, cases: Mapping[str, Judged]
     if new:
         rows = [_row(campaign, replace(each.case, number=n), origin) for n, (origin, each) in enumerate(new, first)]
         connection.execute(_CASES.insert(), rows)
-        ids = dict(connection.execute(of_origin).tuples().all())
+        ids = {origin: number for origin, number in connection.execute(of_origin)}
         answers = [asdict(each.answer) | {"case": ids[origin], "at": _now()} for origin, each in new if each.answer]
         connection.execute(_ANSWERS.insert(), answers)
     verdicts = [

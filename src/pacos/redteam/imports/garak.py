@@ -1,6 +1,7 @@
 """garak's results (0.17): every generation of every attempt is a case of each detector that looked at it."""
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -13,6 +14,8 @@ from pacos.redteam.imports.rows import FileRow
 # garak's own, where a run does not set another: a score from here on is a hit.
 _THRESHOLD = 0.5
 _ANSWERED, _SCORED = 1, 2
+# Its "*" is any.
+_LANGUAGE = re.compile(r"[a-z]{2,3}(?:[-_][a-z0-9]+)*", re.IGNORECASE)
 
 
 class GarakReport:
@@ -164,4 +167,4 @@ def _language(prompt: object) -> str:
     turns = prompt.get("turns") if isinstance(prompt, Mapping) else None
     content = turns[-1].get("content") if isinstance(turns, list) and turns and isinstance(turns[-1], dict) else None
     language = content.get("lang") if isinstance(content, Mapping) else None
-    return language if isinstance(language, str) and language != "*" else ""
+    return language if isinstance(language, str) and _LANGUAGE.fullmatch(language) else ""

@@ -16,6 +16,8 @@ from pacos.judging.linear_regex import encodable
 # Nothing that a person or a model wrote is longer.
 LONGEST = 64 * 2**20
 _CHUNK = 2**16
+# Any of these makes a first line the header of a table.
+_HEADER = {"conversation_id", "prompt", "answer"}
 _BETWEEN = re.compile(r"[\s,]*")
 READS = (
     "import reads garak's report.jsonl and hitlog.jsonl, PyRIT's SQLite memory and its prompt entries as JSON or CSV, "
@@ -172,8 +174,8 @@ def _table(path: Path) -> Iterator[FileRow]:
         reader = csv.reader(file, strict=True)
         try:
             names = next(reader)
-            if len(names) < 2 or len(set(names)) < len(names):
-                raise PacosError(f"{path}: begins with neither JSON nor a table's header; {READS}.")
+            if not _HEADER & set(names) or len(set(names)) < len(names):
+                raise PacosError(f"{path}: begins with neither JSON nor a header that is known; {READS}.")
             for cells in reader:
                 where = f"{path}:{reader.line_num}"
                 if len(cells) != len(names):

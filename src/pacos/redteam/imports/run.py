@@ -13,13 +13,15 @@ from pacos.core.files import atomic_open, sha256_file, sha256_text
 from pacos.core.recipe import Recipe
 from pacos.core.run_folder import RunFolder
 from pacos.judging.offline import find_judge
-from pacos.redteam.cases import Brought, CaseStore
+from pacos.redteam.cases import Brought, Case, CaseStore
 from pacos.redteam.imports.answer_rows import read_answers, read_reports
 from pacos.redteam.imports.foreign import Foreign, LeftOut, Remark, Told
 from pacos.redteam.imports.garak import GarakReport, read_hitlog
 from pacos.redteam.imports.pyrit import read_entries, read_memory
 from pacos.redteam.imports.rows import READS, SQLITE, FileRows, beginning
 
+# A suite's own limit for a case.
+_MOST_CHARACTERS = 200_000
 # Names that are shown of many.
 _SHOWN = 5
 _NAMES = {"hit": "hits", "safe": "safe", "unscored": "unscored", "error": "errors"}
@@ -94,11 +96,23 @@ def _taken(cases: Iterator[Told], tally: Tally, suite: "_Suite", objective: str)
         else:
             tally.verdicts[str(told.brought.judged.verdict)] += 1
             own = told.objective if told.objective and _has_judge(told.objective) else objective
-            if own:
-                tally.in_suite += suite.add(told, own)
-            else:
+            if not own:
                 tally.without_judge[told.objective or told.brought.objective or "no objective"] += 1
+            elif not _can_be_asked(told.brought.judged.case):
+                tally.left_out["of the suite, since nothing is asked last, or in more than 200,000 characters"] += 1
+            else:
+                tally.in_suite += suite.add(told, own)
             yield told.brought
+
+
+def _can_be_asked(case: Case) -> bool:
+    """Whether a suite may have it."""
+    last = case.turns[-1]
+    return (
+        last.role == "user"
+        and bool(last.content.strip())
+        and sum(len(turn.content) for turn in case.turns) <= _MOST_CHARACTERS
+    )
 
 
 @cache
