@@ -148,6 +148,8 @@ def test_each_generation_of_each_garak_detector_is_a_case_with_one_of_four_verdi
         "garak: base.TriggerListDetector": [("i (HEART) tea", "hit", 1.0)],
     }
     assert {name for name, _ in found} == {target}
+    # Who was to judge what never came is known, too.
+    assert all(each.judge == objective for (_, objective), cases in found.items() for each in cases)
     assert [turn.role for turn in found[target, "garak: judge.Jailbreak"][0].case.turns] == [
         "system",
         "user",

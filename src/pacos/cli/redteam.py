@@ -13,11 +13,6 @@ redteam = typer.Typer(
 )
 
 
-@redteam.callback()
-def redteam_options() -> None:
-    """Keeps `attack` a command of its own while it is the only one."""
-
-
 @redteam.command()
 def attack(
     target: Annotated[

@@ -7,9 +7,8 @@ judged; so a killed campaign goes on where it was.
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -83,8 +82,8 @@ def _add_origin(connection: sa.Connection) -> None:
 
 
 SCHEMA = Schema("redteam", _METADATA, (_add_origin,))
-# Cases that are stored by one statement.
-_BATCH = 200
+# Cases that are stored by one statement, at most, and the letters of their answers.
+_BATCH, _BATCH_LETTERS = 2_000, 2**22
 
 
 @dataclass(frozen=True)
@@ -184,8 +183,7 @@ class CaseStore:
         campaigns: dict[tuple[str, str, str], int] = {}
         num_new = 0
         with self._database.transaction() as connection:
-            rest = iter(brought)
-            while batch := list(islice(rest, _BATCH)):
+            for batch in _batches(brought):
                 of_campaign: dict[int, dict[str, Judged]] = {}
                 for each in batch:
                     key = (each.target, each.objective, each.source)
@@ -235,10 +233,21 @@ def _row(campaign: int, case: Case, origin: str | None = None) -> dict[str, Any]
         "topic": case.topic,
         "technique": case.technique,
         "wording": case.wording,
-        "turns": json.dumps([asdict(turn) for turn in case.turns]),
+        "turns": json.dumps([{"role": turn.role, "content": turn.content} for turn in case.turns]),
         "seed": case.seed,
         "origin": origin,
     }
+
+
+def _batches(brought: Iterable[Brought]) -> Iterator[list[Brought]]:
+    batch, letters = list[Brought](), 0
+    for each in brought:
+        batch.append(each)
+        letters += len(each.judged.answer.text) if each.judged.answer else 0
+        if len(batch) == _BATCH or letters > _BATCH_LETTERS:
+            yield batch
+            batch, letters = [], 0
+    yield batch
 
 
 def _store(connection: sa.Connection, campaign: int, cases: Mapping[str, Judged]) -> int:
@@ -256,14 +265,14 @@ def _store(connection: sa.Connection, campaign: int, cases: Mapping[str, Judged]
         rows = [_row(campaign, replace(each.case, number=n), origin) for n, (origin, each) in enumerate(new, first)]
         connection.execute(_CASES.insert(), rows)
         ids = {origin: number for origin, number in connection.execute(of_origin)}
-        answers = [asdict(each.answer) | {"case": ids[origin], "at": _now()} for origin, each in new if each.answer]
+        answers = [vars(each.answer) | {"case": ids[origin], "at": _now()} for origin, each in new if each.answer]
         connection.execute(_ANSWERS.insert(), answers)
     verdicts = [
-        _verdict(ids[origin], each.judge, Scored(each.verdict, each.score, each.rationale))
+        {name: getattr(each, name) for name in ("judge", "verdict", "score", "rationale")}
+        | {"case": ids[origin], "at": _now()}
         for origin, each in cases.items()
         # A person's word that came later stays the last one, unless this judge has changed its mind.
-        if each.verdict in ("hit", "safe", "unscored")
-        and last_words.get((ids[origin], each.judge)) != (each.verdict, each.score)
+        if last_words.get((ids[origin], each.judge)) != (each.verdict, each.score)
     ]
     if verdicts:
         connection.execute(_VERDICTS.insert(), verdicts)
@@ -282,7 +291,7 @@ def _judged(row: tuple[Any, ...]) -> Judged:
 
 
 def _verdict(case: int, judge: str, scored: Scored) -> dict[str, Any]:
-    return asdict(scored) | {"case": case, "judge": judge, "at": _now()}
+    return vars(scored) | {"case": case, "judge": judge, "at": _now()}
 
 
 def _now() -> str:
