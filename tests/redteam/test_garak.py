@@ -41,7 +41,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     command = ("serve", "--model", MODEL, "--run", folder / "run", f"serve.port={address.rpartition(':')[2]}")
     process = start(*command, folder=folder)
     try:
-        for _ in range(600):
+        end = time.monotonic() + 300
+        while time.monotonic() < end:
             with suppress(urllib.error.URLError):
                 urllib.request.urlopen(f"{address}/v1/models").close()
                 break

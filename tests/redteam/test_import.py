@@ -203,10 +203,13 @@ def test_a_file_twice_adds_nothing_and_a_hitlog_is_of_its_run(pacos: Command, tm
 
 
 def test_a_seed_for_every_request_of_garak_is_told(pacos: Command, tmp_path: Path) -> None:
-    rows = [setup(**{"run.seed": 1}), attempt("a1", "Hi.", ["x", "x"], {"mitigation.Prefixes": [0.0, 0.0]})]
+    """And what a file calls its detectors does nothing to a terminal."""
+    rows = [setup(**{"run.seed": 1}), attempt("a1", "Hi.", ["x", "x"], {"red\x1b[31m": [0.0, 0.0]})]
     code, out, _ = pacos("redteam", "import", tmp_path / "r", lines(tmp_path / "r.jsonl", rows))
     assert code == 0
     assert "copies of one" in out
+    assert "garak: red" in out
+    assert "\x1b" not in out
 
 
 def identified(name: str, **more: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 from pacos.core.files import sha256_text
 from pacos.engines import Message
 from pacos.redteam.cases import Answered, Verdict
-from pacos.redteam.imports.foreign import Foreign, LeftOut, Source, Told, Word, bring, message
+from pacos.redteam.imports.foreign import Foreign, LeftOut, CaseSource, Told, Word, bring, message
 from pacos.redteam.imports.rows import FileRow
 
 _VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
@@ -31,7 +31,7 @@ def read_answers(rows: Iterable[FileRow], file: str) -> Iterator[Told]:
         judge = row.text("judge") or objective or "its file"
         number = float(score) if isinstance(score, float) or score in (0, 1) else None
         word = Word(objective, judge, verdict, number, rationale)
-        source = Source(f"file {file}", row.text("target"), str(row.number))
+        source = CaseSource(f"file {file}", row.text("target"), str(row.number))
         yield Foreign(bring(source, row.text("topic"), row.text("technique"), turns, answer, word), objective)
 
 
@@ -54,7 +54,7 @@ def read_reports(rows: Iterable[FileRow], has_objective: bool) -> Iterator[Told]
         answer, topic = row.text("answer"), row.text("label") or reason
         name = f"{row.values.get('id')} {row.text('reported_at')} {sha256_text(answer)[:16]}"
         word = Word(f"reported as {reason}", "a reviewer", _OF_STATUS.get(status, "unscored"), None, row.text("note"))
-        source = Source("reports", row.text("model_sha256") or row.text("model"), name)
+        source = CaseSource("reports", row.text("model_sha256") or row.text("model"), name)
         yield Foreign(bring(source, topic, "report", turns, answer, word), objective)
 
 

@@ -35,7 +35,7 @@ Told = Foreign | LeftOut | Remark
 
 
 @dataclass(frozen=True)
-class Source:
+class CaseSource:
     """Where a case stands: the run or file, what was asked there, and the case's name in it."""
 
     name: str
@@ -55,7 +55,12 @@ class Word:
 
 
 def bring(
-    source: Source, topic: str, technique: str, turns: tuple[Message, ...], answer: str | Answered | None, word: Word
+    source: CaseSource,
+    topic: str,
+    technique: str,
+    turns: tuple[Message, ...],
+    answer: str | Answered | None,
+    word: Word,
 ) -> Brought:
     """The case as it is stored. No answer is an error and an empty one unscored, whatever was said of it."""
     wording = next((turn.content for turn in reversed(turns) if turn.role == "user"), "")

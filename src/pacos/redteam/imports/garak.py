@@ -5,9 +5,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from pacos.core.data_files import shown
 from pacos.engines import Message
 from pacos.redteam.cases import Verdict
-from pacos.redteam.imports.foreign import Foreign, LeftOut, Remark, Source, Told, Word, bring, has_text, message
+from pacos.redteam.imports.foreign import Foreign, LeftOut, Remark, CaseSource, Told, Word, bring, has_text, message
 from pacos.redteam.imports.rejudging import judge_of_detector
 from pacos.redteam.imports.rows import FileRow
 
@@ -48,7 +49,7 @@ class GarakReport:
         generations = values.get("run.generations")
         if values.get("run.seed") is not None and isinstance(generations, int) and generations > 1:
             yield Remark(
-                f"garak's run has the seed {values['run.seed']}: unless its generator file suppresses it, the "
+                f"garak's run has the seed {shown(values['run.seed'])}: unless its generator file suppresses it, the "
                 f"{generations} generations of a prompt are copies of one"
             )
 
@@ -72,7 +73,7 @@ class GarakReport:
                 continue
             for detector, scores in results.items() if results else (("", []),):
                 if not isinstance(scores, list):
-                    raise row.misfit(f"a list of scores of {detector}")
+                    raise row.misfit(f"a list of scores of {shown(detector)}")
                 score = scores[place] if place < len(scores) else None
                 yield self._case(row, f"{name} {place} {detector}", turns, _text(output), detector, _number(score))
 
@@ -88,7 +89,7 @@ class GarakReport:
         self._num_empty += answer is not None and not has_text(answer) and score is not None
         notes = row.values.get("notes")
         triggers = _texts(notes.get("triggers")) if isinstance(notes, dict) else []
-        source = Source(f"garak {self._run}".strip(), self._target, origin)
+        source = CaseSource(f"garak {self._run}".strip(), self._target, origin)
         word = _word(detector, score, self._threshold, triggers)
         brought = bring(source, row.text("goal"), row.text("probe_classname"), turns, answer, word)
         return Foreign(brought, judge_of_detector(detector, triggers), _language(row.values.get("prompt")))
@@ -105,7 +106,7 @@ def read_hitlog(rows: Iterable[FileRow]) -> Iterator[Told]:
             yield LeftOut("hits whose prompt is not text alone")
             continue
         triggers, score = _texts(row.values.get("triggers")), _number(row.values.get("score"))
-        source = Source(f"garak {row.text('run_id')}".strip(), row.text("generator"), f"{name} {place} {detector}")
+        source = CaseSource(f"garak {row.text('run_id')}".strip(), row.text("generator"), f"{name} {place} {detector}")
         # It was logged as a hit, by whichever threshold.
         word = _word(detector, score, 0.0, triggers)
         brought = bring(source, row.text("goal"), row.text("probe"), turns, _text(row.values.get("output")), word)

@@ -18,7 +18,7 @@ from typing import Any
 from pacos.core.errors import PacosError
 from pacos.engines import Message
 from pacos.redteam.cases import Answered, Verdict
-from pacos.redteam.imports.foreign import Foreign, LeftOut, Source, Told, Word, bring, message
+from pacos.redteam.imports.foreign import Foreign, LeftOut, CaseSource, Told, Word, bring, message
 from pacos.redteam.imports.rejudging import REFUSAL_SCORER, judge_of_scorer
 from pacos.redteam.imports.rows import FileRow, FileRows, parse
 from pacos.store.read_only import open_to_read
@@ -122,7 +122,7 @@ def _conversation(memory: sqlite3.Connection, name: str, turns: Sequence[_Turn])
         said.append(own)
         technique = "+".join((technique or "pyrit", *turn.converters)) if turn.converters else technique
         if is_last and not is_answer and turn.role == "user":
-            source = Source("pyrit", target, f"{name} unanswered")
+            source = CaseSource("pyrit", target, f"{name} unanswered")
             yield Foreign(bring(source, goal, technique, tuple(said), None, Word(_NO_SCORER, _NO_SCORER, "error")), "")
 
 
@@ -136,7 +136,7 @@ def _cases(turn: _Turn, said: tuple[Message, ...], target: str, goal: str, techn
     answer = Answered("" if turn.error else turn.text, finish, error and f"pyrit: {error}")
     unscored = {"": _Score({}, Word(_NO_SCORER, _NO_SCORER, "unscored", None, "no scorer looked at it"))}
     for name, score in (turn.scores or unscored).items():
-        source = Source("pyrit", target, f"{turn.piece} {name}".strip())
+        source = CaseSource("pyrit", target, f"{turn.piece} {name}".strip())
         scorer = score.scorer
         judge = judge_of_scorer(_scorer(scorer), _plain(scorer.get("substring")), _plain(scorer.get("text_matcher")))
         yield Foreign(bring(source, goal, technique, said, answer, score.word), judge)

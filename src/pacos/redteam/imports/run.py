@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 
+from pacos.core.data_files import shown
 from pacos.core.errors import PacosError
 from pacos.core.files import atomic_open, sha256_file, sha256_text
 from pacos.core.recipe import Recipe
@@ -28,7 +29,7 @@ _NAMES = {"hit": "hits", "safe": "safe", "unscored": "unscored", "error": "error
 
 
 @dataclass
-class Tally:
+class ImportTally:
     """What came of one file. `new` cases were not stored before, `in_suite` are in the suite now and were not."""
 
     form: str
@@ -40,7 +41,7 @@ class Tally:
     in_suite: int = 0
 
 
-def import_results(run: Path, files: Sequence[Path], objective: str, recipe: Recipe) -> list[Tally]:
+def import_results(run: Path, files: Sequence[Path], objective: str, recipe: Recipe) -> list[ImportTally]:
     """Imports each file, whole or not at all, into redteam/ of the run folder; what is there already stays once.
 
     `objective` is for cases that have none of their own in the suite; "" leaves those out of it. Raises PacosError
@@ -54,7 +55,7 @@ def import_results(run: Path, files: Sequence[Path], objective: str, recipe: Rec
     with RunFolder(run / "redteam", recipe) as room, closing(CaseStore(room.path / "cases.sqlite")) as store:
         suite, tallies = _Suite(room.path / "imported.jsonl"), []
         for path, (form, cases, rows) in zip(files, told, strict=True):
-            tally = Tally(form)
+            tally = ImportTally(form)
             with suite.growing():
                 tally.new = store.bring(_taken(cases, tally, suite, objective))
             if rows and rows.is_cut:
@@ -86,7 +87,7 @@ def _open(path: Path, has_objective: bool) -> tuple[str, Iterator[Told], FileRow
     raise PacosError(f"{path}: is nothing that is known ({found}); {READS}.")
 
 
-def _taken(cases: Iterator[Told], tally: Tally, suite: "_Suite", objective: str) -> Iterator[Brought]:
+def _taken(cases: Iterator[Told], tally: ImportTally, suite: "_Suite", objective: str) -> Iterator[Brought]:
     """Counts what is told, writes the suite, and hands on what is to be stored."""
     for told in cases:
         if isinstance(told, LeftOut):
@@ -165,7 +166,7 @@ def _id(turns: object, objective: str) -> str:
     return sha256_text(json.dumps([turns, objective], sort_keys=True))[:16]
 
 
-def _print(path: Path, tally: Tally) -> None:
+def _print(path: Path, tally: ImportTally) -> None:
     counts = ", ".join(f"{tally.verdicts[verdict]:,} {name}" for verdict, name in _NAMES.items())
     print(
         f"import: {path} ({tally.form}): {tally.verdicts.total():,} cases, {counts}; {tally.new:,} of them new; "
@@ -174,7 +175,7 @@ def _print(path: Path, tally: Tally) -> None:
     for why, number in tally.left_out.items():
         print(f"  left out: {number:,} {why}")
     if tally.without_judge:
-        most = ", ".join(f"{name} ({number:,})" for name, number in tally.without_judge.most_common(_SHOWN))
+        most = ", ".join(f"{shown(name)} ({number:,})" for name, number in tally.without_judge.most_common(_SHOWN))
         rest = len(tally.without_judge) - _SHOWN
         print(
             f"  not in the suite: {tally.without_judge.total():,} cases of what no judge here looks for; --objective "
