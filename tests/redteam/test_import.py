@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from pacos.redteam.cases import CaseStore, Judged
+from pacos.engines import Message
+from pacos.redteam.cases import Case, CaseStore, Judged
 from tests.conftest import Command
 
 RUN = "5d1f7a52-9f6e-4f8e-8a41-0d1b7b2a9a11"
@@ -119,6 +120,7 @@ def garak_report(path: Path) -> Path:
         "fails": 1,
         "nones": 1,
     }
+    ended = {"entry_type": "completion", "run": RUN}
     begun = [each | {"status": 1, "detector_results": {}} for each in (first, second, third)]
     unscored = attempt("a4", "Cut here.", ["yes"], {}, status=1)
     return lines(
@@ -158,6 +160,7 @@ def test_each_generation_of_each_garak_detector_is_a_case_with_one_of_four_verdi
     ]
     assert "10 cases, 4 hits, 3 safe, 2 unscored, 1 errors; 10 of them new" in out
     assert "1 attempts that garak never scored" in out
+    assert "did not come to its end" not in out
     assert "1 empty answers that garak has scored" in out
     # A prompt is one case of the suite however often it was answered; who has no judge is counted.
     assert [(each["objective"], each.get("prompt"), len(each.get("turns", []))) for each in suite(tmp_path / "r")] == [
@@ -208,6 +211,7 @@ def test_a_seed_for_every_request_of_garak_is_told(pacos: Command, tmp_path: Pat
     code, out, _ = pacos("redteam", "import", tmp_path / "r", lines(tmp_path / "r.jsonl", rows))
     assert code == 0
     assert "copies of one" in out
+    assert "did not come to its end" in out
     assert "garak: red" in out
     assert "\x1b" not in out
 
@@ -436,6 +440,24 @@ def test_an_attack_s_cases_can_be_imported(pacos: Command, tmp_path: Path) -> No
     assert len(suite(tmp_path / "r")) == 5
     # Another file's cases are its own, and in the suite once.
     assert "6 of them new; 0 new in the suite" in pacos("redteam", "import", tmp_path / "r", other)[1]
+
+
+def test_a_store_from_before_there_were_imports_takes_them(pacos: Command, tmp_path: Path) -> None:
+    path = tmp_path / "r" / "redteam" / "cases.sqlite"
+    with closing(CaseStore(path)) as store:
+        attack = store.campaign("attack", "t", "lexicon", {})
+        store.add(attack, [Case(0, "", "plain", "Hi.", (Message("user", "Hi."),), 7)])
+    with closing(sqlite3.connect(path)) as old:
+        old.executescript(
+            "DROP INDEX cases_by_origin; ALTER TABLE cases DROP COLUMN origin; "
+            "UPDATE pacos_schema SET version = 0 WHERE name = 'redteam'"
+        )
+    rows = lines(tmp_path / "a.jsonl", [{"prompt": "p", "answer": "a", "verdict": "hit"}])
+    code, _, err = pacos("redteam", "import", tmp_path / "r", rows)
+    assert code == 0, err
+    with closing(CaseStore(path)) as store:
+        assert [each.case.seed for each in store.read(attack)] == [7]
+        assert [each.verdict for each in store.read(attack + 1)] == ["hit"]
 
 
 def test_a_last_line_that_was_cut_is_left_out_and_told(pacos: Command, tmp_path: Path) -> None:

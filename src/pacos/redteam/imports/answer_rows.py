@@ -6,7 +6,7 @@ from typing import Literal, get_args
 from pacos.core.files import sha256_text
 from pacos.engines import Message
 from pacos.redteam.cases import Answered, Verdict
-from pacos.redteam.imports.foreign import Foreign, LeftOut, CaseSource, Told, Word, bring, message
+from pacos.redteam.imports.foreign import CaseSource, Foreign, LeftOut, Told, Word, bring, message
 from pacos.redteam.imports.rows import FileRow
 
 _VERDICTS: tuple[Verdict, ...] = get_args(Verdict)

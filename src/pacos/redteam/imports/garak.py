@@ -8,7 +8,7 @@ from typing import Any
 from pacos.core.data_files import shown
 from pacos.engines import Message
 from pacos.redteam.cases import Verdict
-from pacos.redteam.imports.foreign import Foreign, LeftOut, Remark, CaseSource, Told, Word, bring, has_text, message
+from pacos.redteam.imports.foreign import CaseSource, Foreign, LeftOut, Remark, Told, Word, bring, has_text, message
 from pacos.redteam.imports.rejudging import judge_of_detector
 from pacos.redteam.imports.rows import FileRow
 
@@ -25,6 +25,7 @@ class GarakReport:
     def __init__(self) -> None:
         self._run, self._target, self._threshold = "", "", _THRESHOLD
         self._num_answered, self._num_scored, self._num_empty = 0, 0, 0
+        self._has_ended = False
 
     def read(self, rows: Iterable[FileRow]) -> Iterator[Told]:
         """Yields cases, what is none, and what to know of the run."""
@@ -34,10 +35,14 @@ class GarakReport:
                 yield from self._begin(row)
             elif kind == "attempt":
                 yield from self._attempt(row)
+            elif kind == "completion":
+                self._has_ended = True
             elif not kind:
                 raise row.misfit("a row of garak's report, which has an entry_type")
         if self._num_answered > self._num_scored:
             yield LeftOut("attempts that garak never scored, its run was cut", self._num_answered - self._num_scored)
+        if not self._has_ended:
+            yield Remark("garak's run did not come to its end (it has no completion): probes may be missing")
         if self._num_empty:
             yield Remark(f"{self._num_empty:,} empty answers that garak has scored are unscored here")
 

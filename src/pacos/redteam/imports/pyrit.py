@@ -18,7 +18,7 @@ from typing import Any
 from pacos.core.errors import PacosError
 from pacos.engines import Message
 from pacos.redteam.cases import Answered, Verdict
-from pacos.redteam.imports.foreign import Foreign, LeftOut, CaseSource, Told, Word, bring, message
+from pacos.redteam.imports.foreign import CaseSource, Foreign, LeftOut, Told, Word, bring, message
 from pacos.redteam.imports.rejudging import REFUSAL_SCORER, judge_of_scorer
 from pacos.redteam.imports.rows import FileRow, FileRows, parse
 from pacos.store.read_only import open_to_read
