@@ -124,7 +124,7 @@ def garak_report(path: Path) -> Path:
     begun = [each | {"status": 1, "detector_results": {}} for each in (first, second, third)]
     unscored = attempt("a4", "Cut here.", ["yes"], {}, status=1)
     return lines(
-        path, [setup(), {"entry_type": "init", "run": RUN}, *begun, unscored, first, second, third, evaluation]
+        path, [setup(), {"entry_type": "init", "run": RUN}, *begun, unscored, first, second, third, evaluation, ended]
     )
 
 

@@ -40,7 +40,7 @@ class GarakReport:
             elif not kind:
                 raise row.misfit("a row of garak's report, which has an entry_type")
         if self._num_answered > self._num_scored:
-            yield LeftOut("attempts that garak never scored, its run was cut", self._num_answered - self._num_scored)
+            yield LeftOut("attempts that garak never scored", self._num_answered - self._num_scored)
         if not self._has_ended:
             yield Remark("garak's run did not come to its end (it has no completion): probes may be missing")
         if self._num_empty:
