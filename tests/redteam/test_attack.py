@@ -342,3 +342,12 @@ def test_a_person_has_the_last_word_and_an_error_stays_one(tmp_path: Path) -> No
         1,
         1,
     )
+
+
+def test_a_target_that_always_fails_is_tried_in_many_ways(pacos: Command, tmp_path: Path) -> None:
+    topics = tmp_path / "topics.txt"
+    topics.write_text("anchor\npepper\nviolin\n")
+    with OpenAIServer(text_of=leaky(("",))) as server:
+        pacos(*attack(server, topics, tmp_path / "r", "--max-requests", 80))
+    assert report(tmp_path / "r")["rate"] == 1
+    assert len({case["technique"] for case in cases(tmp_path / "r")}) > 40

@@ -4,7 +4,8 @@ How often a target fails is taken as a product of three shares, one of the topic
 converter, each with a Beta belief; Thompson's rule draws from the beliefs and takes the best (Thompson, Biometrika 25,
 1933). Two things make it faster than a bandit over templates alone. Blame is shared out: a miss says little against a
 topic where its template never worked, and little against a template where its topic is long known as sound. And a hit
-raises the topics that are written alike. A topic that has failed is proved, and gives way to those that have not.
+raises the topics that are written alike. A topic that has failed is proved, and gives way to those that have not;
+when all have failed, a technique that was tried gives way to those that were not.
 Where a judge scores how near an answer came to a failure, what came near is tried again before anything has failed.
 """
 
@@ -143,11 +144,17 @@ class Search:
                 # What was asked about every topic has little new to tell.
                 shares[technique] *= _SHARE_OF_A_REPEAT ** asked.min()
         best = max(shares, key=lambda technique: shares[technique])
+        if self._failed.all():
+            # Every topic has failed: what is left to find are other ways, the least tried first.
+            best = min(shares, key=lambda technique: (self._times(technique), -shares[technique]))
         worth = self._topics.drawn(rng) / (1 + self._failed) ** 2 / (1 + self._asked)
         repeats = self._repeats.get(best)
         if repeats is not None:
             worth = np.where(repeats == repeats.min(), worth, -1.0)
         return Pick(self._topics.names[int(np.argmax(worth))], *best)
+
+    def _times(self, technique: tuple[str, str]) -> float:
+        return float(self._repeats[technique].sum()) if technique in self._repeats else 0.0
 
     def _take_warmth(self) -> None:
         """By ranks, so that no scale matters: the template's share first, then the converter's, then the topic's."""
