@@ -120,7 +120,8 @@ def _conversation(memory: sqlite3.Connection, name: str, turns: Sequence[_Turn])
             yield LeftOut("conversations with a picture, a file or a tool, from there on")
             return
         said.append(own)
-        technique = "+".join((technique or "pyrit", *turn.converters)) if turn.converters else technique
+        new = [each for each in turn.converters if each not in technique.split("+")]
+        technique = "+".join((technique or "pyrit", *new)) if new else technique
         if is_last and not is_answer and turn.role == "user":
             source = CaseSource("pyrit", target, f"{name} unanswered")
             yield Foreign(bring(source, goal, technique, tuple(said), None, Word(_NO_SCORER, _NO_SCORER, "error")), "")
