@@ -122,20 +122,3 @@ def test_llm_asks_and_streams(tiny_url: str, tmp_path: Path, is_legacy: bool) ->
     ]
     assert said[0].strip()
     assert said[0] == said[1]
-
-
-# garak wants torch and gigabytes, so it has an environment of its own, and is tried where somebody made one:
-# python -m venv .garak && .garak/bin/pip install garak torch==2.13.0
-GARAK = HARNESSES.parents[1] / ".garak" / "bin" / "garak"
-if GARAK.exists():
-
-    def test_garak_probes_every_prompt(tiny_url: str, tmp_path: Path) -> None:
-        generator = {"openai": {"OpenAICompatible": {"uri": f"{tiny_url}/v1/", "max_tokens": 8}}}
-        (tmp_path / "generator.json").write_text(json.dumps(generator))
-        folders = {f"XDG_{name}_HOME": str(tmp_path) for name in ("DATA", "CACHE", "CONFIG")}
-        said = run_harness(
-            str(GARAK), "--target_type", "openai.OpenAICompatible", "--target_name", "model", "--generations", "2",
-            "--generator_option_file", "generator.json", "--spec", "probes.test.Test",
-            folder=tmp_path, OPENAICOMPATIBLE_API_KEY="none", **folders,
-        )  # fmt: skip
-        assert "ok on   16/  16" in said

@@ -13,11 +13,6 @@ redteam = typer.Typer(
 )
 
 
-@redteam.callback()
-def redteam_options() -> None:
-    """Keeps `attack` a command of its own while it is the only one."""
-
-
 @redteam.command()
 def attack(
     target: Annotated[
@@ -63,6 +58,24 @@ def attack(
 
     plan = AttackPlan(target, objective, max_requests, max_usd, topics, seed, proposer)
     run_attack(plan, resolved, path)
+
+
+@redteam.command("import")
+def import_(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run folder that gets the cases; made where missing.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE...", help="Results of garak or PyRIT, exported reports, answers with verdicts."),
+    ],
+    objective: Annotated[
+        str, typer.Option(metavar="O", help="The judge, as of attack, for cases that have none of their own.")
+    ] = "",
+) -> None:
+    """Take over what garak, PyRIT or users found, as cases and as a suite; a file twice adds nothing."""
+    recipe = _recipe_of(str(run), None, None)
+    from pacos.redteam.imports.run import import_results
+
+    import_results(run, files, objective, recipe)
 
 
 def _recipe_of(target: str, recipe: Path | None, overrides: list[str] | None) -> Recipe:

@@ -7,13 +7,13 @@ judged; so a killed campaign goes on where it was.
 
 import json
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import sqlalchemy as sa
-from sqlalchemy import Column, Float, ForeignKey, Integer, MetaData, String, Table, Text, UniqueConstraint
+from sqlalchemy import Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 
 from pacos.engines import Message
 from pacos.judging.offline import Scored
@@ -47,8 +47,11 @@ _CASES = Table(
     Column("turns", Text, nullable=False),
     # None where nothing was drawn here: the answer came with the case.
     Column("seed", Integer),
+    # What it is called where it came from; None where it was made here.
+    Column("origin", Text),
     UniqueConstraint("campaign", "number"),
 )
+_ORIGINS = Index("cases_by_origin", _CASES.c.campaign, _CASES.c.origin, unique=True)
 _ANSWERS = Table(
     "answers",
     _METADATA,
@@ -71,7 +74,16 @@ _VERDICTS = Table(
     Column("rationale", Text, nullable=False),
     Column("at", String, nullable=False),
 )
-SCHEMA = Schema("redteam", _METADATA)
+
+
+def _add_origin(connection: sa.Connection) -> None:
+    connection.exec_driver_sql("ALTER TABLE cases ADD COLUMN origin TEXT")
+    _ORIGINS.create(connection)
+
+
+SCHEMA = Schema("redteam", _METADATA, (_add_origin,))
+# Cases that are stored by one statement, at most, and the letters of their answers.
+_BATCH, _BATCH_LETTERS = 2_000, 2**22
 
 
 @dataclass(frozen=True)
@@ -114,6 +126,20 @@ class Judged:
     rationale: str = ""
 
 
+@dataclass(frozen=True)
+class Brought:
+    """A case with its answer and the word on it, from elsewhere.
+
+    `source` is the run or file that has it, `objective` what was looked for there, `origin` its name there.
+    """
+
+    source: str
+    target: str
+    objective: str
+    origin: str
+    judged: Judged
+
+
 class CaseStore:
     """An open cases.sqlite: `with closing(CaseStore(path)) as store`. PacosError where the file cannot be used."""
 
@@ -122,26 +148,12 @@ class CaseStore:
 
     def campaign(self, verb: str, target: str, objective: str, settings: Mapping[str, Any]) -> int:
         """The number of the campaign with just these settings, begun now where there is none."""
-        row = {"verb": verb, "target": target, "objective": objective, "settings": json.dumps(settings, sort_keys=True)}
         with self._database.transaction() as connection:
-            insert_missing(connection, _CAMPAIGNS, [row | {"begun": _now()}])
-            same = sa.and_(*(_CAMPAIGNS.c[name] == value for name, value in row.items()))
-            return int(connection.scalar(sa.select(_CAMPAIGNS.c.id).where(same)))  # type: ignore[arg-type]
+            return _campaign(connection, verb, target, objective, settings)
 
     def add(self, campaign: int, cases: Iterable[Case]) -> None:
         """Stores cases that are to be asked."""
-        rows = [
-            {
-                "campaign": campaign,
-                "number": case.number,
-                "topic": case.topic,
-                "technique": case.technique,
-                "wording": case.wording,
-                "turns": json.dumps([asdict(turn) for turn in case.turns]),
-                "seed": case.seed,
-            }
-            for case in cases
-        ]
+        rows = [_row(campaign, case) for case in cases]
         if rows:
             with self._database.transaction(is_costly=False) as connection:
                 connection.execute(_CASES.insert(), rows)
@@ -161,6 +173,25 @@ class CaseStore:
         with self._database.transaction() as connection:
             number = self._id(connection, campaign, case)
             connection.execute(_VERDICTS.insert().values(_verdict(number, judge, scored)))
+
+    def bring(self, brought: Iterable[Brought]) -> int:
+        """Stores what comes from elsewhere, all of it or, where the iterator fails, nothing; how many were not there.
+
+        A campaign of the verb "import" for each source, target and objective; numbers are given here. What is there
+        already stays, and gets one more verdict where its judge's last one was another.
+        """
+        campaigns: dict[tuple[str, str, str], int] = {}
+        num_new = 0
+        with self._database.transaction() as connection:
+            for batch in _batches(brought):
+                of_campaign: dict[int, dict[str, Judged]] = {}
+                for each in batch:
+                    key = (each.target, each.objective, each.source)
+                    if key not in campaigns:
+                        campaigns[key] = _campaign(connection, "import", *key[:2], {"source": each.source})
+                    of_campaign.setdefault(campaigns[key], {})[each.origin] = each.judged
+                num_new += sum(_store(connection, campaign, cases) for campaign, cases in of_campaign.items())
+        return num_new
 
     def read(self, campaign: int) -> list[Judged]:
         """All cases of a campaign by number, each with its answer and last verdict. What brought no answer is an error,
@@ -188,6 +219,66 @@ class CaseStore:
         return int(connection.scalar(sa.select(_CASES.c.id).where(own)))  # type: ignore[arg-type]
 
 
+def _campaign(connection: sa.Connection, verb: str, target: str, objective: str, settings: Mapping[str, Any]) -> int:
+    row = {"verb": verb, "target": target, "objective": objective, "settings": json.dumps(settings, sort_keys=True)}
+    insert_missing(connection, _CAMPAIGNS, [row | {"begun": _now()}])
+    same = sa.and_(*(_CAMPAIGNS.c[name] == value for name, value in row.items()))
+    return int(connection.scalar(sa.select(_CAMPAIGNS.c.id).where(same)))  # type: ignore[arg-type]
+
+
+def _row(campaign: int, case: Case, origin: str | None = None) -> dict[str, Any]:
+    return {
+        "campaign": campaign,
+        "number": case.number,
+        "topic": case.topic,
+        "technique": case.technique,
+        "wording": case.wording,
+        "turns": json.dumps([{"role": turn.role, "content": turn.content} for turn in case.turns]),
+        "seed": case.seed,
+        "origin": origin,
+    }
+
+
+def _batches(brought: Iterable[Brought]) -> Iterator[list[Brought]]:
+    batch, letters = list[Brought](), 0
+    for each in brought:
+        batch.append(each)
+        letters += len(each.judged.answer.text) if each.judged.answer else 0
+        if len(batch) == _BATCH or letters > _BATCH_LETTERS:
+            yield batch
+            batch, letters = [], 0
+    yield batch
+
+
+def _store(connection: sa.Connection, campaign: int, cases: Mapping[str, Judged]) -> int:
+    """Stores the cases of one campaign, by their origins, as far as they are not there; how many were not."""
+    own = sa.and_(_CASES.c.campaign == campaign, _CASES.c.origin.in_(cases))
+    of_origin = sa.select(_CASES.c.origin, _CASES.c.id).where(own)
+    ids = {origin: number for origin, number in connection.execute(of_origin)}
+    said = (_VERDICTS.c.case, _VERDICTS.c.judge, _VERDICTS.c.verdict, _VERDICTS.c.score)
+    query = sa.select(*said).where(_VERDICTS.c.case.in_(ids.values())).order_by(_VERDICTS.c.id)
+    last_words = {(case, judge): tuple(word) for case, judge, *word in connection.execute(query)}
+    last_number = connection.scalar(sa.select(sa.func.max(_CASES.c.number)).where(_CASES.c.campaign == campaign))
+    first = 0 if last_number is None else last_number + 1
+    new = [(origin, each) for origin, each in cases.items() if origin not in ids]
+    if new:
+        rows = [_row(campaign, replace(each.case, number=n), origin) for n, (origin, each) in enumerate(new, first)]
+        connection.execute(_CASES.insert(), rows)
+        ids = {origin: number for origin, number in connection.execute(of_origin)}
+        answers = [vars(each.answer) | {"case": ids[origin], "at": _now()} for origin, each in new if each.answer]
+        connection.execute(_ANSWERS.insert(), answers)
+    verdicts = [
+        {name: getattr(each, name) for name in ("judge", "verdict", "score", "rationale")}
+        | {"case": ids[origin], "at": _now()}
+        for origin, each in cases.items()
+        # A person's word that came later stays the last one, unless this judge has changed its mind.
+        if last_words.get((ids[origin], each.judge)) != (each.verdict, each.score)
+    ]
+    if verdicts:
+        connection.execute(_VERDICTS.insert(), verdicts)
+    return len(new)
+
+
 def _judged(row: tuple[Any, ...]) -> Judged:
     number, topic, technique, wording, turns, seed, text, finish_reason, error, verdict, judge, score, rationale = row
     case = Case(number, topic, technique, wording, tuple(Message(**turn) for turn in json.loads(turns)), seed)
@@ -200,7 +291,7 @@ def _judged(row: tuple[Any, ...]) -> Judged:
 
 
 def _verdict(case: int, judge: str, scored: Scored) -> dict[str, Any]:
-    return asdict(scored) | {"case": case, "judge": judge, "at": _now()}
+    return vars(scored) | {"case": case, "judge": judge, "at": _now()}
 
 
 def _now() -> str:

@@ -5,9 +5,14 @@ from pathlib import Path
 
 from pacos.core.errors import PacosError
 
+OWN = "the database that pacos left there. Put the file back"
 
-def open_to_read(path: Path) -> sqlite3.Connection:
-    """The file at `path`, which reading leaves as it is. PacosError where it is not there or holds no database."""
+
+def open_to_read(path: Path, expected: str = OWN) -> sqlite3.Connection:
+    """The file at `path`, which reading leaves as it is. PacosError where it is not there or holds no database.
+
+    `expected` ends the error's line: what it should be, and what to do.
+    """
     # A log beside the file holds what is newer; without one, SQLite is told not to make one.
     mode = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "mode=ro&immutable=1"
     try:
@@ -19,9 +24,7 @@ def open_to_read(path: Path) -> sqlite3.Connection:
             raise
         return connection
     except sqlite3.Error as error:
-        raise PacosError(
-            f"{path}: cannot be read ({error}); expected the database that pacos left there. Put the file back."
-        ) from None
+        raise PacosError(f"{path}: cannot be read ({error}); expected {expected}.") from None
 
 
 def copy_in_memory(path: Path) -> sqlite3.Connection:
