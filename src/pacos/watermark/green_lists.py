@@ -21,6 +21,8 @@ KNOWN_BYTES = 128 * 2**20
 """Green lists of common contexts are kept, a whole vocabulary of 49,152 in 6 kB."""
 KNOWN_ANSWERS = 2**21
 DRAWN_AT_ONCE = 64
+# In numpy's order of bits.
+BIT_OF_BYTE = np.array([128, 64, 32, 16, 8, 4, 2, 1], dtype=np.uint8)
 WHOLE_LIST = 20
 """From so many tokens on it is cheaper to draw the list than to follow each."""
 
@@ -48,24 +50,24 @@ class _Known:
     def __init__(self, vocab_size: int, draw: Callable[[list[int]], Bits]) -> None:
         self.most = KNOWN_BYTES * 8 // vocab_size + 1
         self._draw, self._places, self._uses = draw, dict[int, int](), 0
-        # By place: a list's bits, the name it has, and which use was its last.
-        self._bits = np.empty((0, -(-vocab_size // 8)), dtype=np.uint8)
+        # By place: a list's bits and a byte of none, the name it has, and which use was its last.
+        self._bits = np.empty((0, -(-vocab_size // 8) + 1), dtype=np.uint8)
         self._names, self._last_use = list[int](), np.empty(0, dtype=np.int64)
         self._lock = threading.Lock()
 
     def bits(self, names: list[int]) -> Bits:
         """Whole lists, [N, vocab_size / 8]."""
         with self._lock:
-            return self._bits[self._found(names)]
+            return self._bits[self._found(names), :-1]
 
     def are_set(self, names: list[int], lists_N: Ints, tokens_N: Ints) -> Bools:
         """Whether each token's bit is set in the list of names[lists_N]; a token beyond them is in none."""
-        bytes_N, beyond_N = tokens_N >> 3, tokens_N >> 3 >= self._bits.shape[1]
-        bytes_N[beyond_N] = 0
+        bytes_N = np.minimum(tokens_N >> 3, self._bits.shape[1] - 1)
         with self._lock:
             # A byte each: to lay whole lists beside each other would read all of them.
-            held_N = self._bits[self._found(names)[lists_N], bytes_N]
-        return (held_N >> (7 - (tokens_N & 7)).astype(np.uint8) & 1).astype(bool) & ~beyond_N
+            places = self._found(names)[lists_N]
+            set_ones: Bools = self._bits[places, bytes_N] & BIT_OF_BYTE[tokens_N & 7] != 0
+        return set_ones
 
     def has(self, name: int) -> bool:
         """Whether it is in memory."""
@@ -101,7 +103,7 @@ class _Known:
                 self._last_use = np.append(self._last_use, np.zeros(more, dtype=np.int64))
                 self._names += [-1] * more
             self._places[name], self._names[place] = place, name
-            self._bits[place], self._last_use[place] = bits, self._uses
+            self._bits[place, :-1], self._bits[place, -1], self._last_use[place] = bits, 0, self._uses
 
 
 class DrawnLists:
@@ -225,7 +227,7 @@ class KeyedLists:
 
     def are_green(self, windows: Ints, tokens: Ints) -> Bools:
         """All at once."""
-        words = np.stack(self._words((tokens >> 2).astype(np.uint32), windows[:, 0].astype(np.uint32)), axis=1)
+        words = self._words((tokens >> 2).astype(np.uint32), windows[:, 0].astype(np.uint32))
         chosen = np.take_along_axis(words, (tokens & 3)[:, None], axis=1)[:, 0]
         green: Bools = (chosen < self._limit) & (tokens < self._vocab_size)
         return green
@@ -247,12 +249,13 @@ class KeyedLists:
         blocks = np.arange(-(-self._vocab_size // 4), dtype=np.uint32)
         rows = []
         for token in tokens:
-            words = self._words(blocks, np.full_like(blocks, token))
-            green = np.stack([word < self._limit for word in words], axis=1).ravel()
+            green = (self._words(blocks, np.full_like(blocks, token)) < self._limit).ravel()
             rows.append(np.packbits(green[: self._vocab_size]))
         return np.stack(rows)
 
-    def _words(self, blocks: NDArray[np.uint32], previous: NDArray[np.uint32]) -> Sequence[NDArray[np.uint32]]:
+    def _words(self, blocks: NDArray[np.uint32], previous: NDArray[np.uint32]) -> NDArray[np.uint32]:
+        """[N, 4]."""
         if self._kernels:
-            return list(self._kernels.threefry(blocks, previous, self._key))
-        return threefry([blocks.copy(), previous.copy(), np.zeros_like(blocks), np.zeros_like(blocks)], self._key)
+            return self._kernels.threefry(blocks, previous, self._key)
+        zeros = [np.zeros_like(blocks) for _ in range(2)]
+        return np.stack(threefry([blocks.copy(), previous.copy(), *zeros], self._key), axis=1)

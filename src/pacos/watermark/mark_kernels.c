@@ -107,24 +107,30 @@ void first_places(const uint32_t *seeds, int64_t num_seeds, const float *recipro
 }
 
 /* Whether each token is among the `most` likeliest of its row, where of equal ones the first ids come before; values are
-   rows of `stride` numbers, of which `width` count. */
+   rows of `stride` numbers, of which `width` count. Tokens of one row that stand beside each other share a look at it;
+   `before` [num_tokens] is written over. */
 void are_likeliest(const float *values, int64_t stride, int64_t width, const int64_t *rows, const int64_t *tokens,
-                   int64_t num_tokens, int64_t most, uint8_t *found) {
+                   int64_t num_tokens, int64_t most, int64_t *before, uint8_t *found) {
     enum { PIECE = 4096 };
-    for (int64_t i = 0; i < num_tokens; i++) {
-        const float *row = values + rows[i] * stride;
-        int64_t token = tokens[i], before = 0;
-        found[i] = 0;
-        if (token >= width) continue;
-        float value = row[token];
-        for (int64_t start = 0; start < width && before < most; start += PIECE) {
-            int64_t end = start + PIECE < width ? start + PIECE : width, ties = token < end ? token : end;
-            int32_t more = 0;
-            for (int64_t at = start; at < end; at++) more += row[at] > value;
-            for (int64_t at = start; at < ties; at++) more += row[at] == value;
-            before += more;
+    for (int64_t first = 0, last; first < num_tokens; first = last) {
+        const float *row = values + rows[first] * stride;
+        for (last = first; last < num_tokens && rows[last] == rows[first]; last++)
+            before[last] = tokens[last] < width ? 0 : most;
+        for (int64_t start = 0, open = 1; start < width && open; start += PIECE) {
+            int64_t end = start + PIECE < width ? start + PIECE : width;
+            open = 0;
+            for (int64_t i = first; i < last; i++) {
+                if (before[i] >= most) continue;
+                float value = row[tokens[i]];
+                int64_t own = tokens[i] < start ? start : tokens[i] < end ? tokens[i] : end;
+                int32_t more = 0;
+                for (int64_t at = start; at < own; at++) more += row[at] >= value;
+                for (int64_t at = own; at < end; at++) more += row[at] > value;
+                before[i] += more;
+                open |= before[i] < most;
+            }
         }
-        found[i] = before < most;
+        for (int64_t i = first; i < last; i++) found[i] = before[i] < most;
     }
 }
 
@@ -133,7 +139,7 @@ typedef uint32_t lanes __attribute__((vector_size(4 * LANES)));
 
 static inline lanes turned(lanes word, int bits) { return word << bits | word >> (32 - bits); }
 
-/* Threefry-4x32-20 of the counters (blocks[i], previous[i], 0, 0): four words each, words [4, count]. */
+/* Threefry-4x32-20 of the counters (blocks[i], previous[i], 0, 0): words [count, 4]. */
 void threefry_words(const uint32_t *blocks, const uint32_t *previous, int64_t count, const uint32_t *key,
                     uint32_t *words) {
     static const int turns[8][2] = {{10, 26}, {11, 21}, {13, 27}, {23, 5}, {6, 20}, {17, 11}, {25, 10}, {18, 20}};
@@ -143,17 +149,22 @@ void threefry_words(const uint32_t *blocks, const uint32_t *previous, int64_t co
         lanes x[4] = {};
         memcpy(&x[0], blocks + i, bytes);
         memcpy(&x[1], previous + i, bytes);
+#pragma GCC unroll 4
         for (int place = 0; place < 4; place++) x[place] += keys[place];
+        /* Unrolled, so that places and turns are constants, and the four stay in registers. */
+#pragma GCC unroll 20
         for (int round = 0; round < 20; round++) {
             lanes *one = &x[round % 2 ? 3 : 1], *other = &x[round % 2 ? 1 : 3];
             x[0] += *one, *one = turned(*one, turns[round % 8][0]) ^ x[0];
             x[2] += *other, *other = turned(*other, turns[round % 8][1]) ^ x[2];
             if (round % 4 == 3) {
                 int next = round / 4 + 1;
+#pragma GCC unroll 4
                 for (int place = 0; place < 4; place++) x[place] += keys[(next + place) % 5];
                 x[3] += (uint32_t)next;
             }
         }
-        for (int place = 0; place < 4; place++) memcpy(words + place * count + i, &x[place], bytes);
+        for (int64_t lane = 0; lane < LANES && i + lane < count; lane++)
+            for (int place = 0; place < 4; place++) words[4 * (i + lane) + place] = x[place][lane];
     }
 }

@@ -25,7 +25,7 @@ class MarkKernels:
         self._are_likeliest, self._threefry = loaded.are_likeliest, loaded.threefry_words
         self._are_among_first.argtypes = [pointer, pointer, c_int64, pointer, *permutation]
         self._first_places.argtypes = [pointer, c_int64, *permutation]
-        self._are_likeliest.argtypes = [pointer, c_int64, c_int64, pointer, pointer, c_int64, c_int64, pointer]
+        self._are_likeliest.argtypes = [pointer, c_int64, c_int64, pointer, pointer, c_int64, c_int64, pointer, pointer]
         self._threefry.argtypes = [pointer, pointer, c_int64, pointer, pointer]
         for function in (self._are_among_first, self._first_places, self._are_likeliest, self._threefry):
             function.restype = None
@@ -53,19 +53,19 @@ class MarkKernels:
         self, values: NDArray[np.float32], rows: Ints, tokens: Ints, width: int, most: int
     ) -> NDArray[np.bool_]:
         """Whether each token is among the `most` likeliest of the first `width` of its row of `values` [B, V]; of equal
-        ones the first ids come before."""
+        ones the first ids come before. Cheapest where tokens of a row stand beside each other."""
         values = np.ascontiguousarray(values)
         rows, tokens = np.ascontiguousarray(rows), np.ascontiguousarray(tokens)
-        found = np.empty(len(tokens), dtype=bool)
+        found, before = np.empty(len(tokens), dtype=bool), np.empty(len(tokens), dtype=np.int64)
         asked = (_at(rows), _at(tokens), len(tokens))
-        self._are_likeliest(_at(values), values.shape[1], width, *asked, most, _at(found))
+        self._are_likeliest(_at(values), values.shape[1], width, *asked, most, _at(before), _at(found))
         return found
 
     def threefry(
         self, blocks: NDArray[np.uint32], previous: NDArray[np.uint32], key: Sequence[int]
     ) -> NDArray[np.uint32]:
-        """The four words of each counter (block, previous, 0, 0), [4, N]."""
-        key_4, words = np.array(key, dtype=np.uint32), np.empty((4, len(blocks)), dtype=np.uint32)
+        """The four words of each counter (block, previous, 0, 0), [N, 4]."""
+        key_4, words = np.array(key, dtype=np.uint32), np.empty((len(blocks), 4), dtype=np.uint32)
         self._threefry(_at(blocks), _at(previous), len(blocks), _at(key_4), _at(words))
         return words
 

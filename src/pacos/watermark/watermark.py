@@ -108,8 +108,7 @@ class Watermark:
         self._require_wide(logits_BV)
         if isinstance(self._lists, DrawnLists) and self.scheme.context_width == 1:
             # The lists of single tokens are met again and again, and kept.
-            rows, lists_N = np.unique(rows_N, return_inverse=True)
-            return self._lists.are_set(input_ids_BT[rows, -1:], lists_N, tokens_N)
+            return self._lists.are_set(input_ids_BT[:, -1:], rows_N, tokens_N)
         windows_NT = input_ids_BT[rows_N, -self.num_previous :]
         if not self.scheme.self_salted:
             return self._lists.are_green(windows_NT, tokens_N)
