@@ -58,7 +58,8 @@ class _Known:
     def bits(self, names: list[int]) -> Bits:
         """Whole lists, [N, vocab_size / 8]."""
         with self._lock:
-            return self._bits[self._found(names), :-1]
+            places = self._found(names)
+            return self._bits[places, :-1]
 
     def are_set(self, names: list[int], lists_N: Ints, tokens_N: Ints) -> Bools:
         """Whether each token's bit is set in the list of names[lists_N]; a token beyond them is in none."""
