@@ -79,7 +79,7 @@ def test_lists_stay_right_where_they_take_each_others_places(
             contexts, rows = draw.integers(0, vocab_size, (8, 1)), np.repeat(np.arange(8), 9)
             tokens = draw.integers(0, vocab_size, 72)
             raised = mark.are_raised(contexts, logits, rows, tokens)
-            wrong += np.count_nonzero(raised != green[contexts[rows, 0], tokens])
+            wrong += int(np.count_nonzero(raised != green[contexts[rows, 0], tokens]))
         return wrong
 
     every = torch.arange(vocab_size)[:, None]

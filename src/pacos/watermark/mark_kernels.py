@@ -19,8 +19,9 @@ class MarkKernels:
     """Calls into the library, which let go of the interpreter and share nothing, so that any thread may make them."""
 
     def __init__(self, library: Path) -> None:
-        loaded, pointer = CDLL(str(library)), c_void_p
-        permutation = [pointer, c_uint32, c_uint32, pointer, pointer]
+        loaded = CDLL(str(library))
+        pointer: Any = c_void_p
+        permutation: list[Any] = [pointer, c_uint32, c_uint32, pointer, pointer]
         self._are_among_first, self._first_places = loaded.are_among_first, loaded.first_places
         self._are_likeliest, self._threefry = loaded.are_likeliest, loaded.threefry_words
         self._are_among_first.argtypes = [pointer, pointer, c_int64, pointer, *permutation]
