@@ -59,8 +59,12 @@ def test_membership_agrees_with_every_green_list(golden: dict[str, list[dict[str
         assert all(marks), record
 
 
-def test_selfhash_membership(golden: dict[str, list[dict[str, Any]]]) -> None:
+@pytest.mark.parametrize("is_prepared", [False, True], ids=["by arrays", "compiled"])
+def test_selfhash_membership(golden: dict[str, list[dict[str, Any]]], is_prepared: bool) -> None:
+    watermark.cache_clear()
     for record in golden["selfhash_membership"]:
+        if is_prepared:
+            of(record).prepare()
         marks = [of(record).is_green(record["context"], candidate) for candidate in record["candidates"]]
         assert marks == record["green"], record
 

@@ -9,11 +9,12 @@ from pathlib import Path
 import torch
 from torch.nn.functional import silu
 
+from pacos.core.compiled import COMPILER
 from pacos.core.errors import PacosError
 from pacos.core.free_memory import free_memory_bytes
 from pacos.core.models import resolve_model
 from pacos.core.recipe import EngineTable, Recipe
-from pacos.engines.local.decode_kernels import COMPILER, LANES, DecodeKernels
+from pacos.engines.local.decode_kernels import LANES, DecodeKernels
 from pacos.engines.local.device import choose_device
 from pacos.train.memory import MemoryEstimate, estimate_memory, published_config
 

@@ -7,7 +7,8 @@ import numpy as np
 
 from pacos.core.errors import PacosError
 from pacos.watermark.detection import Detection, summarise
-from pacos.watermark.green_lists import Bits, Bools, DrawnLists, GreenLists, KeyedLists, are_set
+from pacos.watermark.green_lists import Bits, Bools, DrawnLists, GreenLists, KeyedLists
+from pacos.watermark.mark_kernels import MarkKernels, mark_kernels
 from pacos.watermark.permutation import Ints
 from pacos.watermark.schemes import find_scheme
 
@@ -46,6 +47,7 @@ class Watermark:
             if self.scheme.prf
             else KeyedLists(vocab_size, gamma, key)
         )
+        self._kernels: MarkKernels | None = None
         # By device and type: what a byte of a green list's bits adds to eight logits.
         self._raises: dict[str, torch.Tensor] = {}
 
@@ -55,9 +57,11 @@ class Watermark:
         return self.scheme.num_previous
 
     def prepare(self) -> None:
-        """Draws the lists that follow the commonest tokens, so that a server's first answers cost no more than later
-        ones; it takes seconds, and may be done in a thread beside."""
-        self._lists.prepare()
+        """For whoever marks much: compiles what marking computes most, where there is a C compiler, and draws the
+        lists that follow the commonest tokens, so that a server's first answers cost no more than later ones. It takes
+        seconds, and may be done in a thread beside."""
+        self._kernels = mark_kernels()
+        self._lists.prepare(self._kernels)
 
     def green_ids(self, context: Sequence[int]) -> list[int]:
         """The green list after `context`, in the order drawn; for selfhash the context ends in the candidate itself.
@@ -104,8 +108,7 @@ class Watermark:
         self._require_wide(logits_BV)
         if isinstance(self._lists, DrawnLists) and self.scheme.context_width == 1:
             # The lists of single tokens are met again and again, and kept.
-            rows, places_N = np.unique(rows_N, return_inverse=True)
-            return are_set(self._lists.rows(input_ids_BT[rows, -1:]), places_N, tokens_N)
+            return self._lists.are_set(input_ids_BT[:, -1:], rows_N, tokens_N)
         windows_NT = input_ids_BT[rows_N, -self.num_previous :]
         if not self.scheme.self_salted:
             return self._lists.are_green(windows_NT, tokens_N)
@@ -113,17 +116,25 @@ class Watermark:
         width = logits_BV.shape[-1]
         pairs, places_N = np.unique(rows_N * width + tokens_N, return_inverse=True)
         rows, tokens = pairs // width, pairs % width
-        raised = self._are_likeliest(logits_BV, rows, tokens)
-        windows = np.column_stack([input_ids_BT[rows, -self.num_previous :], tokens])[raised]
-        raised[raised] = self._lists.are_green(windows, tokens[raised])
+        windows = np.column_stack([input_ids_BT[rows, -self.num_previous :], tokens])
+        raised = tokens < self.vocab_size
+        # To look through a row is cheaper than a permutation by arrays, but not than a compiled one, which fewer pass.
+        for is_green in (True, False) if self._kernels else (False, True):
+            asked = np.flatnonzero(raised)
+            if is_green:
+                raised[asked] = self._lists.are_green(windows[asked], tokens[asked])
+            else:
+                raised[asked] = self._are_likeliest(logits_BV, rows[asked], tokens[asked])
         return raised[places_N]
 
     def _are_likeliest(self, logits_BV: "torch.Tensor", rows: Ints, tokens: Ints) -> Bools:
         """Whether each token is among the likeliest of its row, which alone are looked at."""
-        values_BV = logits_BV[:, : self.vocab_size].cpu().numpy()
-        found = tokens < self.vocab_size
-        for place in np.flatnonzero(found).tolist():
-            values_V, token = values_BV[rows[place]], int(tokens[place])
+        values_BV = logits_BV.cpu().numpy()
+        if self._kernels and values_BV.dtype == np.float32:
+            return self._kernels.are_likeliest(values_BV, rows, tokens, self.vocab_size, SELFHASH_CANDIDATES)
+        values_BV, found = values_BV[:, : self.vocab_size], np.empty(len(tokens), dtype=bool)
+        for place, token in enumerate(tokens.tolist()):
+            values_V = values_BV[rows[place]]
             # Of those that are as likely, the first ids come before.
             before = np.count_nonzero(values_V > values_V[token])
             before += np.count_nonzero(values_V[:token] == values_V[token])

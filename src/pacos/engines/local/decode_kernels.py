@@ -1,10 +1,8 @@
 """What a decoding step does between its matrix products, compiled for the model and the machine: decode_kernels.c."""
 
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable
 from ctypes import CDLL, PyDLL, c_float, c_int, c_int64, c_void_p
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -12,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import gelu, silu
 
-COMPILER = "cc"
+from pacos.core.compiled import compiled
+
 SOURCE = Path(__file__).with_suffix(".c")
 # Numbers that one register of the compiled code takes.
 LANES = 16
@@ -38,22 +37,12 @@ class DecodeKernels:
         cls, heads: int, kv_heads: int, head_dim: int, widths: tuple[int, ...], dtype: torch.dtype, activation: object
     ) -> Self | None:
         """Compiles them in a third of a second; None where there is no C compiler, or a model that they are not for."""
-        compiler = shutil.which(COMPILER)
         is_gelu = _is_gelu(activation)
         fits = head_dim % (2 * LANES) == 0 and all(width % LANES == 0 for width in widths)
-        if compiler is None or is_gelu is None or not fits or dtype not in TYPES:
+        if is_gelu is None or not fits or dtype not in TYPES:
             return None
         numbers = (f"-DHEADS={heads}", f"-DKEY_HEADS={kv_heads}", f"-DHEAD_DIM={head_dim}", *TYPES[dtype])
-        options = ("-O3", "-march=native", "-fno-math-errno", "-fopenmp", "-shared", "-fPIC")
-        with tempfile.TemporaryDirectory() as folder:
-            library = Path(folder, "decode_kernels.so")
-            command = [compiler, *options, *numbers, str(SOURCE), "-o", str(library), "-lm"]
-            try:
-                subprocess.run(command, check=True, capture_output=True, timeout=60)
-                # Loaded, it needs its file no longer.
-                return cls(library, is_gelu)
-            except (OSError, subprocess.SubprocessError):
-                return None
+        return compiled(SOURCE, ("-fopenmp", *numbers), partial(cls, is_gelu=is_gelu))
 
     def attend(
         self,

@@ -69,8 +69,9 @@ class Sampler:
     def reply(self, length: int) -> list[int]:
         """The latest ids of the reply, those that it was begun with before those that were written."""
         missing = length - len(self.new_ids)
-        begun = list(self.prompt_ids[-self.num_begun :])[-missing:] if missing > 0 else []
-        return begun + self.new_ids[-length:]
+        if missing <= 0:
+            return self.new_ids[-length:]
+        return list(self.prompt_ids[-self.num_begun :])[-missing:] + self.new_ids
 
     @property
     def mark(self) -> Mark | None:
