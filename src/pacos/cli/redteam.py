@@ -65,6 +65,51 @@ def attack(
     run_attack(plan, resolved, path)
 
 
+@redteam.command()
+def gate(
+    target: Annotated[
+        str,
+        typer.Argument(metavar="TARGET", help="A run folder, a model, http:URL, or the NAME of an [engines.NAME]."),
+    ],
+    max_asr: Annotated[
+        float,
+        typer.Option(metavar="SHARE", help="The upper end of the 95% interval of hits may be this, such as 0.05."),
+    ],
+    suite: Annotated[
+        list[Path],
+        typer.Option(metavar="FILE", help="Cases, one JSON object a line, or a topic tree; may be repeated."),
+    ],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[TABLE.KEY=VALUE]...", help="Overrides; [engines.target] is of the server at http:URL."
+        ),
+    ] = None,
+    per_case: Annotated[int, typer.Option(min=1, metavar="N", help="So many answers to each case.")] = 1,
+    max_unscored: Annotated[
+        float,
+        typer.Option(min=0, max=1, metavar="SHARE", help="With more of them unscored or errors, nothing was measured."),
+    ] = 0.1,
+    max_usd: Annotated[float | None, typer.Option(min=0, metavar="USD", help="The most that it may cost.")] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seeds the answers.")] = 0,
+    recipe: Annotated[
+        Path | None, typer.Option(metavar="RECIPE", help="Where engines' tables are; a run has its own.")
+    ] = None,
+    path: Annotated[
+        Path | None, typer.Option("--run", metavar="DIR", help="The run folder; the target's, or runs/redteam-NAME.")
+    ] = None,
+) -> None:
+    """Let a target pass or not, by suites of cases: exit code 0 passed, 1 failed, 3 not measured."""
+    resolved = _recipe_of(target, recipe, overrides)
+    stay_offline(resolved)
+    from pacos.redteam.gate import EXIT_CODES, GatePlan
+    from pacos.redteam.gate import gate as run_gate
+
+    plan = GatePlan(target, tuple(suite), max_asr, per_case, max_unscored, seed, max_usd)
+    if code := EXIT_CODES[run_gate(plan, resolved, path).result]:
+        raise typer.Exit(code)
+
+
 def _recipe_of(target: str, recipe: Path | None, overrides: list[str] | None) -> Recipe:
     """The recipe that is named, else the target's own, else the defaults."""
     if recipe:

@@ -114,6 +114,25 @@ class Judged:
     rationale: str = ""
 
 
+def case_line(judged: Judged, objective: str) -> dict[str, Any]:
+    """One line of cases.jsonl; `turns` is there where the prompt has several."""
+    case, answer = judged.case, judged.answer
+    line = {
+        "request": case.number,
+        "prompt": case.prompt,
+        "answer": answer.text if answer else "",
+        "verdict": judged.verdict or "unscored",
+        "judge": judged.judge,
+        "objective": objective,
+        "topic": case.topic,
+        "technique": case.technique,
+        "score": judged.score,
+        "rationale": judged.rationale,
+        "seed": case.seed,
+    }
+    return line if len(case.turns) == 1 else line | {"turns": [asdict(turn) for turn in case.turns]}
+
+
 class CaseStore:
     """An open cases.sqlite: `with closing(CaseStore(path)) as store`. PacosError where the file cannot be used."""
 
