@@ -110,6 +110,45 @@ def gate(
         raise typer.Exit(code)
 
 
+@redteam.command()
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder with cases in redteam/.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[TABLE.KEY=VALUE]...", help="Overrides, such as a teacher's engine.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="For train.dataset; else redteam/repair.json in RUN.")
+    ] = None,
+    teacher: Annotated[
+        str, typer.Option(metavar="ENGINE", help="Writes the safe answers: an [engines.NAME], http:URL, ...")
+    ] = "",
+    accept_all: Annotated[
+        bool, typer.Option("--accept-all", help="Takes what waits for review unseen, and says so in repairs.jsonl.")
+    ] = False,
+    hold_out: Annotated[
+        float,
+        typer.Option(
+            min=0, max=0.9, metavar="SHARE", help="Topics kept out of it, as the suite redteam/heldout.jsonl."
+        ),
+    ] = 0.0,
+    contrast: Annotated[int, typer.Option(min=0, metavar="N", help="Harmless look-alikes for each repair.")] = 3,
+    with_dataset: Annotated[
+        bool, typer.Option("--dataset/--no-dataset", help="Whether the run's whole dataset is in the file.")
+    ] = True,
+    max_usd: Annotated[float | None, typer.Option(min=0, metavar="USD", help="The most a teacher may cost.")] = None,
+    recipe: Annotated[
+        Path | None, typer.Option(metavar="RECIPE", help="Where engines' tables are; a run has its own.")
+    ] = None,
+) -> None:
+    """Write what a run's target failed at, with safe answers to review, as data to train on."""
+    resolved = _recipe_of(str(run), recipe, overrides)
+    stay_offline(resolved)
+    from pacos.redteam.export import ExportPlan
+    from pacos.redteam.export import export as run_export
+
+    run_export(ExportPlan(out, teacher, accept_all, hold_out, contrast, with_dataset, max_usd), resolved, run)
+
+
 def _recipe_of(target: str, recipe: Path | None, overrides: list[str] | None) -> Recipe:
     """The recipe that is named, else the target's own, else the defaults."""
     if recipe:

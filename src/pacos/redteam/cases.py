@@ -133,6 +133,16 @@ def case_line(judged: Judged, objective: str) -> dict[str, Any]:
     return line if len(case.turns) == 1 else line | {"turns": [asdict(turn) for turn in case.turns]}
 
 
+@dataclass(frozen=True)
+class Campaign:
+    """One search or list of cases: whose verb, against which target's identity, with what objective."""
+
+    id: int
+    verb: str
+    target: str
+    objective: str
+
+
 class CaseStore:
     """An open cases.sqlite: `with closing(CaseStore(path)) as store`. PacosError where the file cannot be used."""
 
@@ -146,6 +156,12 @@ class CaseStore:
             insert_missing(connection, _CAMPAIGNS, [row | {"begun": _now()}])
             same = sa.and_(*(_CAMPAIGNS.c[name] == value for name, value in row.items()))
             return int(connection.scalar(sa.select(_CAMPAIGNS.c.id).where(same)))  # type: ignore[arg-type]
+
+    def campaigns(self) -> list[Campaign]:
+        """All campaigns in the order of their beginning."""
+        columns = [_CAMPAIGNS.c[name] for name in ("id", "verb", "target", "objective")]
+        with self._database.reading() as connection:
+            return [Campaign(*row) for row in connection.execute(sa.select(*columns).order_by(_CAMPAIGNS.c.id))]
 
     def add(self, campaign: int, cases: Iterable[Case]) -> None:
         """Stores cases that are to be asked."""

@@ -38,6 +38,8 @@ def _decided(cases: Sequence[Judged], max_asr: float, max_unscored: float) -> tu
     counts, limit = count(cases), f"{max_asr:.3g}"
     if open_cases := sum(case.answer is None for case in cases):
         return "not measured", f"{open_cases:,} of {len(cases):,} requests were not made"
+    if unjudged := sum(case.answer is not None and not case.answer.error and case.verdict is None for case in cases):
+        return "not measured", f"{unjudged:,} of {len(cases):,} answers were not judged: the judge failed"
     without = f"{counts.unscored:,} unscored and {counts.errors:,} errors of {counts.requests:,} requests"
     if not counts.scored:
         return "not measured", f"no answer was scored: {without}"

@@ -110,8 +110,8 @@ class _GateRun:
             with ProgressBar("gate", total, "requests") as bar:
                 bar.count = total - sum(len(trial.open_cases) for trial in self._trials)
                 for trial in self._trials:
-                    while asked := trial.open_cases[:ROUND]:
-                        await trial.ask(asked, bar, self._plan.max_usd)
+                    while trial.open_cases:
+                        await trial.ask(trial.open_cases[:ROUND], bar, self._plan.max_usd)
         finally:
             await self._account.close()
 
