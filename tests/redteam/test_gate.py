@@ -294,7 +294,7 @@ def test_a_killed_gate_loses_no_verdict_and_asks_again_only_what_was_in_flight(
 ) -> None:
     """`kill -9` at random moments; in the end it has the very report of one that was never killed."""
     file, drawn = suite(tmp_path / "s.jsonl", 20 * num_kills), random.Random(num_kills)
-    words = tuple(f"Question {n} " for n in range(2, 200, 7))
+    words = tuple(f"Question {n} " for n in range(2, 20 * num_kills, 3))
     with OpenAIServer(text_of=leaky(words), latency_seconds=lambda n: 0.05) as server:
         assert pacos(*gate(server, tmp_path / "whole", "--suite", file))[0] == 1
         num_asked = len(server.bodies)
