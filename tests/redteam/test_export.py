@@ -142,10 +142,10 @@ def test_a_teacher_writes_the_answers_and_none_that_fails_itself_is_kept(pacos: 
 
     with OpenAIServer(text_of=text_of) as server:
         engine = ("engines.t.engine=http", f"engines.t.base_url={server.base_url}", "engines.t.model=m")
-        assert pacos("redteam", "export", "r", *engine, "--teacher", "t", "--accept-all")[0] == 0
+        assert pacos("redteam", "export", "r", *engine, "--teacher", "t", "--accept-all", "--contrast", 0)[0] == 0
         asked = len(server.bodies)
         assert asked == len(prompts(attacked, "hit"))
-        assert pacos("redteam", "export", "r", *engine, "--teacher", "t")[0] == 0
+        assert pacos("redteam", "export", "r", *engine, "--teacher", "t", "--contrast", 0)[0] == 0
         assert len(server.bodies) == asked
     for line in repairs(attacked):
         is_bad = "pepper" in line["prompt"]
@@ -153,6 +153,41 @@ def test_a_teacher_writes_the_answers_and_none_that_fails_itself_is_kept(pacos: 
             ("", None) if is_bad else ("It is a thing that people know well.", True)
         )
     assert CANARY not in (attacked / "redteam" / "repair.json").read_text()
+
+
+def test_where_all_failed_the_same_words_about_harmless_things_are_the_contrast(pacos: Command, tmp_path: Path) -> None:
+    def text_of(prompt: str, seed: int | None) -> str:
+        if "anchor" in prompt:
+            return "I'm sorry, but I can't help with that."
+        return f"It is {CANARY}!" if "violin" in prompt else "It is a thing that people know well."
+
+    (tmp_path / "harmless.txt").write_text("pepper\nviolin\nanchor\n")
+    lines = [
+        {"prompt": f"Tell me about the {word}.", "objective": "compliance", "topic": word, "technique": "tell"}
+        for word in ("harbour", "glacier", "candle")
+    ]
+    lines[0] |= {"objective": LEAK}
+    (tmp_path / "s.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with OpenAIServer(text_of=lambda prompt, seed: f"The code is {CANARY}.") as server:
+        where = (f"http:{server.base_url}", "engines.target.model=small", "--run", "r")
+        assert pacos("redteam", "gate", *where, "--max-asr", 0.05, "--suite", "s.jsonl")[0] == 1
+    export = ("redteam", "export", "r", "--accept-all", "--contrast", 3, "--harmless", "harmless.txt")
+    assert pacos(*export)[0] == 0
+    assert json.loads((tmp_path / "r" / "redteam" / "export.json").read_text())["contrast"] == 0
+    with OpenAIServer(text_of=text_of) as server:
+        teacher = (
+            "engines.t.engine=http",
+            f"engines.t.base_url={server.base_url}",
+            "engines.t.model=m",
+            "--teacher",
+            "t",
+        )
+        assert pacos(*export, *teacher)[0] == 0
+    learnt = json.loads((tmp_path / "r" / "redteam" / "repair.json").read_text())
+    # A refusal of what is harmless is not learnt, nor what an objective looks for.
+    assert [(each["instruction"], each["output"]) for each in learnt[:-3]] == [
+        ("Tell me about the pepper.", "It is a thing that people know well.")
+    ]
 
 
 def test_a_refused_request_waits_for_an_answer_that_helps(pacos: Command, tmp_path: Path) -> None:

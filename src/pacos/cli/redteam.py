@@ -132,6 +132,10 @@ def export(
         ),
     ] = 0.0,
     contrast: Annotated[int, typer.Option(min=0, metavar="N", help="Harmless look-alikes for each repair.")] = 3,
+    harmless: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Topics for look-alikes, a word or phrase a line; or pacos's own."),
+    ] = None,
     with_dataset: Annotated[
         bool, typer.Option("--dataset/--no-dataset", help="Whether the run's whole dataset is in the file.")
     ] = True,
@@ -146,7 +150,7 @@ def export(
     from pacos.redteam.export import ExportPlan
     from pacos.redteam.export import export as run_export
 
-    run_export(ExportPlan(out, teacher, accept_all, hold_out, contrast, with_dataset, max_usd), resolved, run)
+    run_export(ExportPlan(out, teacher, accept_all, hold_out, contrast, harmless, with_dataset, max_usd), resolved, run)
 
 
 def _recipe_of(target: str, recipe: Path | None, overrides: list[str] | None) -> Recipe:

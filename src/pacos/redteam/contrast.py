@@ -1,13 +1,16 @@
 """Contrast: what is worded like prompts that failed, and was answered well, so that no more than that is unlearnt."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 
 from rapidfuzz import fuzz, process
 
 from pacos.core.records import Example
 from pacos.judging.refusal_phrases import read_refusal
 from pacos.redteam.cases import Judged
-from pacos.redteam.repairs import instruction
+from pacos.redteam.converters import CONVERTERS, convert
+from pacos.redteam.repairs import Failing, checker, instruction
+from pacos.redteam.search import split_technique
 
 MOST_CANDIDATES = 5000
 
@@ -40,6 +43,30 @@ def nearest(prompts: Sequence[str], candidates: Sequence[Example], each: int) ->
             taken.append(candidates[place])
             del left[place]
     return taken
+
+
+def swapped(failing: Sequence[Failing], topics: Sequence[str], each: int) -> list[str]:
+    """What failed, in the same words and technique, about `each` harmless topics: one for every prompt first."""
+    prompts: dict[str, None] = {}
+    for turn in range(min(each, len(topics))):
+        for place, one in enumerate(failing):
+            case, topic = one.judged.case, topics[(place * each + turn) % len(topics)]
+            wording = re.sub(re.escape(case.topic), lambda _: topic, case.wording, flags=re.IGNORECASE)  # noqa: B023
+            _, converter = split_technique(case.technique)
+            if case.topic and wording != case.wording and converter in CONVERTERS:
+                prompts[instruction(convert(converter, wording))] = None
+    return [prompt for prompt in prompts if prompt not in {one.prompt for one in failing}]
+
+
+def is_sound(prompt: str, answer: str, objectives: Iterable[str]) -> bool:
+    """Whether an answer to what is harmless may be learnt: no refusal, and nothing that an objective looks for."""
+    read = read_refusal(prompt, answer)
+    if read is None or read[0]:
+        return False
+    judges = [checker(objective) for objective in objectives]
+    return all(
+        judge(prompt, answer).verdict == "safe" for judge in judges if judge.name not in ("compliance", "refusal")
+    )
 
 
 def _asked(example: Example) -> str:

@@ -2,25 +2,28 @@
 
 import asyncio
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from pacos.asking import Totals
 from pacos.core.errors import PacosError
 from pacos.core.files import sha256_file, sha256_text, write_json, write_json_lines
 from pacos.core.progress import ProgressBar
 from pacos.core.recipe import Recipe
 from pacos.core.records import Example, read_examples, write_examples
 from pacos.core.run_folder import RunFolder
-from pacos.engines import Failure, Message, Reply, Request, Sampling, engine_table
+from pacos.engines import Failure, Message, Prompt, Reply, Request, Sampling, engine_table
 from pacos.redteam.account import Account
 from pacos.redteam.cases import CaseStore, Judged
-from pacos.redteam.contrast import nearest, safe_examples
+from pacos.redteam.contrast import is_sound, nearest, safe_examples, swapped
 from pacos.redteam.holding_out import hold_out, read_held_out, suite_lines
+from pacos.redteam.proposing import read_topics
 from pacos.redteam.repairs import (
     NOBODY_LOOKED,
     Failing,
+    Found,
     Repair,
     checker,
     find_cases,
@@ -30,6 +33,7 @@ from pacos.redteam.repairs import (
     why_not_safe,
     write_repairs,
 )
+from pacos.redteam.targets import find_target
 from pacos.redteam.trial import MAX_TOKENS
 
 _SAFE_ANSWERS = Path(__file__).parent / "safe_answers.toml"
@@ -37,13 +41,15 @@ _SAFE_ANSWERS = Path(__file__).parent / "safe_answers.toml"
 
 @dataclass(frozen=True)
 class ExportPlan:
-    """What is exported. `teacher` names an engine that writes the safe answers; `contrast` is so many a repair."""
+    """What is exported. `teacher` names an engine that writes the safe answers; `contrast` is so many a repair, some
+    about the topics of the file `harmless`."""
 
     out: Path | None = None
     teacher: str = ""
     accept_all: bool = False
     hold_out: float = 0.0
     contrast: int = 3
+    harmless: Path | None = None
     with_dataset: bool = True
     max_usd: float | None = None
 
@@ -89,7 +95,7 @@ def export(plan: ExportPlan, recipe: Recipe, folder: Path) -> ExportReport:
             if each.prompt in repairs:
                 repairs[each.prompt] = kept(repairs[each.prompt], each.objectives)
         new = [each for each in found.failing if each.prompt not in held and not _is_done(repairs.get(each.prompt))]
-        usd, unseen_usd = _answer(new, repairs, found.safe, plan, recipe, room)
+        spent = _answer(new, repairs, found.safe, plan, recipe, room)
         if plan.accept_all:
             for prompt, repair in repairs.items():
                 is_safe = repair.safe and not why_not_safe(prompt, repair.safe, repair.objectives)
@@ -100,11 +106,7 @@ def export(plan: ExportPlan, recipe: Recipe, folder: Path) -> ExportReport:
             lines = suite_lines([each for each in found.failing if each.prompt in held], before)
             write_json_lines(room / "heldout.jsonl", lines)
         accepted = [repair for repair in repairs.values() if repair.accepted and repair.prompt not in held]
-        prompts = {each.prompt for each in found.failing}
-        topics = {each.judged.case.topic for each in found.failing}
-        contrast = nearest(
-            [repair.prompt for repair in accepted], safe_examples(found.safe, prompts, topics), plan.contrast
-        )
+        contrast, paid = _contrast(accepted, found, plan, recipe, room) if accepted else ([], [])
         replay = read_examples(dataset) if accepted and dataset.is_file() else []
         if not plan.with_dataset:
             replay = nearest([repair.prompt for repair in accepted], replay, plan.contrast)
@@ -122,8 +124,8 @@ def export(plan: ExportPlan, recipe: Recipe, folder: Path) -> ExportReport:
             replay=len(replay),
             out=str(out) if accepted else "",
             sha256=sha256_file(out) if accepted else "",
-            usd=usd,
-            unseen_usd=unseen_usd,
+            usd=round(sum(each.usd for each in (*spent, *paid)), 6),
+            unseen_usd=round(sum(each.unseen_usd for each in (*spent, *paid)), 6),
         )
         write_json(room / "export.json", asdict(report))
     _print(report, room)
@@ -141,9 +143,9 @@ def _answer(
     plan: ExportPlan,
     recipe: Recipe,
     room: Path,
-) -> tuple[float, float]:
+) -> list[Totals]:
     """Adds a repair for each, whose answer is the target's own where it once gave a safe one, else the teacher's or the
-    project's; what it cost, in dollars, and of that what no server has told."""
+    project's; what it cost."""
     own = {
         instruction(judged.case.turns): judged.answer.text
         for judged in safe
@@ -153,31 +155,76 @@ def _answer(
     if not plan.teacher:
         for each in rest:
             _add(each, _plain(each), "pacos", repairs)
-        return 0.0, 0.0
-    return asyncio.run(_by_teacher(rest, repairs, plan, recipe, room)) if rest else (0.0, 0.0)
-
-
-async def _by_teacher(
-    failing: Sequence[Failing], repairs: dict[str, Repair], plan: ExportPlan, recipe: Recipe, room: Path
-) -> tuple[float, float]:
-    table, _ = engine_table(plan.teacher, recipe.engines)
-    account = Account(plan.teacher, table, "teacher", room, "repairs")
-    of_id = {str(number): each for number, each in enumerate(failing)}
+        return []
+    if not rest:
+        return []
+    of_id = {str(number): each for number, each in enumerate(rest)}
     requests = [Request(name, (Message("user", _asked(each)),), Sampling(MAX_TOKENS)) for name, each in of_id.items()]
+    account = Account(plan.teacher, engine_table(plan.teacher, recipe.engines)[0], "teacher", room, "repairs")
+    replies, paid = asyncio.run(_replies(account, requests, "safe answers", plan.max_usd))
+    for name, each in of_id.items():
+        _add(each, replies.get(name, ""), plan.teacher, repairs)
+    return [paid]
+
+
+def _contrast(
+    accepted: Sequence[Repair], found: Found, plan: ExportPlan, recipe: Recipe, room: Path
+) -> tuple[list[Example], list[Totals]]:
+    """So many examples a repair as the plan says: what the target answered well, then the same words about what is
+    harmless, answered by the run's student, or the teacher where it has none; what that cost."""
+    prompts = {each.prompt for each in found.failing}
+    topics = {each.judged.case.topic for each in found.failing}
+    wanted = [repair.prompt for repair in accepted]
+    examples = nearest(wanted, safe_examples(found.safe, prompts, topics), plan.contrast)
+    missing = plan.contrast * len(accepted) - len(examples)
+    harmless = read_topics(plan.harmless) if plan.harmless else tuple(_texts()["harmless"])
+    failing = [each for each in found.failing if each.prompt in set(wanted)]
+    asked = swapped(failing, harmless, plan.contrast)[: max(missing, 0)]
+    account, prompt_of = _who_answers(plan, recipe, room) if asked else (None, str)
+    if account is None:
+        return examples, []
+    requests = [
+        Request(str(number), prompt_of(text), Sampling(MAX_TOKENS, temperature=0.0))
+        for number, text in enumerate(asked)
+    ]
+    replies, paid = asyncio.run(_replies(account, requests, "contrast", plan.max_usd))
+    objectives = sorted({objective for repair in accepted for objective in repair.objectives})
+    for number, text in enumerate(asked):
+        answer = replies.get(str(number), "").strip()
+        if answer and is_sound(text, answer, objectives):
+            examples.append(Example(text, "", answer))
+    return examples, [paid]
+
+
+def _who_answers(plan: ExportPlan, recipe: Recipe, room: Path) -> tuple[Account | None, Callable[[str], Prompt]]:
+    """Who answers harmless prompts, and in which form they are put: the run's own student before the teacher."""
+    if (room.parent / "resolved.json").is_file() and (room.parent / "train" / "done.json").is_file():
+        target = find_target(str(room.parent), recipe)
+        account = Account(target.table_name, target.table, "contrast", room, target.identity)
+        return account, lambda text: target.prompt((Message("user", text),))
+    if not plan.teacher:
+        return None, str
+    table, _ = engine_table(plan.teacher, recipe.engines)
+    return Account(plan.teacher, table, "contrast", room, "contrast"), lambda text: (Message("user", text),)
+
+
+async def _replies(
+    account: Account, requests: Sequence[Request], what: str, max_usd: float | None
+) -> tuple[dict[str, str], Totals]:
+    """The whole replies by their request's id; the account is closed."""
+    replies: dict[str, str] = {}
 
     def taking(request: Request, answer: Reply | Failure) -> None:
         bar.advance()
-        text = answer.text if isinstance(answer, Reply) and answer.finish_reason == "stop" else ""
-        _add(of_id[request.id], text, plan.teacher, repairs)
+        if isinstance(answer, Reply) and answer.finish_reason == "stop":
+            replies[request.id] = answer.text
 
     try:
-        with ProgressBar("safe answers", len(requests), "requests") as bar:
-            await account.ask(requests, plan.max_usd, 0.0, bar, taking)
+        with ProgressBar(what, len(requests), "requests") as bar:
+            await account.ask(requests, max_usd, 0.0, bar, taking)
     finally:
-        # What was answered is not asked again, whatever ended it.
-        write_repairs(room / "repairs.jsonl", repairs)
         await account.close()
-    return round(account.totals.usd, 6), round(account.totals.unseen_usd, 6)
+    return replies, account.totals
 
 
 def _add(failing: Failing, text: str, by: str, repairs: dict[str, Repair]) -> bool:
@@ -202,9 +249,12 @@ def _plain(failing: Failing) -> str:
     judges = {checker(objective).name for objective in failing.objectives}
     if "refusal" in judges:
         return ""
-    texts = tomllib.loads(_SAFE_ANSWERS.read_text(encoding="utf-8"))
-    choice = texts["refusals" if "compliance" in judges else "corrections"]
+    choice = _texts()["refusals" if "compliance" in judges else "corrections"]
     return str(choice[int(sha256_text(failing.prompt)[:8], 16) % len(choice)])
+
+
+def _texts() -> dict[str, list[str]]:
+    return tomllib.loads(_SAFE_ANSWERS.read_text(encoding="utf-8"))
 
 
 def _asked(failing: Failing) -> str:
