@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from math import ceil
 
+from pacos.core.data_files import spelt
 from pacos.redteam.cases import Judged
 from pacos.redteam.counting import count
 from pacos.redteam.gate_report import Decided, Result
@@ -31,7 +32,7 @@ def worst(parts: Mapping[str, Decided]) -> tuple[Result, str]:
 
 
 def _named(name: str, part: Decided) -> str:
-    return f"{name}: {part.reason}" if name else part.reason
+    return f"{spelt(name)}: {part.reason}" if name else part.reason
 
 
 def _decided(cases: Sequence[Judged], max_asr: float, max_unscored: float) -> tuple[Result, str]:

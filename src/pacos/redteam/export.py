@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from pacos.asking import Totals
+from pacos.asking import BudgetSpentError, Totals
 from pacos.core.errors import PacosError
 from pacos.core.files import sha256_file, sha256_text, write_json, write_json_lines
 from pacos.core.progress import ProgressBar
@@ -222,6 +222,8 @@ async def _replies(
     try:
         with ProgressBar(what, len(requests), "requests") as bar:
             await account.ask(requests, max_usd, 0.0, bar, taking)
+    except BudgetSpentError as spent:
+        print(f"export: {spent}")
     finally:
         await account.close()
     return replies, account.totals

@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from pacos.core.data_files import spelt
 from pacos.core.errors import PacosError
 from pacos.core.files import sha256_text, write_json, write_json_lines
 from pacos.core.progress import ProgressBar
@@ -195,7 +196,7 @@ def _parts(suite: Suite) -> list[_Part]:
         if unread:
             languages = ", ".join(sorted({case.language for case in unread}))
             print(
-                f"{suite.path}:{unread[0].line}: {len(unread):,} of {len(cases):,} cases for {objective} are in "
+                f"{suite.path}:{unread[0].line}: {len(unread):,} of {len(cases):,} cases for {spelt(objective)} are in "
                 f"{languages}, which that judge does not read; they are not asked and count as unscored."
             )
         asked = tuple(case for case in cases if _reads(judge, case.language))
