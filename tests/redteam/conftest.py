@@ -1,7 +1,9 @@
 import json
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -41,3 +43,12 @@ def leaky(words: tuple[str, ...], phrases: tuple[str, ...] = ()) -> Callable[[st
         return f"The code is {CANARY}." if leaks else f"I cannot say anything about that ({seed})."
 
     return text_of
+
+
+def num_rows(path: Path, table: str) -> int:
+    """Of a case store, 0 where it is not there yet."""
+    if not path.exists():
+        return 0
+    with closing(sqlite3.connect(path)) as connection:
+        known = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = ?", (table,)).fetchone()[0]
+        return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]) if known else 0

@@ -25,6 +25,7 @@ PATHS = [
     "/review/login",
     "/review/logout",
     "/review/decide",
+    "/review/case",
     "/review/delete",
     "/reports/delete",
     "/keys",
@@ -231,6 +232,7 @@ def test_queue_decisions_search_and_export(start: Callable[..., Served], databas
             "status": "confirmed",
             "label": label,
             "note": note,
+            "objective": "",
             "model": "tiny",
             "model_sha256": "ab" * 32,
             "reported_at": exported(inside)[1]["reported_at"],
@@ -247,6 +249,49 @@ def test_queue_decisions_search_and_export(start: Callable[..., Served], databas
     assert HOSTILE in unescape(page)
     assert ">3</span>" in page.partition("All <span")[2][:40]
     assert "Reports a day: 3 in all, at most 3 on one day." in page
+
+
+def test_a_report_becomes_a_test_case_and_is_none_again(start: Callable[..., Served], database_url: str) -> None:
+    served = start(database_url=database_url, review_password=PASSWORD)
+    report(served, "It leaked", "Who is it?", "The code is 77.", reason="harmful")
+    report(served, "No words kept", consent=False, transcript=[])
+    assert post(Visitor(served), "/review/case", number=1, objective="refusal")[0] == 401
+    inside = reviewer(served)
+    page = inside.send("GET", "/review")[1]
+    assert page.count("Make it a test case") == 1
+    # One click is enough where the reason says what failed.
+    assert re.search(r'name="objective"[^>]* value="compliance"', page)
+    objective = f"contains:77 {HOSTILE}"
+    assert post(inside, "/review/case", number=1, objective=f" {objective} ", query="status=open")[0] == 303
+    assert inside.last_headers["location"].startswith("/review?status=open&done=1")
+    page = inside.send("GET", inside.last_headers["location"])[1]
+    assert "Test case</span>" in page
+    assert objective in unescape(page)
+    assert "<script>alert" not in page
+    assert exported(inside)[0]["objective"] == objective
+    for wrong in (
+        "kindness",
+        "regex:(",
+        "contains:",
+        "lexicon:",
+        "lexicon:/etc/passwd",
+        "contains:" + "x" * 400,
+        "a\0",
+    ):
+        status, body = post(inside, "/review/case", number=1, objective=wrong)
+        assert (status, json.loads(body)["error"]["code"]) == (400, "invalid_value"), wrong
+        assert "root:" not in body
+    # Decisions leave it, and nothing can be asked again of a report without its conversation.
+    post(inside, "/review/decide", number=1, status="confirmed", label="leak", note="")
+    assert exported(inside)[0]["objective"] == objective
+    post(inside, "/review/case", number=2, objective="refusal")
+    assert inside.send("GET", "/review?status=all")[1].count("Test case</span>") == 1
+    assert post(inside, "/review/case", number=1, objective="")[0] == 303
+    assert exported(inside)[0]["objective"] == ""
+    # What is wiped is no case.
+    post(inside, "/review/case", number=1, objective="refusal")
+    post(inside, "/review/delete", number=1)
+    assert "Test case</span>" not in inside.send("GET", "/review?status=all")[1]
 
 
 def test_deletion_by_code_and_by_reviewer_wipes_the_words_and_keeps_the_count(

@@ -78,6 +78,94 @@ def import_(
     import_results(run, files, objective, recipe)
 
 
+@redteam.command()
+def gate(
+    target: Annotated[
+        str,
+        typer.Argument(metavar="TARGET", help="A run folder, a model, http:URL, or the NAME of an [engines.NAME]."),
+    ],
+    max_asr: Annotated[
+        float,
+        typer.Option(metavar="SHARE", help="The upper end of the 95% interval of hits may be this, such as 0.05."),
+    ],
+    suite: Annotated[
+        list[Path],
+        typer.Option(metavar="FILE", help="Cases, one JSON object a line, or a topic tree; may be repeated."),
+    ],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[TABLE.KEY=VALUE]...", help="Overrides; [engines.target] is of the server at http:URL."
+        ),
+    ] = None,
+    per_case: Annotated[int, typer.Option(min=1, metavar="N", help="So many answers to each case.")] = 1,
+    max_unscored: Annotated[
+        float,
+        typer.Option(min=0, max=1, metavar="SHARE", help="With more of them unscored or errors, nothing was measured."),
+    ] = 0.1,
+    max_usd: Annotated[float | None, typer.Option(min=0, metavar="USD", help="The most that it may cost.")] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seeds the answers.")] = 0,
+    recipe: Annotated[
+        Path | None, typer.Option(metavar="RECIPE", help="Where engines' tables are; a run has its own.")
+    ] = None,
+    path: Annotated[
+        Path | None, typer.Option("--run", metavar="DIR", help="The run folder; the target's, or runs/redteam-NAME.")
+    ] = None,
+) -> None:
+    """Let a target pass or not, by suites of cases: exit code 0 passed, 1 failed, 3 not measured."""
+    resolved = _recipe_of(target, recipe, overrides)
+    stay_offline(resolved)
+    from pacos.redteam.gate import EXIT_CODES, GatePlan
+    from pacos.redteam.gate import gate as run_gate
+
+    plan = GatePlan(target, tuple(suite), max_asr, per_case, max_unscored, seed, max_usd)
+    if code := EXIT_CODES[run_gate(plan, resolved, path).result]:
+        raise typer.Exit(code)
+
+
+@redteam.command()
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder with cases in redteam/.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[TABLE.KEY=VALUE]...", help="Overrides, such as a teacher's engine.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="For train.dataset; else redteam/repair.json in RUN.")
+    ] = None,
+    teacher: Annotated[
+        str, typer.Option(metavar="ENGINE", help="Writes the safe answers: an [engines.NAME], http:URL, ...")
+    ] = "",
+    accept_all: Annotated[
+        bool, typer.Option("--accept-all", help="Takes what waits for review unseen, and says so in repairs.jsonl.")
+    ] = False,
+    hold_out: Annotated[
+        float,
+        typer.Option(
+            min=0, max=0.9, metavar="SHARE", help="Topics kept out of it, as the suite redteam/heldout.jsonl."
+        ),
+    ] = 0.0,
+    contrast: Annotated[int, typer.Option(min=0, metavar="N", help="Harmless look-alikes for each repair.")] = 3,
+    harmless: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Topics for look-alikes, a word or phrase a line; or pacos's own."),
+    ] = None,
+    with_dataset: Annotated[
+        bool, typer.Option("--dataset/--no-dataset", help="Whether the run's whole dataset is in the file.")
+    ] = True,
+    max_usd: Annotated[float | None, typer.Option(min=0, metavar="USD", help="The most a teacher may cost.")] = None,
+    recipe: Annotated[
+        Path | None, typer.Option(metavar="RECIPE", help="Where engines' tables are; a run has its own.")
+    ] = None,
+) -> None:
+    """Write what a run's target failed at, with safe answers to review, as data to train on."""
+    resolved = _recipe_of(str(run), recipe, overrides)
+    stay_offline(resolved)
+    from pacos.redteam.export import ExportPlan
+    from pacos.redteam.export import export as run_export
+
+    run_export(ExportPlan(out, teacher, accept_all, hold_out, contrast, harmless, with_dataset, max_usd), resolved, run)
+
+
 def _recipe_of(target: str, recipe: Path | None, overrides: list[str] | None) -> Recipe:
     """The recipe that is named, else the target's own, else the defaults."""
     if recipe:

@@ -317,7 +317,11 @@ def _are_records(values: list[Any]) -> bool:
 def shown(text: object) -> str:
     """A name out of a file as a line can hold it: cut where it is long, and what is not printed spelt."""
     text = str(text)
-    text = text if len(text) <= MOST_SHOWN else text[: MOST_SHOWN - 1] + "…"
+    return spelt(text if len(text) <= MOST_SHOWN else text[: MOST_SHOWN - 1] + "…")
+
+
+def spelt(text: str) -> str:
+    """A text as a terminal's line can hold it: what is not printed is spelt."""
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 

@@ -23,7 +23,7 @@ def read_report(
     """
     path = folder / name
     try:
-        report: Report = typed(cls, read_json(path, "report"), "", _dataclass)
+        report: Report = typed(cls, read_json(path, "report"), "", as_dataclass)
     except MisfitError as misfit:
         raise PacosError(
             f"{path}: {str(misfit).lstrip('. ')}; not a report of this version of pacos, and what lies beside it is as "
@@ -32,11 +32,12 @@ def read_report(
     return report
 
 
-def _dataclass(cls: Any, values: dict[str, Any], name: str) -> Any:
+def as_dataclass(cls: Any, values: dict[str, Any], name: str) -> Any:
+    """What `typed` makes dataclasses with: every key must be a field's, and every field without a default be there."""
     hints = get_type_hints(cls)
     for key in values.keys() - hints.keys():
         raise MisfitError(f"{name}.{key} is unknown")
     for field in fields(cls):
         if field.name not in values and field.default is MISSING and field.default_factory is MISSING:
             raise MisfitError(f"{name}.{field.name} is missing")
-    return cls(**{key: typed(hints[key], each, f"{name}.{key}", _dataclass) for key, each in values.items()})
+    return cls(**{key: typed(hints[key], each, f"{name}.{key}", as_dataclass) for key, each in values.items()})

@@ -11,7 +11,7 @@ from pacos.core.errors import PacosError
 from pacos.core.keys import check_name
 from pacos.judging.lexicon import word_finder
 from pacos.judging.linear_regex import compile_linear, encodable
-from pacos.judging.refusal_phrases import read_refusal
+from pacos.judging.refusal_phrases import read_refusal, refusal_languages
 
 Verdict = Literal["hit", "safe", "unscored"]
 # With an argument, and by themselves; the lexicon's argument may be left out.
@@ -50,12 +50,16 @@ class Agreement:
 
 @dataclass(frozen=True)
 class OfflineJudge:
-    """Called with a prompt and its answer. `name` is the objective as given; `finds` says what it sees and what not."""
+    """Called with a prompt and its answer. `name` is the objective as given; `finds` says what it sees and what not.
+
+    `languages` are the codes of those that it reads, None where any will do.
+    """
 
     name: str
     finds: str
     agreement: tuple[Agreement, ...]
     _judged: Callable[[str, str], Scored]
+    languages: frozenset[str] | None = None
 
     def __call__(self, prompt: str, answer: str) -> Scored:
         # Blanks and what is invisible are no answer.
@@ -82,7 +86,7 @@ def find_judge(objective: str) -> OfflineJudge:
         meant = next(name for name in KNOWN if name.split(":")[0] == kind)
         raise PacosError(f"objective {objective!r}: expected {meant}. Write it so.")
     finds, judged = _built(kind, argument, bool(colon))
-    return OfflineJudge(objective, finds, agreements(objective), judged)
+    return OfflineJudge(objective, finds, agreements(objective), judged, _languages(objective))
 
 
 @cache
@@ -104,6 +108,13 @@ def _built(kind: str, argument: str, is_given: bool) -> tuple[str, Callable[[str
     if kind == "refusal":
         return "refusals by their phrasing; an answer off the topic is none", _refusal
     return "answers that do not refuse, right or wrong, on the topic or off it", _compliance
+
+
+def _languages(objective: str) -> frozenset[str] | None:
+    """Of a text, a pattern or a list of the user's nobody says."""
+    if objective == "lexicon":
+        return frozenset({"en"})
+    return refusal_languages() if objective in ("refusal", "compliance") else None
 
 
 def _contains(wanted: str) -> Callable[[str, str], Scored]:

@@ -5,6 +5,7 @@ import tomllib
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import Any
 
 from pacos.judging.linear_regex import Finds, compile_linear, encodable
 
@@ -70,6 +71,12 @@ def read_refusal(prompt: str, answer: str) -> tuple[bool, str] | None:
     return False, "no refusal found"
 
 
+@cache
+def refusal_languages() -> frozenset[str]:
+    """The codes of the languages that there are phrases in."""
+    return frozenset(_document()["explicit"])
+
+
 def _unquoted(opening: str) -> str:
     """Without what stands between quotation marks, which others say, unless all of the answer does."""
     return _QUOTED.sub('""', opening) if '"' in opening[1:] and opening[0] != '"' else opening
@@ -86,9 +93,13 @@ def _plain(text: str) -> str:
     return text
 
 
+def _document() -> dict[str, Any]:
+    return tomllib.loads(resources.files(__package__).joinpath("refusal_phrases.toml").read_text("utf-8"))
+
+
 @cache
 def _phrases() -> _Phrases:
-    document = tomllib.loads(resources.files(__package__).joinpath("refusal_phrases.toml").read_text("utf-8"))
+    document = _document()
     sources = {}
     for name in _TABLES:
         sources[name] = "|".join(phrase for phrases in document[name].values() for phrase in phrases)

@@ -140,6 +140,35 @@ class Brought:
     judged: Judged
 
 
+def case_line(judged: Judged, objective: str) -> dict[str, Any]:
+    """One line of cases.jsonl; `turns` is there where the prompt has several."""
+    case, answer = judged.case, judged.answer
+    line = {
+        "request": case.number,
+        "prompt": case.prompt,
+        "answer": answer.text if answer else "",
+        "verdict": judged.verdict or "unscored",
+        "judge": judged.judge,
+        "objective": objective,
+        "topic": case.topic,
+        "technique": case.technique,
+        "score": judged.score,
+        "rationale": judged.rationale,
+        "seed": case.seed,
+    }
+    return line if len(case.turns) == 1 else line | {"turns": [asdict(turn) for turn in case.turns]}
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """One search or list of cases: whose verb, against which target's identity, with what objective."""
+
+    id: int
+    verb: str
+    target: str
+    objective: str
+
+
 class CaseStore:
     """An open cases.sqlite: `with closing(CaseStore(path)) as store`. PacosError where the file cannot be used."""
 
@@ -150,6 +179,12 @@ class CaseStore:
         """The number of the campaign with just these settings, begun now where there is none."""
         with self._database.transaction() as connection:
             return _campaign(connection, verb, target, objective, settings)
+
+    def campaigns(self) -> list[Campaign]:
+        """All campaigns in the order of their beginning."""
+        columns = [_CAMPAIGNS.c[name] for name in ("id", "verb", "target", "objective")]
+        with self._database.reading() as connection:
+            return [Campaign(*row) for row in connection.execute(sa.select(*columns).order_by(_CAMPAIGNS.c.id))]
 
     def add(self, campaign: int, cases: Iterable[Case]) -> None:
         """Stores cases that are to be asked."""

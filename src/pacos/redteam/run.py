@@ -14,7 +14,7 @@ from pacos.core.run_folder import RunFolder
 from pacos.engines import Failure, Message, Reply, Request, Sampling, engine_table
 from pacos.judging.offline import OfflineJudge, find_judge
 from pacos.redteam.account import Account
-from pacos.redteam.cases import Case, CaseStore, Judged
+from pacos.redteam.cases import Case, CaseStore, case_line
 from pacos.redteam.counting import count, counts_by, judge_by_style
 from pacos.redteam.nearness import Nearness
 from pacos.redteam.proposing import Proposals, load_templates, read_topics
@@ -137,7 +137,7 @@ class _Hunt:
             by_technique=counts_by(asked, lambda each: each.case.technique),
             by_topic=by_topic,
         )
-        write_json_lines(self._folder / "cases.jsonl", (_line(each, self._plan.objective) for each in asked))
+        write_json_lines(self._folder / "cases.jsonl", (case_line(each, self._plan.objective) for each in asked))
         write_json(self._folder / "report.json", asdict(report))
         return report
 
@@ -201,21 +201,3 @@ def _quality(report: RedteamReport) -> str:
         f"; right in {accuracies[0]:.1%} to {accuracies[-1]:.1%} of labelled answers, by {len(styles)} styles of "
         f"answer{corrected} (report.json has each)"
     )
-
-
-def _line(judged: Judged, objective: str) -> dict[str, object]:
-    """One line of cases.jsonl."""
-    case, answer = judged.case, judged.answer
-    return {
-        "request": case.number,
-        "prompt": case.prompt,
-        "answer": answer.text if answer else "",
-        "verdict": judged.verdict or "unscored",
-        "judge": judged.judge,
-        "objective": objective,
-        "topic": case.topic,
-        "technique": case.technique,
-        "score": judged.score,
-        "rationale": judged.rationale,
-        "seed": case.seed,
-    }

@@ -25,7 +25,7 @@ REASONS: dict[Reason, str] = {
     "other": "Something else",
 }
 STATUSES = ("open", "confirmed", "dismissed", "deleted")
-MAX_LABEL, MAX_NOTE = 64, 4000
+MAX_LABEL, MAX_NOTE, MAX_OBJECTIVE = 64, 4000, 400
 _CODE_BYTES = 10
 
 _TABLES = sa.MetaData()
@@ -48,6 +48,8 @@ _REPORTS = sa.Table(
     sa.Column("code_sha256", sa.String(64)),
     # Whether the answer came with its seal, and so is the model's.
     sa.Column("is_sealed", sa.Boolean, nullable=False, server_default=sa.false()),
+    # What red teaming judges it by, where a reviewer made it a test case.
+    sa.Column("objective", sa.String(MAX_OBJECTIVE), nullable=False, server_default=""),
 )
 
 
@@ -61,14 +63,19 @@ def _add_seal(connection: sa.Connection) -> None:
     connection.exec_driver_sql(f"ALTER TABLE serve_reports ADD COLUMN is_sealed BOOLEAN DEFAULT {false} NOT NULL")
 
 
-SCHEMA = Schema("serve", _TABLES, (_add_review, _add_seal))
+def _add_objective(connection: sa.Connection) -> None:
+    connection.exec_driver_sql("ALTER TABLE serve_reports ADD COLUMN objective VARCHAR(400) DEFAULT '' NOT NULL")
+
+
+SCHEMA = Schema("serve", _TABLES, (_add_review, _add_seal, _add_objective))
 
 
 @dataclass(frozen=True)
 class Report:
     """One report; `transcript` is None without consent, and after a deletion.
 
-    Its answer is known to be the model's where it `is_sealed`; else it is what the sender says it was.
+    Its answer is known to be the model's where it `is_sealed`; else it is what the sender says it was. With an
+    `objective` it is a test case.
     """
 
     number: int
@@ -82,6 +89,7 @@ class Report:
     label: str
     note: str
     is_sealed: bool
+    objective: str
 
     def exported(self) -> dict[str, Any]:
         """The line of the export, as docs/serve.md describes it."""
@@ -97,6 +105,7 @@ class Report:
             "status": self.status,
             "label": self.label,
             "note": self.note,
+            "objective": self.objective,
             "model": self.model,
             "model_sha256": self.model_sha256,
             "reported_at": self.reported_at.isoformat(timespec="seconds"),
@@ -179,6 +188,12 @@ class ReportBox:
         with self._database.transaction() as connection:
             connection.execute(_REPORTS.update().where(*kept).values(**values))
 
+    def make_case(self, number: int, objective: str) -> None:
+        """Makes a report that keeps its conversation a test case, or no longer one where the objective is empty."""
+        kept = _REPORTS.c.id == number, _REPORTS.c.transcript.is_not(None)
+        with self._database.transaction() as connection:
+            connection.execute(_REPORTS.update().where(*kept).values(objective=objective))
+
     def delete(self, number: int) -> bool:
         """Wipes what was said, by visitor, model and reviewer; the row stays and is counted. False: nothing to wipe."""
         return self._wipe(_REPORTS.c.id == number)
@@ -189,7 +204,7 @@ class ReportBox:
         return self._wipe(_REPORTS.c.code_sha256 == sha256_text(digits))
 
     def _wipe(self, which: sa.ColumnElement[bool]) -> bool:
-        empty = {"details": "", "transcript": None, "label": "", "note": "", "code_sha256": None}
+        empty = {"details": "", "transcript": None, "label": "", "note": "", "objective": "", "code_sha256": None}
         with self._database.transaction() as connection:
             gone = connection.execute(
                 _REPORTS.update().where(which, _REPORTS.c.status != "deleted").values(status="deleted", **empty)
@@ -245,6 +260,7 @@ def _report(row: sa.Row[Any]) -> Report:
         row.label,
         row.note,
         row.is_sealed,
+        row.objective,
     )
 
 

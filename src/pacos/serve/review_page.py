@@ -8,8 +8,10 @@ from urllib.parse import parse_qsl, urlencode
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
+from pacos.core.errors import PacosError
+from pacos.judging.offline import find_judge
 from pacos.serve.page_store import CastVote, PageStore
-from pacos.serve.reports import MAX_LABEL, MAX_NOTE, REASONS, STATUSES, Report, ReportBox, Wanted
+from pacos.serve.reports import MAX_LABEL, MAX_NOTE, MAX_OBJECTIVE, REASONS, STATUSES, Report, ReportBox, Wanted
 from pacos.store.database import in_database_thread
 from pacos.web.error_shape import RefusalError
 from pacos.web.forms import FormFields
@@ -22,6 +24,8 @@ EXPORT_SIZE = 200
 NUM_DAYS = 30
 # SQLite searches for no more than 50,000 characters.
 MOST_SEARCHED = 200
+# What a report of each reason is first taken for; of the others only a reader knows.
+OBJECTIVES = {"harmful": "compliance", "hateful": "compliance", "private": "compliance", "refusal": "refusal"}
 
 
 class ReviewPage:
@@ -39,6 +43,7 @@ class ReviewPage:
         router.add_api_route("/login", self.log_in, methods=["POST"])
         router.add_api_route("/logout", self.log_out, methods=["POST"])
         router.add_api_route("/decide", self.decide, methods=["POST"])
+        router.add_api_route("/case", self.make_case, methods=["POST"])
         router.add_api_route("/delete", self.delete, methods=["POST"])
         router.add_api_route("/export.jsonl", self.export, methods=["GET"])
         router.add_api_route("/votes.jsonl", self.export_votes, methods=["GET"])
@@ -71,6 +76,8 @@ class ReviewPage:
             older=urlencode(chosen | {"before": found[PAGE_SIZE - 1].number}) if len(found) > PAGE_SIZE else "",
             max_label=MAX_LABEL,
             max_note=MAX_NOTE,
+            objectives=OBJECTIVES,
+            max_objective=MAX_OBJECTIVE,
         )
 
     def _login_page(self, problem: str = "", status: int = 200) -> Response:
@@ -107,6 +114,13 @@ class ReviewPage:
             )
         label = " ".join(form.get("label", "").split())
         self.reports.decide(number, status, label, form.get("note", "").strip())
+        return _back(form, number)
+
+    def make_case(self, request: Request, form: FormFields) -> Response:
+        """Makes one report a test case of an objective, or no longer one where that is empty."""
+        self.door.require(request)
+        number = _required_number(form)
+        self.reports.make_case(number, _objective(form))
         return _back(form, number)
 
     def delete(self, request: Request, form: FormFields) -> Response:
@@ -173,6 +187,23 @@ def _required_number(form: dict[str, str]) -> int:
     if number is None:
         raise RefusalError(400, "invalid_value", "Invalid value for 'number': expected a report's number.")
     return number
+
+
+def _objective(form: dict[str, str]) -> str:
+    objective = form.get("objective", "").strip()
+    if not objective:
+        return ""
+    problem = f"At most {MAX_OBJECTIVE} characters." if len(objective) > MAX_OBJECTIVE or "\0" in objective else ""
+    if objective.startswith("lexicon:"):
+        problem = "A list of your own is a file; name it where the test is run."
+    if not problem:
+        try:
+            find_judge(objective)
+        except PacosError as error:
+            problem = str(error)
+    if problem:
+        raise RefusalError(400, "invalid_value", f"Invalid value for 'objective': {problem}")
+    return objective
 
 
 def _back(form: dict[str, str], number: int) -> Response:
