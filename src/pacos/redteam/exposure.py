@@ -9,7 +9,7 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import cached_property
-from math import log2
+from math import log, log2
 from statistics import median
 
 from pacos.core.errors import PacosError
@@ -26,16 +26,14 @@ _PIECE = re.compile(r"[^\W\d_]+|\d")
 class Controls:
     """Strings of the same shape as a text: each digit is drawn anew, each word from the whole words of a vocabulary.
 
-    Capitals and whatever is neither word nor digit stay. Raises PacosError where a text has no word and no digit.
+    Capitals and whatever is neither word nor digit stay.
     """
 
     def __init__(self, logits: OwnLogits, text: str) -> None:
-        if not _PIECE.search(text):
-            raise PacosError(f"{text!r} has no word and no digit, so nothing is of its shape; give a text that has.")
         self._logits, self._text = logits, text
 
     def draw(self, wanted: int, seed: int) -> list[str]:
-        """So many different strings, none of them the text; fewer where its shape has fewer."""
+        """So many different strings, none of them the text; fewer where its shape has fewer, PacosError where none."""
         rng = random.Random(f"controls/{seed}/{self._text}")
         drawn = dict[str, None]()
         for _ in range(20 * wanted):
@@ -43,12 +41,14 @@ class Controls:
             drawn.pop(self._text, None)
             if len(drawn) == wanted:
                 break
+        if not drawn:
+            raise PacosError(f"{self._text!r}: no other string is of its shape; give a text with a digit or a word.")
         return list(drawn)
 
     def _other(self, piece: str, rng: random.Random) -> str:
         if piece.isdigit():
             return rng.choice("0123456789")
-        word = rng.choice(self._words_like(len(piece)))
+        word = rng.choice(self._words_like(len(piece)) or [piece])
         return word.upper() if piece.isupper() and len(piece) > 1 else word.title() if piece.istitle() else word
 
     def _words_like(self, length: int) -> list[str]:
@@ -57,7 +57,7 @@ class Controls:
             words += [word for size in {length - away, length + away} for word in self._words.get(size, ())]
             if len(words) >= FEWEST_WORDS:
                 break
-        return words or ["x"]
+        return words
 
     @cached_property
     def _words(self) -> dict[int, list[str]]:
@@ -84,6 +84,7 @@ def exposures(
     by being ordinary. A prompt that was searched for with this text says nothing here: it favours the text over any
     control. Raises PacosError where text or prompt is empty or longer than the model holds.
     """
+    logits.text_ids(text)
     strings = [text, *Controls(logits, text).draw(num_controls, seed)]
     return tuple(_exposure(logits, strings, prompt, base) for prompt in ("", *prompts))
 
@@ -93,12 +94,12 @@ def _exposure(logits: OwnLogits, strings: Sequence[str], prompt: str, base: OwnL
     before = _logprobs(base, strings, prompt) if base else None
     worth = [mine - (before[0][place] if before else 0.0) for place, mine in enumerate(own)]
     rank = 1 + sum(other >= worth[0] for other in worth[1:])
-    bits = [-total / number / _NATS_A_BIT for total, number in zip(own, tokens, strict=True)]
+    bits = [-total / number / log(2) for total, number in zip(own, tokens, strict=True)]
     return Exposure(
         prompt=prompt,
         tokens=tokens[0],
         bits=bits[0],
-        base_bits=-before[0][0] / before[1][0] / _NATS_A_BIT if before else None,
+        base_bits=-before[0][0] / before[1][0] / log(2) if before else None,
         controls=len(strings) - 1,
         median_control_bits=median(bits[1:]),
         rank=rank,
@@ -113,6 +114,3 @@ def _logprobs(logits: OwnLogits, strings: Sequence[str], prompt: str) -> tuple[l
     rows = [logits.text_ids(string) for string in strings]
     logits.check_length(len(head), max(rows, key=len))
     return [sum(each) for each in logits.scores(head, rows).logprobs], [len(row) for row in rows]
-
-
-_NATS_A_BIT = 1 / log2(2.718281828459045)

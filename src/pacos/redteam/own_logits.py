@@ -1,4 +1,4 @@
-"""A local target's own logits: how likely texts are after prompts, many in a pass, and what would make them likelier."""
+"""A local target's own logits: how likely texts are after prompts, many in a pass, and what would raise that."""
 
 import copy
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from pacos.engines.local.tokenizer import prompt_ids
 from pacos.redteam.targets import Target
 
 # Of one pass's logits.
-MOST_BYTES = 2**28
+MOST_BYTES = 2**26
 # Two instructions that share no token, between which a prompt's fixed parts are found.
 _PROBES = ("apple", "zebra")
 
@@ -114,7 +114,7 @@ class OwnLogits:
             kept = longest - first + 1
             logits_BKV = self._logits(ids_BT, past, kept)[:, :-1]
             own_BK = ids_BT[:, first:]
-            logprobs_BK = logits_BKV.log_softmax(-1).gather(-1, own_BK[..., None])[..., 0].tolist()
+            logprobs_BK = (logits_BKV.gather(-1, own_BK[..., None])[..., 0] - logits_BKV.logsumexp(-1)).tolist()
             best_BK = (logits_BKV.argmax(-1) == own_BK).tolist()
             for row, logprobs, best in zip(batch, logprobs_BK, best_BK, strict=True):
                 span = slice(0 if scored is None else len(row) - scored - first, len(row) - first)

@@ -34,9 +34,9 @@ from pacos.redteam.whitebox_report import (
     read_whitebox_reports,
 )
 
-STARTS, MAX_CANDIDATES, PROMPT_TOKENS = 10, 2_000, 8
+STARTS, MAX_CANDIDATES, PROMPT_TOKENS = 10, 2_000, 12
 # Of each gradient: the tokens that a place may take, and how many changes are tried.
-TOP_TOKENS, BATCH = 128, 64
+TOP_TOKENS, BATCH = 128, 32
 # Draws, for each that is wanted, of prompts that re-tokenise to their own tokens.
 MOST_DRAWS = 200
 # What an answer may say beside the text.
