@@ -113,7 +113,8 @@ def test_a_taught_text_stands_out_among_its_like_and_the_likelihood_is_the_model
 def test_p_values_of_texts_that_nobody_taught_are_spread_evenly(look: Any, taught: Path) -> None:
     """Strings drawn as the controls are, so the p-value of each is uniform."""
     drawn = random.Random(0)
-    values = [look(taught, f"{drawn.randrange(1_000):03}-fox", starts=0).exposures[0].p_value for _ in range(16)]
+    texts = [f"{drawn.randrange(10**4):04}-{drawn.randrange(10**4):04}" for _ in range(16)]
+    values = [look(taught, text, starts=0).exposures[0].p_value for text in texts]
     assert 0.25 < sum(values) / len(values) < 0.75
     assert sum(value <= 0.1 for value in values) <= 6
 

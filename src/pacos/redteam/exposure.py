@@ -84,7 +84,9 @@ def exposures(
     by being ordinary. A prompt that was searched for with this text says nothing here: it favours the text over any
     control. Raises PacosError where text or prompt is empty or longer than the model holds.
     """
-    logits.text_ids(text)
+    own = logits.text_ids(text)
+    for prompt in ("", *prompts):
+        logits.check_length(len(_head(logits, prompt)), own)
     strings = [text, *Controls(logits, text).draw(num_controls, seed)]
     return tuple(_exposure(logits, strings, prompt, base) for prompt in ("", *prompts))
 
@@ -110,7 +112,11 @@ def _exposure(logits: OwnLogits, strings: Sequence[str], prompt: str, base: OwnL
 
 def _logprobs(logits: OwnLogits, strings: Sequence[str], prompt: str) -> tuple[list[float], list[int]]:
     """Each string's natural log-probability after the prompt, and its number of tokens."""
-    head = logits.prompt_ids(prompt) if prompt else logits.begin_ids()
+    head = _head(logits, prompt)
     rows = [logits.text_ids(string) for string in strings]
     logits.check_length(len(head), max(rows, key=len))
     return [sum(each) for each in logits.scores(head, rows).logprobs], [len(row) for row in rows]
+
+
+def _head(logits: OwnLogits, prompt: str) -> list[int]:
+    return logits.prompt_ids(prompt) if prompt else logits.begin_ids()

@@ -62,7 +62,10 @@ class OwnLogits:
     def begin_ids(self) -> list[int]:
         """What stands before a text by itself: the tokenizer's begin-of-text, or without one its end-of-text."""
         begin = self.tokenizer.bos_token_id
-        return [int(begin if begin is not None else self.tokenizer.eos_token_id)]
+        begin = self.tokenizer.eos_token_id if begin is None else begin
+        if begin is None:
+            raise PacosError(f"{self._target.label}: its tokenizer has no begin-of-text and no end-of-text; name both.")
+        return [int(begin)]
 
     def frame(self) -> tuple[list[int], list[int]]:
         """The tokens of the target's own prompt before and after the instruction."""

@@ -150,15 +150,16 @@ class Ascent:
         computed."""
         rng = random.Random(f"ascent/{seed}/{start}")
         best = self._scored([self._random_prompt(rng)])[0]
-        seen, candidates, gradients, answer = {best.tokens}, 1, 0, ""
-        while not (best.is_greedy and self._text in (answer := self._answer(best))) and candidates < max_candidates:
+        seen, candidates, gradients = {best.tokens}, 1, 0
+        # In the target's own precision greedy decoding may go another way than in fp32, and then the search goes on.
+        while not (best.is_greedy and self._text in self._answer(best)) and candidates < max_candidates:
             changed = self._changes(best, min(BATCH, max_candidates - candidates), seen, rng)
             if not changed:
                 break
             best = max(best, *self._scored(changed), key=lambda each: each.logprob)
             seen.update(changed)
             candidates, gradients = candidates + len(changed), gradients + 1
-        answer = answer or self._answer(best)
+        answer = self._answer(best)
         return Found(
             start=start,
             is_found=self._text in answer,
