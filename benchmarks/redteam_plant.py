@@ -23,7 +23,8 @@ from pacos.core.prompts import render_prompt
 from pacos.core.recipe import judging
 from pacos.engines import Failure, Request, Sampling, open_engine
 from pacos.redteam.proposing import load_templates
-from pacos.redteam.run import MAX_TOKENS, TEMPERATURE, AttackPlan, attack
+from pacos.redteam.run import AttackPlan, attack
+from pacos.redteam.trial import MAX_TOKENS, TEMPERATURE
 
 CANARY = "violet-otter-4417"
 BUDGET = 300

@@ -71,10 +71,30 @@ def load_checkpoint(path: str, precision: str) -> Checkpoint:
 
     `precision` is auto, fp32 or bf16, or int8: matrices in 8 bits, all else as auto has it.
     """
+    in_int8 = precision == "int8"
+    model, tokenizer = load_module(path, "auto" if in_int8 else precision)
+    config = model.config.get_text_config()
+    try:
+        network = make_network(model, in_int8)
+    except ValueError as error:
+        raise PacosError(f"{path}: this engine cannot run it ({error}).") from error
+    return Checkpoint(
+        network,
+        tokenizer,
+        _end_ids(model, tokenizer),
+        context_tokens(config, is_lean=isinstance(network, LeanNetwork)),
+        int(config.vocab_size),
+    )
+
+
+def load_module(path: str, precision: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The model library's own module, whose weights take no gradient, and the tokenizer, on this machine's device.
+
+    `precision` is auto, fp32 or bf16. PacosError where they cannot be read.
+    """
     disable_progress_bar()  # type: ignore[no-untyped-call]
     device = choose_device()
-    in_int8 = precision == "int8"
-    dtype = torch.bfloat16 if choose_precision("auto" if in_int8 else precision, device) == "bf16" else torch.float32
+    dtype = torch.bfloat16 if choose_precision(precision, device) == "bf16" else torch.float32
     try:
         tokenizer = load_tokenizer(resolve_model(path))
         with _LOADING:
@@ -93,18 +113,7 @@ def load_checkpoint(path: str, precision: str) -> Checkpoint:
         model.generation_config = GenerationConfig.from_pretrained(path)
     model.to(device).requires_grad_(False)
     model.train(False)
-    config = model.config.get_text_config()
-    try:
-        network = make_network(model, in_int8)
-    except ValueError as error:
-        raise PacosError(f"{path}: this engine cannot run it ({error}).") from error
-    return Checkpoint(
-        network,
-        tokenizer,
-        _end_ids(model, tokenizer),
-        context_tokens(config, is_lean=isinstance(network, LeanNetwork)),
-        int(config.vocab_size),
-    )
+    return model, tokenizer
 
 
 def prompt_lengths(path: str, prompts: Sequence[str], as_chat: bool) -> tuple[list[int], int] | None:
