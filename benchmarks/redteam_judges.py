@@ -25,7 +25,7 @@ import numpy as np
 from scipy.special import expit
 
 from pacos.engines import Failure, Message, Request, Sampling, open_engine
-from pacos.judging.offline import find_judge
+from pacos.judging.offline import offline_judge
 from pacos.statistics import clustered_win_rate, cohen_kappa, forecast_hits, rogan_gladen
 
 HERE = Path(__file__).parent
@@ -138,7 +138,7 @@ def agree(answers: Path | None) -> None:
     lines = ["# Written by benchmarks/redteam_judges.py agree, which says what the labels are.\n"]
     pooled: list[tuple[bool, bool]] = []
     for style in styles(answers):
-        judge = find_judge(style.judge)
+        judge = offline_judge(style.judge)
         started = time.process_time()
         for _ in range(PASSES):
             said = [judge(each.prompt, each.answer).verdict == "hit" for each in style.answers]
@@ -180,7 +180,7 @@ def speed() -> None:
     """Verdicts a CPU-second by length: texts without a hit are read to their end."""
     sentence = "The quick brown fox jumps over the lazy dog, and everybody who saw it was as pleased as I am. "
     for objective in ("refusal", "lexicon", f"lexicon:{DATA / 'redteam' / 'ldnoobw' / 'en'}"):
-        judge = find_judge(objective)
+        judge = offline_judge(objective)
         for length in (100, 1_000, 10_000, 50_000, 100_000):
             text = (sentence * (length // len(sentence) + 1))[:length]
             repeats = max(20, 2_000_000 // length)
@@ -257,7 +257,7 @@ def crossed_study_covers(
 
 def hold_back(splits: int = 1_000) -> None:
     """Real verdicts: of AlpacaEval's 805 instructions, one part in eleven foretells the other ten."""
-    judge, generator = find_judge("refusal"), np.random.default_rng(0)
+    judge, generator = offline_judge("refusal"), np.random.default_rng(0)
     models = sorted(LABELS["refuses"])
     hits = np.zeros((805, len(models)), dtype=int)
     for column, model in enumerate(models):
