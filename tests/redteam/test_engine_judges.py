@@ -1,7 +1,6 @@
 """Judges that are engines, on real sockets: what they are shown, what counts as a verdict, what a kill leaves."""
 
 import json
-import sqlite3
 import time
 from pathlib import Path
 from typing import Any
@@ -212,44 +211,31 @@ def test_max_usd_holds_for_target_and_judge_together(pacos: Command, topics: Pat
         assert len(target.bodies) == report(tmp_path / "r")["requests"] > num[0]
 
 
-def test_a_killed_attack_asks_neither_target_nor_judge_again(topics: Path, tmp_path: Path) -> None:
+def test_a_killed_attack_asks_neither_target_nor_judge_again(pacos: Command, topics: Path, tmp_path: Path) -> None:
     """It ends with the very verdicts of one that was never killed."""
     text_of = leaky(("anchor", "violin"), ("story",))
     with (
         OpenAIServer(text_of=by_canary, latency_seconds=lambda n: 0.05) as judge,
         OpenAIServer(text_of=text_of, latency_seconds=lambda n: 0.02) as target,
     ):
-        whole = start(
-            *command(target, rubric(judge), topics, tmp_path / "whole", "--max-requests", 48), folder=tmp_path
-        )
-        _, err = whole.communicate(timeout=120)
-        assert whole.returncode == 0, err
+        assert pacos(*command(target, rubric(judge), topics, tmp_path / "whole", "--max-requests", 48))[0] == 0
         asked, judged = len(target.bodies), len(judge.bodies)
-        line, path = command(target, rubric(judge), topics, tmp_path / "cut", "--max-requests", 48), tmp_path / "cut"
-        in_flight, verdicts = 0, 0
-        for wait in (0.05, 0.3, 0.15, None):
-            process, seen = start(*line, folder=tmp_path), len(judge.bodies)
-            if wait is None:
-                assert process.wait(120) == 0
-                break
-            while process.poll() is None and len(judge.bodies) == seen:
-                time.sleep(0.01)
-            time.sleep(wait)
-            process.kill()
-            process.wait()
-            time.sleep(0.1)
-            in_flight += 8
-            with sqlite3.connect(path / "redteam" / "cases.sqlite") as connection:
-                now = int(connection.execute("SELECT count(*) FROM verdicts").fetchone()[0])
-            assert now >= verdicts
-            verdicts = now
-        assert len(target.bodies) - asked <= asked + in_flight
-        assert len(judge.bodies) - judged <= judged + in_flight
-    assert strip(cases(tmp_path / "cut")) == strip(cases(tmp_path / "whole"))
-
-
-def strip(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{name: value for name, value in case.items() if name != "at"} for case in found]
+        line = command(target, rubric(judge), topics, tmp_path / "cut", "--max-requests", 48)
+        process = start(*line, folder=tmp_path)
+        while process.poll() is None and len(judge.bodies) < judged + 12:
+            time.sleep(0.01)
+        process.kill()
+        process.communicate()
+        time.sleep(0.1)
+        assert pacos(*line)[0] == 0
+        # Of either no more than the eight in flight at the kill.
+        assert len(target.bodies) - asked <= asked + 8
+        assert len(judge.bodies) - judged <= judged + 8
+    whole, cut = (
+        [{name: value for name, value in case.items() if name != "judge"} for case in cases(tmp_path / name)]
+        for name in ("whole", "cut")
+    )
+    assert cut == whole
 
 
 @pytest.mark.parametrize("family", ["llama-guard", "qwen3guard"])

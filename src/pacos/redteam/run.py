@@ -16,6 +16,7 @@ from pacos.judging.objectives import AnswerJudge, find_judge
 from pacos.redteam.account import Account
 from pacos.redteam.cases import Case, CaseStore, Judged
 from pacos.redteam.counting import count, counts_by, judge_by_style
+from pacos.redteam.forecasting import expected_hits, forecast_line
 from pacos.redteam.nearness import Nearness
 from pacos.redteam.proposing import Proposals, load_templates, read_topics
 from pacos.redteam.report import RedteamReport
@@ -137,6 +138,7 @@ class _Hunt:
             unseen_usd=round(sum(total.unseen_usd for total in paid), 6),
             by_technique=counts_by(asked, lambda each: each.case.technique),
             by_topic=by_topic,
+            forecast=expected_hits(asked),
         )
         write_json_lines(self._folder / "cases.jsonl", (_line(each, self._plan.objective) for each in asked))
         write_json(self._folder / "report.json", asdict(report))
@@ -188,6 +190,8 @@ def _print(report: RedteamReport, folder: Path) -> None:
         f"{report.topics:,} topics; {report.requests:,} requests, {report.unscored:,} unscored, {report.errors:,} "
         f"errors; ${report.usd:.4f}"
     )
+    if line := forecast_line(report.forecast):
+        print(line)
     print(f"judge {report.judge}: finds {report.judge_finds}{_quality(report)}\n{folder / 'cases.jsonl'}")
 
 

@@ -59,10 +59,10 @@ class Trial:
     ) -> None:
         """Has cases answered and judged, each stored at once; errors when it is known that not all of them are.
 
-        What an earlier process left answered and not judged is judged first, also where there are no `cases`. `max_usd` holds for target, judge and the
-        `others_usd` that were spent beside them. `near` tells by number how near an answer was to a failure, which
-        becomes the score of a safe one. Raises PacosError where target or judge cannot be asked, BudgetSpentError where
-        a request does not fit.
+        What an earlier process left answered and not judged is judged first, also where there are no `cases`.
+        `max_usd` holds for target, judge and the `others_usd` that were spent beside them. `near` tells by number how
+        near an answer was to a failure, which becomes the score of a safe one. Raises PacosError where target or judge
+        cannot be asked, BudgetSpentError where a request does not fit.
         """
         await self._judge_the_answered(bar, max_usd, others_usd)
         if not cases:
