@@ -79,7 +79,7 @@ def test_before_and_after_have_a_difference_and_its_interval(page) -> None:
     assert "31 of 80, 2 not scored" in before
     assert after.startswith("5.0%")
     ends = rate_difference(31 / 80, (31 / 80 - 0.06, 31 / 80 + 0.06), 0.05, (0.0, 0.11))
-    assert difference == f"−33.8% {100 * ends.low:.1f} to {100 * ends.high:.1f} points"
+    assert difference == f"−33.8% {100 * ends.low:.1f}% to {100 * ends.high:.1f}%".replace("-", "−")
     assert page.locator("#gate-result").get_attribute("data-result") == "pass"
 
 
@@ -89,7 +89,8 @@ def test_the_forecast_and_the_judges_are_told(page, run: Path) -> None:
         assert f"{each['requests']:,}" in rows.nth(number).text_content()
         assert f"{each['interval'][0]:,.0f}–{each['interval'][1]:,.0f}" in rows.nth(number).text_content()
     text = page.locator("#redteam").text_content()
-    assert "right in 90.9% to 100.0% of labelled answers" in text or "right in 0.0% to" in text
+    # By the seven styles that it was not tuned on.
+    assert "right in 0.0% to 98.1% of labelled answers, by 7 styles" in text
     assert "No labels by hand say how often it is right" in text
     assert page.locator("#redteam-not-measured li").text_content() == "watermark: the run has no watermark"
 

@@ -10,8 +10,8 @@ from pacos.study.page.redteam_files import Gated, RedteamFiles
 from pacos.study.page.redteam_plots import Dotted, rates_plot
 from pacos.study.page.svg import Plot
 
-# More rows of a plot are no picture, and more of a table are in the run's report.json.
-MOST_DOTS, MOST_ROWS = 24, 40
+# More rows are no picture.
+MOST_DOTS = 24
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def redteam(files: RedteamFiles) -> RedteamPart | None:
         return None
     rates = list(_rates(files))
     attack = files.attack
-    dots = [Dotted(row.group, row.name, row.counts) for row in rates if row.group != "before"]
+    dots = [Dotted(row.group, row.name, row.counts) for row in rates]
     return RedteamPart(
         files,
         rates,
