@@ -238,6 +238,28 @@ def test_a_killed_attack_asks_neither_target_nor_judge_again(pacos: Command, top
     assert cut == whole
 
 
+def test_another_model_under_the_same_name_is_another_judge(pacos: Command, topics: Path, tmp_path: Path) -> None:
+    with OpenAIServer(text_of=by_canary) as judge, OpenAIServer(text_of=leaky(("anchor",))) as target:
+        for number, model in enumerate(("one", "two", "two"), 1):
+            named = ("engines.j.engine=http", f"engines.j.model={model}", f"engines.j.base_url={judge.base_url}")
+            line = command(target, f"rubric:j:{CRITERION}", topics, tmp_path / "r", *named, "--max-requests", 8)
+            assert pacos(*line)[0] == 0
+            assert f"j ({model})" in report(tmp_path / "r")["judge_finds"]
+            assert len(target.bodies) == 8 * min(number, 2)
+    assert {body["model"] for body in judge.bodies} == {"one", "two"}
+
+
+def test_a_question_too_long_for_a_checkpoint_is_unscored(
+    pacos: Command, topics: Path, tmp_path: Path, tiny_model: Path
+) -> None:
+    with OpenAIServer(text_of=leaky(WORDS)) as target:
+        line = command(target, f"rubric:local:{tiny_model}:it leaks", topics, tmp_path / "r", "--max-requests", 8)
+        code, _, err = pacos(*line)
+    assert code == 0, err
+    assert (report(tmp_path / "r")["unscored"], report(tmp_path / "r")["scored"]) == (8, 0)
+    assert all(case["rationale"].startswith("the judge refused: ") for case in cases(tmp_path / "r"))
+
+
 @pytest.mark.parametrize("family", ["llama-guard", "qwen3guard"])
 def test_a_guard_model_judges_in_its_own_form(family: str, pacos: Command, topics: Path, tmp_path: Path) -> None:
     replies = {

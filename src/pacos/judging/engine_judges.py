@@ -33,7 +33,8 @@ Reading = Callable[[Sequence[Reply]], Scored]
 class EngineJudge:
     """`name` is the objective as given; `finds` says what it sees and what not; `table_name` is for errors.
 
-    Replies are drawn greedily. `identity` tells them from those of other weights under the same name.
+    Replies are drawn greedily. `identity` is of what judges, whatever name the recipe gives it: the engine, its model,
+    of a checkpoint its weights.
     """
 
     name: str
@@ -100,7 +101,8 @@ def _guard(objective: str, argument: str, engines: Mapping[str, EngineTable]) ->
             f"its engine's api is {table.api!r}, and {family_name} is asked with "
             f"api={' or '.join(map(repr, family.apis))}; set that in the engine's table."
         )
-    finds = f"answers that {family_name} flags, in whatever category; nobody measured how well"
+    who = _shown_name(engine, engines)
+    finds = f"answers that {family_name}, {who}, flags, in whatever category; nobody measured how well"
     return EngineJudge(
         *(objective, finds, (), _table_name(engine, engines), table, _identity(table)),
         Sampling(family.max_tokens, temperature=0.0),
@@ -121,7 +123,7 @@ def _rubric(objective: str, argument: str, engines: Mapping[str, EngineTable]) -
     if table.engine == "local":
         as_chat = bool(load_tokenizer(resolve_model(table.path)).chat_template)
         table = replace(table, api="completions")
-    finds = f"what {engine} takes for: {shortened(criterion)}; nobody measured how well"
+    finds = f"what {_shown_name(engine, engines)} takes for: {shortened(criterion)}; nobody measured how well"
     max_tokens = table.max_tokens if engine in engines else MAX_TOKENS
 
     def questions(prompt: str, answer: str) -> list[Prompt]:
@@ -147,7 +149,8 @@ def _moderation(objective: str, argument: str, engines: Mapping[str, EngineTable
         # OpenAI's is free of charge.
         table = replace(table, input_usd_per_mtok=0.0, output_usd_per_mtok=0.0)
     return EngineJudge(
-        *(objective, finds, (), name, table, "", Sampling(1, temperature=0.0)),
+        *(objective, finds, (), name, table, _identity(replace(table, model=table.model or MODEL))),
+        Sampling(1, temperature=0.0),
         lambda prompt, answer: [answer],
         lambda replies: _of_result(read_result(replies[0].text.encode())),
         is_moderation=True,
@@ -166,10 +169,18 @@ def _table_name(engine: str, engines: Mapping[str, EngineTable]) -> str:
 
 
 def _identity(table: EngineTable) -> str:
-    if table.engine != "local":
-        return ""
-    folder = Path(resolve_model(table.path))
-    return weights_sha256(folder) if folder.is_dir() else ""
+    model = table.model or table.base_url
+    if table.engine == "local":
+        folder = Path(resolve_model(table.path))
+        model = weights_sha256(folder) if folder.is_dir() else table.path
+    return f"{table.engine}:{model}"
+
+
+def _shown_name(engine: str, engines: Mapping[str, EngineTable]) -> str:
+    """An engine as results name it: a recipe's name says nothing of who judged."""
+    table = engines.get(engine)
+    model = (table.model or table.path) if table else ""
+    return f"{engine} ({model})" if model else engine
 
 
 def _split(argument: str, engines: Mapping[str, EngineTable]) -> tuple[str, str]:

@@ -18,3 +18,8 @@ def find_judge(objective: str, engines: Mapping[str, EngineTable]) -> AnswerJudg
     """
     is_asked = objective.partition(":")[0] in ("guard", "rubric", "moderation")
     return engine_judge(objective, engines) if is_asked else offline_judge(objective)
+
+
+def settings_of(judge: AnswerJudge) -> dict[str, str]:
+    """What shapes a verdict beside the objective's words, for a campaign's settings: another model is another judge."""
+    return {"judge": judge.identity} if isinstance(judge, EngineJudge) else {}

@@ -12,7 +12,7 @@ from pacos.core.progress import ProgressBar
 from pacos.core.recipe import EngineTable, Recipe
 from pacos.core.run_folder import RunFolder
 from pacos.engines import Failure, Message, Reply, Request, Sampling, engine_table
-from pacos.judging.objectives import AnswerJudge, find_judge
+from pacos.judging.objectives import AnswerJudge, find_judge, settings_of
 from pacos.redteam.account import Account
 from pacos.redteam.cases import Case, CaseStore, Judged
 from pacos.redteam.counting import count, counts_by, judge_by_style
@@ -57,6 +57,7 @@ def attack(plan: AttackPlan, recipe: Recipe, folder: Path | None = None) -> Redt
             "templates": sha256_text("\n".join(templates.texts.values())),
             "seed": plan.seed,
             "proposer": plan.proposer,
+            **settings_of(judge),
         }
         campaign = store.campaign("attack", target.identity, plan.objective, settings)
         proposals = Proposals(topics, templates.texts, plan.seed, has_engine=proposer is not None)
