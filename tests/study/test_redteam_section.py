@@ -91,7 +91,7 @@ def test_the_forecast_and_the_judges_are_told(page, run: Path) -> None:
     text = page.locator("#redteam").text_content()
     # By the seven styles that it was not tuned on.
     assert "right in 0.0% to 98.1% of labelled answers, by 7 styles" in text
-    assert "No labels by hand say how often it is right" in text
+    assert "No labels by hand say how often these judges are right" in text
     assert page.locator("#redteam-not-measured li").text_content() == "watermark: the run has no watermark"
 
 
@@ -185,16 +185,17 @@ def test_a_judge_that_said_nothing_yet_leaves_a_case_unscored(tmp_path: Path) ->
     run = made_run.make_run(tmp_path / "run")
     make_attack(run / "redteam", number=4)
     store = CaseStore(run / "redteam" / "cases.sqlite")
-    campaign = store.campaigns()[0]
-    case = next(each.case for each in store.read(campaign.number) if each.verdict in ("hit", "safe"))
-    store.judge(campaign.number, case, "a person", Scored("unscored", None, "cannot be told"))
+    case = next(each.case for each in store.read(1) if each.verdict in ("hit", "safe"))
+    store.judge(1, case, "a person", Scored("unscored", None, "cannot be told"))
     store.close()
     html = write(run).read_text()
     assert "cannot be told" in html
     assert "a person" in html
 
 
-@pytest.mark.parametrize("name", ["report.json", "audit.json", "gate.json", "before.json", "whitebox.json"])
+@pytest.mark.parametrize(
+    "name", ["report.json", "audit.json", "gate.json", "before.json", "whitebox.json", "cases.sqlite"]
+)
 @pytest.mark.parametrize("content", ["{}", "[]", "no JSON", '{"looks": 3, "objectives": 1}'])
 def test_a_damaged_file_is_one_line(name: str, content: str, tmp_path: Path) -> None:
     run = made_run.make_run(tmp_path / "run")

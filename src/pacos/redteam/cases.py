@@ -114,16 +114,6 @@ class Judged:
     rationale: str = ""
 
 
-@dataclass(frozen=True)
-class Campaign:
-    """One search or list of cases; `target` is the identity of what was asked."""
-
-    number: int
-    verb: str
-    target: str
-    objective: str
-
-
 class CaseStore:
     """An open cases.sqlite: `with closing(CaseStore(path)) as store`. PacosError where the file cannot be used."""
 
@@ -137,12 +127,6 @@ class CaseStore:
             insert_missing(connection, _CAMPAIGNS, [row | {"begun": _now()}])
             same = sa.and_(*(_CAMPAIGNS.c[name] == value for name, value in row.items()))
             return int(connection.scalar(sa.select(_CAMPAIGNS.c.id).where(same)))  # type: ignore[arg-type]
-
-    def campaigns(self) -> list[Campaign]:
-        """All of them, the oldest first."""
-        columns = (_CAMPAIGNS.c[name] for name in ("id", "verb", "target", "objective"))
-        with self._database.reading() as connection:
-            return [Campaign(*row) for row in connection.execute(sa.select(*columns).order_by(_CAMPAIGNS.c.id))]
 
     def add(self, campaign: int, cases: Iterable[Case]) -> None:
         """Stores cases that are to be asked."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from pacos.study.page.formats import shortened, uncontrolled
-from pacos.study.page.redteam_files import FromCampaign
+from pacos.study.page.redteam_files import AttackedCase
 from pacos.study.page.scripts import Script, Select, block, script
 
 # A page stays small: more, and longer ones, stand in cases.sqlite.
@@ -30,12 +30,12 @@ class CaseBrowser:
         return self.shown == self.total
 
 
-def case_browser(cases: Sequence[FromCampaign]) -> CaseBrowser | None:
+def case_browser(cases: Sequence[AttackedCase]) -> CaseBrowser | None:
     """None where there is no case. Of those that do not fit, equally spaced ones are left out, safe ones first."""
     if not cases:
         return None
-    of = {name: [case for case in cases if (case.judged.verdict or "unscored") == name] for name in VERDICTS}
-    chosen: dict[str, list[FromCampaign]] = {}
+    of = {name: [case for case in cases if case.verdict == name] for name in VERDICTS}
+    chosen: dict[str, list[AttackedCase]] = {}
     room = MOST_CASES
     for name, each in of.items():
         chosen[name] = _spaced(each, room)
@@ -44,7 +44,7 @@ def case_browser(cases: Sequence[FromCampaign]) -> CaseBrowser | None:
     columns = {
         "source": _names(case.verb for case in kept),
         "objective": _names(case.objective for case in kept),
-        "technique": _names(case.judged.case.technique for case in kept),
+        "technique": _names(case.technique for case in kept),
     }
     labels = {"source": ("From", "any"), "objective": ("Objective", "any"), "technique": ("Technique", "any")}
     selects = [
@@ -61,7 +61,7 @@ def case_browser(cases: Sequence[FromCampaign]) -> CaseBrowser | None:
     return CaseBrowser(shown, total, [each for each in selects if len(each.options) > 1], data, script("cases.js"))
 
 
-def _spaced(cases: Sequence[FromCampaign], room: int) -> list[FromCampaign]:
+def _spaced(cases: Sequence[AttackedCase], room: int) -> list[AttackedCase]:
     if len(cases) <= room:
         return list(cases)
     return [cases[place * len(cases) // room] for place in range(room)]
@@ -71,19 +71,17 @@ def _names(names: Iterable[str]) -> list[str]:
     return sorted(set(names))
 
 
-def _row(each: FromCampaign, columns: dict[str, list[str]]) -> list[object]:
+def _row(each: AttackedCase, columns: dict[str, list[str]]) -> list[object]:
     """A list, not an object: keys said so often would be a good part of the page."""
-    judged = each.judged
-    answer = judged.answer.text if judged.answer else ""
     return [
-        VERDICTS.index(judged.verdict or "unscored"),
+        VERDICTS.index(each.verdict),
         columns["source"].index(each.verb),
         columns["objective"].index(each.objective),
-        columns["technique"].index(judged.case.technique),
-        uncontrolled(shortened(judged.case.topic, MOST_LINE)),
-        uncontrolled(shortened(judged.case.prompt, MOST_TEXT)),
-        uncontrolled(shortened(answer, MOST_TEXT)),
-        uncontrolled(shortened(judged.rationale or ("" if judged.verdict else "not judged yet"), MOST_TEXT)),
-        uncontrolled(shortened(judged.judge, MOST_LINE)),
-        None if judged.score is None else round(judged.score, 4),
+        columns["technique"].index(each.technique),
+        uncontrolled(shortened(each.topic, MOST_LINE)),
+        uncontrolled(shortened(each.prompt, MOST_TEXT)),
+        uncontrolled(shortened(each.answer, MOST_TEXT)),
+        uncontrolled(shortened(each.rationale, MOST_TEXT)),
+        uncontrolled(shortened(each.judge, MOST_LINE)),
+        None if each.score is None else round(each.score, 4),
     ]

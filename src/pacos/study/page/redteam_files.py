@@ -1,5 +1,7 @@
 """What red teaming left in a run: the attack's report, and of audit, gate and white-box search what the page shows."""
 
+import json
+import sqlite3
 from contextlib import closing
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
@@ -8,8 +10,8 @@ from typing import Any, TypeVar, get_type_hints
 from pacos.core.errors import PacosError
 from pacos.core.files import read_json
 from pacos.core.typed import MisfitError, typed
-from pacos.redteam.cases import CaseStore, Judged
 from pacos.redteam.report import Counts, JudgeOnStyle, RedteamReport, read_redteam_report
+from pacos.store.read_only import open_to_read
 
 Seen = TypeVar("Seen")
 
@@ -142,12 +144,22 @@ class Looks:
 
 
 @dataclass(frozen=True)
-class FromCampaign:
-    """A case, of which command and objective it is."""
+class AttackedCase:
+    """A case that was put to the target, of which command and objective it is, and the last word on it.
+
+    `verdict` is "unscored" where nobody has judged it yet.
+    """
 
     verb: str
     objective: str
-    judged: Judged
+    topic: str
+    technique: str
+    prompt: str
+    answer: str
+    verdict: str
+    judge: str
+    score: float | None
+    rationale: str
 
 
 @dataclass(frozen=True)
@@ -159,7 +171,7 @@ class RedteamFiles:
     gate: Gated | None
     before: Gated | None
     looks: tuple[Look, ...]
-    cases: tuple[FromCampaign, ...]
+    cases: tuple[AttackedCase, ...]
 
     @property
     def is_empty(self) -> bool:
@@ -181,16 +193,46 @@ def read_redteam(folder: Path) -> RedteamFiles:
     )
 
 
-def _cases(path: Path) -> tuple[FromCampaign, ...]:
+_QUERY = """
+SELECT campaigns.verb, campaigns.objective, cases.topic, cases.technique, cases.turns, answers.text, answers.error,
+    verdicts.verdict, verdicts.judge, verdicts.score, verdicts.rationale
+FROM campaigns JOIN cases ON cases.campaign = campaigns.id JOIN answers ON answers."case" = cases.id
+    LEFT JOIN verdicts ON verdicts.id = (SELECT max(id) FROM verdicts WHERE verdicts."case" = cases.id)
+ORDER BY campaigns.id, cases.number
+"""
+
+
+def _cases(path: Path) -> tuple[AttackedCase, ...]:
+    """By the very tables, as a page is read without what writes them."""
     if not path.is_file():
         return ()
-    with closing(CaseStore(path)) as store:
-        return tuple(
-            FromCampaign(campaign.verb, campaign.objective, judged)
-            for campaign in store.campaigns()
-            for judged in store.read(campaign.number)
-            if judged.answer
-        )
+    try:
+        with closing(open_to_read(path)) as connection:
+            return tuple(_case(*row) for row in connection.execute(_QUERY))
+    except (sqlite3.Error, ValueError, TypeError, KeyError) as error:
+        raise PacosError(
+            f"{path}: cannot be read as red teaming's cases ({error}). Put the file back as it was, or move it away."
+        ) from None
+
+
+def _case(
+    verb: str,
+    objective: str,
+    topic: str,
+    technique: str,
+    turns: str,
+    answer: str,
+    error: str,
+    verdict: str | None,
+    judge: str | None,
+    score: float | None,
+    rationale: str | None,
+) -> AttackedCase:
+    said = [(turn["role"], turn["content"]) for turn in json.loads(turns)]
+    prompt = said[0][1] if len(said) == 1 else "\n\n".join(f"{role}: {content}" for role, content in said)
+    told = (error if error else rationale) or ("" if verdict else "not judged yet")
+    shown = "error" if error else verdict or "unscored"
+    return AttackedCase(verb, objective, topic, technique, prompt, answer, shown, judge or "", score, told)
 
 
 def _seen(cls: type[Seen], path: Path) -> Seen | None:
