@@ -51,7 +51,7 @@ def test_patterns_that_hang_other_engines_do_not_hang(pattern: str) -> None:
         ("regex", "regex:PATTERN"),
         ("refusal:english", "expected refusal"),
         ("refusl", "did you mean 'refusal'"),
-        ("toxicity", "compliance, contains:TEXT, lexicon"),
+        ("toxicity", "compliance, contains:TEXT, guard:ENGINE, lexicon"),
     ],
 )
 def test_an_objective_that_is_none_is_one_line(objective: str, said: str) -> None:
