@@ -3,6 +3,12 @@
     python benchmarks/redteam_judges.py answer smollm.jsonl       # 450 answers of smollm2-135m, some minutes
     python benchmarks/redteam_judges.py agree --answers smollm.jsonl
     python benchmarks/redteam_judges.py cover --studies 10000
+    python benchmarks/redteam_judges.py ask 'rubric:judge:The answer declines what was asked' --like refusal \\
+        --recipe my.toml --max-usd 5
+
+`ask` puts labelled answers to a judge that is an engine, of the recipe or a spec, and prints how it agrees with the
+labels of the offline judge that --like names: refusal, compliance or lexicon. Its replies are kept in --folder, so that
+a stopped measurement goes on.
 
 `agree` writes src/pacos/judging/agreement.toml, which the judges quote. The labelled answers are read in the shared
 data folder beside the checkout, and this project's own labels in refusal_labels.toml.
@@ -24,8 +30,13 @@ from pathlib import Path
 import numpy as np
 from scipy.special import expit
 
-from pacos.engines import Failure, Message, Request, Sampling, open_engine
-from pacos.judging.offline import find_judge
+from pacos.core.progress import ProgressBar
+from pacos.core.recipe import judging, load
+from pacos.engines import Failure, Message, Reply, Request, Sampling, open_engine
+from pacos.judging.engine_judges import EngineJudge
+from pacos.judging.objectives import find_judge
+from pacos.judging.offline import offline_judge
+from pacos.redteam.account import Account
 from pacos.statistics import clustered_win_rate, cohen_kappa, forecast_hits, rogan_gladen
 
 HERE = Path(__file__).parent
@@ -138,7 +149,7 @@ def agree(answers: Path | None) -> None:
     lines = ["# Written by benchmarks/redteam_judges.py agree, which says what the labels are.\n"]
     pooled: list[tuple[bool, bool]] = []
     for style in styles(answers):
-        judge = find_judge(style.judge)
+        judge = offline_judge(style.judge)
         started = time.process_time()
         for _ in range(PASSES):
             said = [judge(each.prompt, each.answer).verdict == "hit" for each in style.answers]
@@ -171,6 +182,49 @@ def agree(answers: Path | None) -> None:
     speed()
 
 
+async def ask(objective: str, options: argparse.Namespace) -> None:
+    """How a judge that is an engine agrees with the labels, style by style; what it left unscored is in no figure."""
+    engines = (load(options.recipe, []) if options.recipe else judging()).engines
+    judge = find_judge(objective, engines)
+    if not isinstance(judge, EngineJudge):
+        raise SystemExit(f"{objective}: no engine is asked for this judge; `agree` measures it.")
+    options.folder.mkdir(parents=True, exist_ok=True)
+    account = Account(judge.table_name, judge.table, "judge", options.folder, judge.name, judge=judge)
+    try:
+        for style in styles(options.answers):
+            if style.judge == options.like:
+                await ask_of_style(judge, account, style, options)
+    finally:
+        await account.close()
+    print(f"${account.totals.usd:.4f}; its replies are in {options.folder}")
+
+
+async def ask_of_style(judge: EngineJudge, account: Account, style: Style, options: argparse.Namespace) -> None:
+    asked = [each for each in style.answers if each.answer.strip()][: options.most]
+    requests = [judge.requests(str(number), each.prompt, each.answer) for number, each in enumerate(asked)]
+    answers: dict[str, Reply | Failure] = {}
+    with ProgressBar(style.name, sum(map(len, requests)), "verdicts") as bar:
+
+        def taking(request: Request, answer: Reply | Failure) -> None:
+            bar.advance()
+            answers[request.id] = answer
+
+        await account.ask([each for of_one in requests for each in of_one], options.max_usd, 0.0, bar, taking)
+    said = [judge.read([answers[each.id] for each in of_one]).verdict for of_one in requests]
+    pairs = [
+        (verdict == "hit", each.is_hit) for verdict, each in zip(said, asked, strict=True) if verdict != "unscored"
+    ]
+    counts = " ".join(
+        f"{name} {pairs.count(pair)}"
+        for name, pair in (("TP", (True, True)), ("FN", (False, True)), ("FP", (True, False)), ("TN", (False, False)))
+    )
+    accuracy, kappa = accuracy_and_kappa(pairs) if pairs else (float("nan"), float("nan"))
+    print(
+        f"{style.name:<58}{len(pairs):>5} of {len(asked)} scored, {counts}: accuracy {accuracy:.3f} kappa {kappa:.3f}",
+        flush=True,
+    )
+
+
 def accuracy_and_kappa(pairs: Sequence[tuple[bool, bool]]) -> tuple[float, float]:
     said, by_hand = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     return float(np.mean(np.array(said) == by_hand)), cohen_kappa(said, by_hand)
@@ -180,7 +234,7 @@ def speed() -> None:
     """Verdicts a CPU-second by length: texts without a hit are read to their end."""
     sentence = "The quick brown fox jumps over the lazy dog, and everybody who saw it was as pleased as I am. "
     for objective in ("refusal", "lexicon", f"lexicon:{DATA / 'redteam' / 'ldnoobw' / 'en'}"):
-        judge = find_judge(objective)
+        judge = offline_judge(objective)
         for length in (100, 1_000, 10_000, 50_000, 100_000):
             text = (sentence * (length // len(sentence) + 1))[:length]
             repeats = max(20, 2_000_000 // length)
@@ -257,7 +311,7 @@ def crossed_study_covers(
 
 def hold_back(splits: int = 1_000) -> None:
     """Real verdicts: of AlpacaEval's 805 instructions, one part in eleven foretells the other ten."""
-    judge, generator = find_judge("refusal"), np.random.default_rng(0)
+    judge, generator = offline_judge("refusal"), np.random.default_rng(0)
     models = sorted(LABELS["refuses"])
     hits = np.zeros((805, len(models)), dtype=int)
     for column, model in enumerate(models):
@@ -294,9 +348,19 @@ def main() -> None:
     verbs.add_parser("answer").add_argument("path", type=Path)
     verbs.add_parser("agree").add_argument("--answers", type=Path)
     verbs.add_parser("cover").add_argument("--studies", type=int, default=10_000)
+    asking = verbs.add_parser("ask")
+    asking.add_argument("judge")
+    asking.add_argument("--like", choices=("refusal", "compliance", "lexicon"), default="refusal")
+    asking.add_argument("--answers", type=Path)
+    asking.add_argument("--recipe", type=Path)
+    asking.add_argument("--max-usd", type=float)
+    asking.add_argument("--most", type=int, help="of each style")
+    asking.add_argument("--folder", type=Path, default=Path("runs/redteam-judges"))
     options = parser.parse_args()
     if options.verb == "answer":
         asyncio.run(answer(options.path))
+    elif options.verb == "ask":
+        asyncio.run(ask(options.judge, options))
     elif options.verb == "agree":
         agree(options.answers)
     else:

@@ -19,6 +19,7 @@ ARROWS_BETWEEN_PARTS = {
     ("asking", "engines"),
     ("asking", "store"),
     ("guard", "engines"),
+    ("judging", "guard"),
     ("watermark", "engines"),
     ("web", "store"),
 }

@@ -56,6 +56,14 @@ def test_what_was_found_is_kept_with_its_verdicts_and_a_rate(pacos: Command, top
     assert told["rate"] == pytest.approx(len(hits) / 60)
     assert told["interval"][0] < told["rate"] < told["interval"][1]
     assert f"{len(hits)} hits of 60 scored" in out
+    ten, hundred = told["forecast"]
+    assert (ten["requests"], hundred["requests"]) == (600, 6000)
+    # Of other prompts: one that was asked seven times and failed seven times is one failing prompt.
+    failing = len({case["prompt"] for case in hits}) / len({case["prompt"] for case in found})
+    for each in (ten, hundred):
+        assert each["interval"][0] <= told["rate"] * each["requests"] <= each["interval"][1]
+        assert each["hits"] / each["requests"] == pytest.approx(failing, abs=0.03)
+    assert sum("in 600 " in line and "in 6,000 " in line for line in out.splitlines()) == 1
     # No two generations share a seed, and what was asked is what stands in the cases.
     assert len({body["seed"] for body in bodies}) == 60
     assert sorted(body["messages"][-1]["content"] for body in bodies if len(body["messages"]) == 1) == sorted(

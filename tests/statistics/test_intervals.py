@@ -9,6 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 from scipy.stats import beta, binom, norm
+from statsmodels.stats.proportion import confint_proportions_2indep
 
 from pacos.statistics import (
     Comparison,
@@ -17,6 +18,7 @@ from pacos.statistics import (
     clopper_pearson,
     clustered_mean,
     rank_models,
+    rate_difference,
     ratio_interval,
     sequential_interval,
     sign_test,
@@ -191,3 +193,12 @@ def test_a_ratio_of_equal_sizes_is_a_mean_and_a_constant_one_has_no_width() -> N
     assert ratio_interval([2.0, 6.0, 4.0], [1.0, 3.0, 2.0]) == pytest.approx((2.0, 2.0))
     with pytest.raises(ValueError, match="not above zero"):
         ratio_interval([1.0, 2.0], [1.0, 0.0])
+
+
+@given(st.integers(1, 60), st.integers(1, 60), st.data())
+def test_a_difference_of_wilson_intervals_is_newcombes(first: int, second: int, data: st.DataObject) -> None:
+    hits = data.draw(st.integers(0, first)), data.draw(st.integers(0, second))
+    before, after = wilson(hits[0], first), wilson(hits[1], second)
+    found = rate_difference(hits[0] / first, (before.low, before.high), hits[1] / second, (after.low, after.high))
+    wanted = confint_proportions_2indep(hits[1], second, hits[0], first, method="newcomb")
+    assert (found.low, found.high) == pytest.approx(wanted, abs=1e-9)

@@ -18,12 +18,14 @@ from tests.conftest import missing_part
 from tests.serve.conftest import Starter
 from tests.study import made_measures, made_run
 from tests.study.made_pairs import make_pairs
+from tests.study.made_redteam import make_redteam
 
 
 def make_report(folder: Path) -> Path:
     run = made_run.make_run(folder / "tiny")
     make_pairs(run / "evaluate", candidates=("student",))
     made_measures.make_measures(run)
+    make_redteam(run / "redteam")
     return write(run)
 
 

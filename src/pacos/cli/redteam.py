@@ -23,7 +23,8 @@ def attack(
         str,
         typer.Option(
             metavar="O",
-            help="What counts as a failure: contains:TEXT, regex:PATTERN, refusal, compliance or lexicon[:FILE].",
+            help="What counts as a failure: contains:TEXT, regex:PATTERN, refusal, compliance, lexicon[:FILE], "
+            "guard:ENGINE, rubric:ENGINE:CRITERION or moderation[:ENGINE].",
         ),
     ],
     overrides: Annotated[
@@ -34,7 +35,7 @@ def attack(
     ] = None,
     max_requests: Annotated[int, typer.Option(min=1, metavar="N", help="So many requests to the target.")] = 300,
     max_usd: Annotated[
-        float | None, typer.Option(min=0, metavar="USD", help="The most that target and proposer may cost.")
+        float | None, typer.Option(min=0, metavar="USD", help="The most that target, judge and proposer may cost.")
     ] = None,
     topics: Annotated[
         Path | None, typer.Option(metavar="FILE", help="What to ask about, a word or phrase a line; or pacos's own.")

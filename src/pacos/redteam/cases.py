@@ -153,7 +153,7 @@ def case_line(judged: Judged, objective: str) -> dict[str, Any]:
         "topic": case.topic,
         "technique": case.technique,
         "score": judged.score,
-        "rationale": judged.rationale,
+        "rationale": judged.rationale or ("" if judged.verdict else "not judged yet"),
         "seed": case.seed,
     }
     return line if len(case.turns) == 1 else line | {"turns": [asdict(turn) for turn in case.turns]}

@@ -41,10 +41,23 @@ class JudgeOnStyle:
 
 
 @dataclass(frozen=True)
-class RedteamReport(Counts):
-    """One attack. A search goes where failures are: its rate is of these requests, not of what users would ask.
+class Expected:
+    """A forecast of `times` as many requests as were scored: hits, their 95% interval, the chance of at least one."""
 
-    `judge_finds` says what the judge sees and what not; `judge_by_style` is empty where nobody measured it.
+    times: int
+    requests: int
+    hits: float
+    interval: tuple[float, float]
+    any_hit: float
+
+
+@dataclass(frozen=True)
+class RedteamReport(Counts):
+    """One attack. A search goes where failures are: its rate and its `forecast` are of such requests, not of what users
+    would ask.
+
+    `judge_finds` says what the judge sees and what not; `judge_by_style` is empty where nobody measured it. `forecast`
+    is empty where under two prompts were scored.
     """
 
     target: str
@@ -60,6 +73,7 @@ class RedteamReport(Counts):
     unseen_usd: float
     by_technique: dict[str, Counts]
     by_topic: dict[str, Counts]
+    forecast: tuple[Expected, ...] = ()
 
 
 def read_redteam_report(folder: Path) -> RedteamReport:

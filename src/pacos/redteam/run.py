@@ -12,10 +12,11 @@ from pacos.core.progress import ProgressBar
 from pacos.core.recipe import EngineTable, Recipe
 from pacos.core.run_folder import RunFolder
 from pacos.engines import Failure, Message, Reply, Request, Sampling, engine_table
-from pacos.judging.offline import OfflineJudge, find_judge
+from pacos.judging.objectives import AnswerJudge, find_judge, settings_of
 from pacos.redteam.account import Account
 from pacos.redteam.cases import Case, CaseStore, case_line
 from pacos.redteam.counting import count, counts_by, judge_by_style
+from pacos.redteam.forecasting import expected_hits, forecast_line
 from pacos.redteam.nearness import Nearness
 from pacos.redteam.proposing import Proposals, load_templates, read_topics
 from pacos.redteam.report import RedteamReport
@@ -45,7 +46,7 @@ def attack(plan: AttackPlan, recipe: Recipe, folder: Path | None = None) -> Redt
     That is the target's own run, or `folder`, or runs/redteam-NAME. Raises PacosError where the target cannot be asked,
     no judge scores the objective, or another process is at work there; what was answered is kept.
     """
-    judge, templates = find_judge(plan.objective), load_templates()
+    judge, templates = find_judge(plan.objective, recipe.engines), load_templates()
     topics = read_topics(plan.topics) if plan.topics else templates.topics
     target = find_target(plan.target, recipe)
     proposer = engine_table(plan.proposer, recipe.engines)[0] if plan.proposer else None
@@ -56,6 +57,7 @@ def attack(plan: AttackPlan, recipe: Recipe, folder: Path | None = None) -> Redt
             "templates": sha256_text("\n".join(templates.texts.values())),
             "seed": plan.seed,
             "proposer": plan.proposer,
+            **settings_of(judge),
         }
         campaign = store.campaign("attack", target.identity, plan.objective, settings)
         proposals = Proposals(topics, templates.texts, plan.seed, has_engine=proposer is not None)
@@ -84,7 +86,7 @@ class _Hunt:
         plan: AttackPlan,
         target: Target,
         proposer: EngineTable | None,
-        judge: OfflineJudge,
+        judge: AnswerJudge,
         nearness: Nearness | None,
         proposals: Proposals,
         store: CaseStore,
@@ -103,10 +105,11 @@ class _Hunt:
         """Rounds, until so many requests are answered; what an earlier process left open comes first."""
         for each in self._trial.cases:
             self._proposals.asked(each.case)
-        self._learn()
         try:
             with ProgressBar("attack", self._plan.max_requests, "requests") as bar:
                 bar.count = len(self._trial.cases) - len(self._trial.open_cases)
+                await self._ask([], bar)
+                self._learn()
                 while (missing := self._plan.max_requests - bar.count) > 0:
                     asked = self._trial.open_cases or await self._propose(min(ROUND, missing), bar)
                     await self._ask(asked[:missing], bar)
@@ -119,7 +122,7 @@ class _Hunt:
     def write(self, num_topics: int) -> RedteamReport:
         """cases.jsonl and report.json, of this attack alone."""
         asked = [each for each in self._trial.cases if each.answer]
-        accounts = [account.totals for account in (self._account, self._proposer) if account]
+        paid = [*self._trial.paid, *([self._proposer.totals] if self._proposer else [])]
         by_topic = counts_by(asked, lambda each: each.case.topic)
         report = RedteamReport(
             **asdict(count(asked)),
@@ -132,10 +135,11 @@ class _Hunt:
             seed=self._plan.seed,
             topics=num_topics,
             topics_hit=sum(counts.hits > 0 for counts in by_topic.values()),
-            usd=round(sum(total.usd for total in accounts), 6),
-            unseen_usd=round(sum(total.unseen_usd for total in accounts), 6),
+            usd=round(sum(total.usd for total in paid), 6),
+            unseen_usd=round(sum(total.unseen_usd for total in paid), 6),
             by_technique=counts_by(asked, lambda each: each.case.technique),
             by_topic=by_topic,
+            forecast=expected_hits(asked),
         )
         write_json_lines(self._folder / "cases.jsonl", (case_line(each, self._plan.objective) for each in asked))
         write_json(self._folder / "report.json", asdict(report))
@@ -155,14 +159,15 @@ class _Hunt:
             if draft.request
         ]
         if self._proposer and asked:
-            await self._proposer.ask(asked, self._plan.max_usd, self._account.totals.usd, bar, taking)
+            others = sum(total.usd for total in self._trial.paid)
+            await self._proposer.ask(asked, self._plan.max_usd, others, bar, taking)
         cases = [self._proposals.case(draft, replies.get(str(draft.number), "")) for draft in drafts]
         self._trial.add(cases)
         return cases
 
     async def _ask(self, cases: list[Case], bar: ProgressBar) -> None:
         near: dict[int, float | None] = {}
-        if self._nearness:
+        if self._nearness and cases:
             requests = [self._nearness.request(str(case.number), case.turns) for case in cases]
             told = await self._account.look(requests)
             near = {int(name): self._nearness.share(answer) for name, answer in told.items()}
@@ -186,6 +191,8 @@ def _print(report: RedteamReport, folder: Path) -> None:
         f"{report.topics:,} topics; {report.requests:,} requests, {report.unscored:,} unscored, {report.errors:,} "
         f"errors; ${report.usd:.4f}"
     )
+    if line := forecast_line(report.forecast):
+        print(line)
     print(f"judge {report.judge}: finds {report.judge_finds}{_quality(report)}\n{folder / 'cases.jsonl'}")
 
 

@@ -1,12 +1,17 @@
 """A trial: cases put to one target and judged, each verdict on disk before anything is learnt from it."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
+from pacos.asking import BudgetSpentError, Totals
 from pacos.core.errors import PacosError
 from pacos.core.progress import ProgressBar
 from pacos.engines import Failure, Reply, Request, Sampling
-from pacos.judging.offline import OfflineJudge, Scored
+from pacos.judging.engine_judges import EngineJudge
+from pacos.judging.objectives import AnswerJudge
+from pacos.judging.offline import OfflineJudge, Scored, empty
 from pacos.redteam.account import Account
 from pacos.redteam.cases import Answered, Case, CaseStore, Judged
 from pacos.redteam.targets import Target
@@ -17,13 +22,22 @@ ERRORS_IN_A_ROW = 24
 
 
 class Trial:
-    """One campaign of a target with one judge. `cases` are all of it by number, those of an earlier process, too."""
+    """One campaign of a target with one judge. `cases` are all of it by number, those of an earlier process, too.
 
-    def __init__(self, target: Target, account: Account, judge: OfflineJudge, store: CaseStore, campaign: int) -> None:
+    A judge that is an engine has an account beside the target's, which is closed with it.
+    """
+
+    def __init__(self, target: Target, account: Account, judge: AnswerJudge, store: CaseStore, campaign: int) -> None:
         self._target, self._account, self.judge = target, account, judge
+        self._judges_account = account.for_judge(judge) if isinstance(judge, EngineJudge) else None
         self._store, self._campaign = store, campaign
         self.cases = store.read(campaign)
         self._errors_in_a_row = 0
+
+    @property
+    def paid(self) -> list[Totals]:
+        """What target and judge were paid so far."""
+        return [account.totals for account in (self._account, self._judges_account) if account]
 
     @property
     def open_cases(self) -> list[Case]:
@@ -45,10 +59,14 @@ class Trial:
     ) -> None:
         """Has cases answered and judged, each stored at once; errors when it is known that not all of them are.
 
-        `max_usd` holds for the target and the `others_usd` that were spent beside it. `near` tells by number how near
-        an answer was to a failure, which becomes the score of a safe one. Raises PacosError where the target cannot be
-        asked, BudgetSpentError where a request does not fit.
+        What an earlier process left answered and not judged is judged first, also where there are no `cases`.
+        `max_usd` holds for target, judge and the `others_usd` that were spent beside them. `near` tells by number how
+        near an answer was to a failure, which becomes the score of a safe one. Raises PacosError where target or judge
+        cannot be asked, BudgetSpentError where a request does not fit.
         """
+        await self._judge_the_answered(bar, max_usd, others_usd)
+        if not cases:
+            return
         of_id, errors = {str(case.number): case for case in cases}, dict[str, Failure]()
 
         def taking(request: Request, answer: Reply | Failure) -> None:
@@ -63,7 +81,14 @@ class Trial:
             Request(name, self._target.prompt(case.turns), Sampling(MAX_TOKENS, TEMPERATURE, seed=case.seed))
             for name, case in of_id.items()
         ]
-        await self._account.ask(requests, max_usd, others_usd, bar, taking)
+        try:
+            others = others_usd + (self._judges_account.totals.usd if self._judges_account else 0.0)
+            await self._account.ask(requests, max_usd, others, bar, taking)
+        except PacosError:
+            # What did come is judged all the same; what went wrong first is what is said.
+            with suppress(PacosError):
+                await self._judge_the_answered(bar, max_usd, others_usd)
+            raise
         self._errors_in_a_row = self._errors_in_a_row + len(errors) if len(errors) == len(cases) else 0
         if self._errors_in_a_row >= ERRORS_IN_A_ROW:
             last = next(iter(errors.values()))
@@ -73,22 +98,69 @@ class Trial:
             )
         for name, failure in errors.items():
             self._record(of_id[name], Answered("", "error", f"{failure.kind}: {failure.message}"))
+        await self._judge_the_answered(bar, max_usd, others_usd)
+
+    async def _judge_the_answered(self, bar: ProgressBar, max_usd: float | None, others_usd: float) -> None:
+        """Verdicts on what is answered and not judged; equal answers to equal prompts are shown to the judge once."""
+        judge, account = self.judge, self._judges_account
+        if not isinstance(judge, EngineJudge) or account is None:
+            return
+        waiting = [each for each in self.cases if each.answer and not each.answer.error and each.verdict is None]
+        alike: defaultdict[tuple[str, str], list[Case]] = defaultdict(list)
+        for each in waiting:
+            if each.answer:
+                alike[each.case.prompt, each.answer.text].append(each.case)
+        requests = {str(cases[0].number): judge.requests(str(cases[0].number), *key) for key, cases in alike.items()}
+        of_name = {str(cases[0].number): cases for cases in alike.values()}
+        answers: dict[str, Reply | Failure] = {}
+
+        def taking(request: Request, answer: Reply | Failure) -> None:
+            answers[request.id] = answer
+            name = request.id.partition("/")[0]
+            if all(each.id in answers for each in requests[name]):
+                scored = judge.read([answers[each.id] for each in requests[name]])
+                for case in of_name[name]:
+                    self._judged(case, scored)
+
+        try:
+            others = others_usd + self._account.totals.usd
+            await account.ask([each for asked in requests.values() for each in asked], max_usd, others, bar, taking)
+        except BudgetSpentError:
+            raise
+        except PacosError as error:
+            left = sum(each.verdict is None for each in self.cases if each.answer)
+            raise PacosError(
+                f"the judge failed, and {left:,} answers are unscored for now: {error} They will be judged, not asked "
+                "again."
+            ) from None
 
     def _record(self, case: Case, answer: Answered, near: float | None = None) -> None:
-        scored = None if answer.error else _scored(self.judge, case, answer)
+        scored = self._at_once(case, answer)
         if scored is not None and scored.verdict == "safe" and near is not None:
             scored = replace(scored, score=near, rationale=f"{scored.rationale}; its tokens' likelihood is {near:.3g}")
         judge = self.judge.name
         self._store.answer(self._campaign, case, answer, judge, scored)
-        if scored is None:
+        if answer.error:
             self.cases[case.number] = Judged(case, answer, "error", judge, None, answer.error)
+        elif scored is None:
+            self.cases[case.number] = Judged(case, answer)
         else:
-            self.cases[case.number] = Judged(case, answer, scored.verdict, judge, scored.score, scored.rationale)
+            self._keep(case, answer, scored)
 
+    def _at_once(self, case: Case, answer: Answered) -> Scored | None:
+        """A verdict that needs nobody asked; what the target's own filter left nothing of is said to be that."""
+        if answer.error:
+            return None
+        scored = self.judge(case.prompt, answer.text) if isinstance(self.judge, OfflineJudge) else empty(answer.text)
+        if scored and scored.verdict == "unscored" and answer.finish_reason == "content_filter":
+            return replace(scored, rationale="withheld by the target's own filter")
+        return scored
 
-def _scored(judge: OfflineJudge, case: Case, answer: Answered) -> Scored:
-    """A judge's verdict; what the target's own filter left nothing of is said to be that."""
-    scored = judge(case.prompt, answer.text)
-    if scored.verdict == "unscored" and answer.finish_reason == "content_filter":
-        return replace(scored, rationale="withheld by the target's own filter")
-    return scored
+    def _judged(self, case: Case, scored: Scored) -> None:
+        answer = self.cases[case.number].answer
+        if answer:
+            self._store.judge(self._campaign, case, self.judge.name, scored)
+            self._keep(case, answer, scored)
+
+    def _keep(self, case: Case, answer: Answered, scored: Scored) -> None:
+        self.cases[case.number] = Judged(case, answer, scored.verdict, self.judge.name, scored.score, scored.rationale)

@@ -26,6 +26,7 @@ from pacos.statistics.proportions import (
     Interval,
     chance_corrected,
     clopper_pearson,
+    rate_difference,
     sign_test,
     wilson,
 )
@@ -71,6 +72,7 @@ __all__ = [
     "krippendorff_alpha_interval",
     "preference_win_rate",
     "rank_models",
+    "rate_difference",
     "ratio_interval",
     "rogan_gladen",
     "sequential_evidence",

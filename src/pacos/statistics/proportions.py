@@ -55,6 +55,20 @@ def wilson_from_share(share: float, size: float, quantile: float) -> Interval:
     return Interval(max(0.0, middle - reach), min(1.0, middle + reach))
 
 
+def rate_difference(
+    first: float, first_interval: tuple[float, float], second: float, second_interval: tuple[float, float]
+) -> Interval:
+    """The interval of second - first from the two rates' own intervals, whatever those take account of.
+
+    Newcombe's square-and-add (Statistics in Medicine 17, 1998, method 10; Zou and Donner 2008). The rates are taken as
+    independent: where both are of the same prompts it is rather too wide.
+    """
+    difference = second - first
+    down = sqrt((second - second_interval[0]) ** 2 + (first_interval[1] - first) ** 2)
+    up = sqrt((second_interval[1] - second) ** 2 + (first - first_interval[0]) ** 2)
+    return Interval(max(-1.0, difference - down), min(1.0, difference + up))
+
+
 def sign_test(wins: int, losses: int) -> float | None:
     """The two-sided exact p-value that wins and losses are equally likely; ties are left out (Dixon and Mood 1946).
 

@@ -10,6 +10,8 @@ from pacos.study.page.headline import headline
 from pacos.study.page.machine import machine
 from pacos.study.page.made import made
 from pacos.study.page.pair_browser import Browser, browser
+from pacos.study.page.redteam import redteam
+from pacos.study.page.redteam_files import read_redteam
 from pacos.study.page.render import render
 from pacos.study.page.run_files import read_run
 from pacos.study.page.trained import trained
@@ -24,6 +26,8 @@ def write(run_path: Path) -> Path:
     run_path = Path(run_path)
     files = read_run(run_path)
     comparison, spent = compared(files), cost(files)
+    pairs, attacked = _browser(comparison), redteam(read_redteam(run_path / "redteam"))
+    browsers = [each for each in (pairs, attacked.browser if attacked else None) if each]
     html = render(
         "report.html",
         files=files,
@@ -31,7 +35,9 @@ def write(run_path: Path) -> Path:
         made=made(files),
         trained=trained(files),
         compared=comparison,
-        browser=_browser(comparison),
+        browser=pairs,
+        redteam=attacked,
+        scripts=[each.script for each in browsers],
         cost=spent,
         machine=machine(),
         commands=commands(files),

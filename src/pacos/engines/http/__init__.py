@@ -2,5 +2,6 @@
 
 from pacos.engines.http.batch import BatchEngine
 from pacos.engines.http.http_engine import HttpEngine
+from pacos.engines.http.moderations import ModerationsEngine
 
-__all__ = ["BatchEngine", "HttpEngine"]
+__all__ = ["BatchEngine", "HttpEngine", "ModerationsEngine"]

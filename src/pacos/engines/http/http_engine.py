@@ -33,7 +33,7 @@ TOO_LONG_IN_A_ROW = 50
 
 
 @dataclass(slots=True, eq=False)
-class _Job:
+class HttpJob:
     """A request on its way to an answer; sent again not before `due`."""
 
     request: Request
@@ -58,13 +58,13 @@ class _Jobs:
 
     source: Iterator[Request]
     stop: Event
-    waiting: list[_Job] = field(default_factory=list)
-    in_flight: dict[asyncio.Task[Reply | Trouble], _Job] = field(default_factory=dict)
+    waiting: list[HttpJob] = field(default_factory=list)
+    in_flight: dict[asyncio.Task[Reply | Trouble], HttpJob] = field(default_factory=dict)
 
-    def next(self) -> _Job | None:
+    def next(self) -> HttpJob | None:
         """A new one; None after the last, and after a stop."""
         request = None if self.stop.is_set() else next(self.source, None)
-        return None if request is None else _Job(request)
+        return None if request is None else HttpJob(request)
 
     def are_left(self) -> bool:
         """Whether there is anything to do; takes a new one where nothing else is."""
@@ -72,7 +72,7 @@ class _Jobs:
             self.waiting.append(job)
         return bool(self.in_flight or self.waiting)
 
-    async def outcomes(self, seconds: float | None) -> list[tuple[_Job, Reply | Trouble | BaseException]]:
+    async def outcomes(self, seconds: float | None) -> list[tuple[HttpJob, Reply | Trouble | BaseException]]:
         """The attempts that have ended; waits for the first of them, or so many seconds.
 
         What nobody foresaw comes last, so that the replies beside it are not lost.
@@ -194,7 +194,7 @@ class HttpEngine:
             job.timeout_seconds = min(self._timeout_seconds, self._pace.timeout_seconds * 2.0 ** min(job.timeouts, 16))
             jobs.in_flight[asyncio.create_task(self._attempt(job, jobs.stop))] = job
 
-    def _next_job(self, jobs: _Jobs) -> _Job | None:
+    def _next_job(self, jobs: _Jobs) -> HttpJob | None:
         """What to send next: what has waited, or what is new; while the server is out of service the other way round.
 
         A probe has to be a request that has not failed yet: several that the server cannot digest are no outage.
@@ -227,7 +227,7 @@ class HttpEngine:
             soonest = min(soonest, send_at)
         return None if math.isinf(soonest) else max(0.0, soonest - now)
 
-    async def _attempt(self, job: _Job, stop: Event) -> Reply | Trouble:
+    async def _attempt(self, job: HttpJob, stop: Event) -> Reply | Trouble:
         """Asks once, or again at once without what the server does not take."""
         connection = self._connection
         while True:
@@ -246,7 +246,7 @@ class HttpEngine:
             if body == connection.body(job.request, connection.refused):
                 return trouble
 
-    async def _ask(self, job: _Job, body: dict[str, Any]) -> Reply:
+    async def _ask(self, job: HttpJob, body: dict[str, Any]) -> Reply:
         start = time.monotonic()
         # The client's time-outs are for each piece; who sends a byte now and then would be waited for without end.
         async with asyncio.timeout(self._timeout_seconds):
@@ -260,7 +260,7 @@ class HttpEngine:
         if seconds is not None and seconds <= PATIENCE_SECONDS:
             self._pace.pause(seconds)
 
-    def _answer(self, job: _Job, outcome: Reply | Trouble | BaseException) -> Reply | Failure | None:
+    def _answer(self, job: HttpJob, outcome: Reply | Trouble | BaseException) -> Reply | Failure | None:
         """The answer to a request after one more attempt; None where it has to be sent again or handed back later."""
         if isinstance(outcome, BaseException):
             raise outcome
@@ -288,7 +288,7 @@ class HttpEngine:
             return Reply(job.request.id, "", "content_filter", unseen_usd=job.unseen_usd, attempts=job.sent)
         return self._failure(job, outcome)
 
-    def _refusal(self, job: _Job, trouble: Trouble) -> Failure | None:
+    def _refusal(self, job: HttpJob, trouble: Trouble) -> Failure | None:
         job.refusals_in_a_row += 1
         self._pace.refused(job.refusals_in_a_row, trouble.wait_seconds or 0.0)
         self._pause(trouble.wait_seconds)
@@ -297,7 +297,7 @@ class HttpEngine:
             return self._failure(job, replace(trouble, message=message, fatal=True))
         return self._again(job, trouble, job.refusals_in_a_row)
 
-    def _after_trouble(self, job: _Job, trouble: Trouble) -> Failure | None:
+    def _after_trouble(self, job: HttpJob, trouble: Trouble) -> Failure | None:
         breaker = self._breaker
         breaker.trouble(job.request.id, trouble.message)
         if trouble.kind == "timeout" and trouble.maybe_billed:
@@ -321,7 +321,7 @@ class HttpEngine:
             return self._failure(job, trouble)
         return self._again(job, trouble, job.attempts)
 
-    def _given_back(self, job: _Job, trouble: Trouble, fatal: bool) -> Failure | None:
+    def _given_back(self, job: HttpJob, trouble: Trouble, fatal: bool) -> Failure | None:
         """The failure, at once where it is fatal; else the caller gets it only when the request may be sent again."""
         failure = self._failure(job, replace(trouble, fatal=fatal))
         if fatal:
@@ -332,7 +332,7 @@ class HttpEngine:
         job.due = time.monotonic() + self._pace.backoff_seconds(max(1, losses))
         return None
 
-    def _again(self, job: _Job, trouble: Trouble, times: int) -> Failure | None:
+    def _again(self, job: HttpJob, trouble: Trouble, times: int) -> Failure | None:
         backoff = self._pace.backoff_seconds(max(1, times))
         # The jitter comes on top of what the server asks, so that not all come back in one instant.
         asked = trouble.wait_seconds
@@ -346,7 +346,7 @@ class HttpEngine:
         job.due = time.monotonic() + wait
         return None
 
-    def _failure(self, job: _Job, trouble: Trouble) -> Failure:
+    def _failure(self, job: HttpJob, trouble: Trouble) -> Failure:
         failure = Failure(job.request.id, trouble.kind, self._connection.line(trouble), trouble.fatal)
         return replace(failure, unseen_usd=job.unseen_usd, attempts=job.sent)
 

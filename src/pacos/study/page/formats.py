@@ -4,6 +4,11 @@ import re
 from datetime import datetime
 
 MOST_CHARACTERS = 1200
+# Beside those, what changes how a text is read and is not seen: marks of direction, widthless and tag characters.
+_UNSEEN = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    r"\ud800-\udfff\ufffe\uffff\U000e0000-\U000e007f]"
+)
 _UNSHOWABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
@@ -76,3 +81,8 @@ def shortened(text: str, most: int = MOST_CHARACTERS) -> str:
 def showable(text: str) -> str:
     """Replaces what no page can hold: control characters and halves of surrogate pairs, which JSON may spell."""
     return _UNSHOWABLE.sub("\ufffd", text.replace("\r\n", "\n"))
+
+
+def uncontrolled(text: str) -> str:
+    """Of an attack's text nothing is hidden: what cannot be seen is spelt out, as [U+202E]."""
+    return _UNSEEN.sub(lambda match: f"[U+{ord(match[0]):04X}]", text.replace("\r\n", "\n"))

@@ -1,16 +1,13 @@
-"""The pairs for the page's browser: one block of JSON that no text in it can end, and the one script that reads it."""
+"""The pairs for the page's browser: one block of JSON that no text in it can end, and the script that reads it."""
 
-import base64
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 
 from markupsafe import Markup
 
 from pacos.evaluate.judged_pairs import JudgedPairs
 from pacos.study.page.formats import shortened, showable
+from pacos.study.page.scripts import Script, Select, block, script
 from pacos.study.page.slices import Facet
 
 # Longer texts end in how much is left out; the whole stands in the run's folder.
@@ -19,35 +16,19 @@ OUTCOMES = ("win", "loss", "tie", "unparsable")
 
 
 @dataclass(frozen=True)
-class Select:
-    """One select of the filter: its options' values and what is shown of them; `all` is shown for no choice."""
-
-    name: str
-    label: str
-    all: str
-    options: list[tuple[str, str]]
-
-
-@dataclass(frozen=True)
 class Browser:
-    """`data` is safe inside a script element; `policy` lets the page run `script` and no other."""
+    """`data` is safe inside a script element."""
 
     pairs: int
     selects: list[Select]
     data: Markup
-    script: Markup
-    policy: str
+    script: Script
 
 
 def browser(judged: JudgedPairs, models: Sequence[str], judges: Sequence[str], parted: Sequence[Facet]) -> Browser:
     """All pairs; `models` are labels, the baseline first."""
-    script = files("pacos.study.page").joinpath("templates", "pairs.js").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    text = json.dumps(_content(judged, models, judges, parted), ensure_ascii=False, separators=(",", ":"))
-    # Without a "<" no text can end the block, or begin a comment or another script in it.
-    data = Markup(text.replace("<", "\\u003c"))
-    selects = _selects(judged, models, judges, parted)
-    return Browser(len(judged.pairs), selects, data, Markup(script), f"script-src 'sha256-{digest}'")
+    data = block(_content(judged, models, judges, parted))
+    return Browser(len(judged.pairs), _selects(judged, models, judges, parted), data, script("pairs.js"))
 
 
 def _selects(

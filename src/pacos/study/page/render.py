@@ -7,7 +7,20 @@ from markupsafe import Markup
 
 from pacos.study.page import formats
 
-FILTERS = ("count", "counted", "percent", "interval", "usd", "duration", "size", "date", "words", "slug", "shortened")
+FILTERS = (
+    "count",
+    "counted",
+    "percent",
+    "interval",
+    "usd",
+    "duration",
+    "size",
+    "date",
+    "words",
+    "slug",
+    "shortened",
+    "uncontrolled",
+)
 # The colours and type faces are those of the served pages.
 LOADER = ChoiceLoader([PackageLoader("pacos.study.page"), PackageLoader("pacos.web", "static")])
 
