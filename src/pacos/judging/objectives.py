@@ -16,8 +16,12 @@ def find_judge(objective: str, engines: Mapping[str, EngineTable]) -> AnswerJudg
     which are the recipe's, or a spec (http:URL, local:PATH): `guard:ENGINE` or `guard:FAMILY:ENGINE`,
     `rubric:ENGINE:CRITERION`, `moderation` (OpenAI's own) or `moderation:ENGINE`.
     """
-    is_asked = objective.partition(":")[0] in ("guard", "rubric", "moderation")
-    return engine_judge(objective, engines) if is_asked else offline_judge(objective)
+    return engine_judge(objective, engines) if is_asked(objective) else offline_judge(objective)
+
+
+def is_asked(objective: str) -> bool:
+    """Whether its judge is an engine."""
+    return objective.partition(":")[0] in ("guard", "rubric", "moderation")
 
 
 def settings_of(judge: AnswerJudge) -> dict[str, str]:

@@ -4,18 +4,20 @@ import asyncio
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from pacos.asking import Totals
 from pacos.core.data_files import spelt
 from pacos.core.errors import PacosError
 from pacos.core.files import sha256_text, write_json, write_json_lines
 from pacos.core.progress import ProgressBar
-from pacos.core.recipe import Recipe
+from pacos.core.recipe import EngineTable, Recipe
 from pacos.core.run_folder import RunFolder
-from pacos.judging.offline import OfflineJudge, find_judge
+from pacos.judging.objectives import AnswerJudge, find_judge, settings_of
+from pacos.judging.offline import OfflineJudge
 from pacos.redteam.account import Account
 from pacos.redteam.cases import Answered, Case, CaseStore, Judged, case_line
 from pacos.redteam.counting import counts_by, judge_by_style
@@ -48,7 +50,7 @@ class _Part:
     """The cases of one suite and objective. `unread` are in a language that the judge does not read."""
 
     suite: Suite
-    judge: OfflineJudge
+    judge: AnswerJudge
     asked: tuple[SuiteCase, ...]
     unread: tuple[SuiteCase, ...]
 
@@ -61,7 +63,7 @@ def gate(plan: GatePlan, recipe: Recipe, folder: Path | None = None) -> GateRepo
     """
     suites = _read_suites(plan)
     target = find_target(plan.target, recipe)
-    parts = [part for suite in suites for part in _parts(suite)]
+    parts = [part for suite in suites for part in _parts(suite, recipe.engines)]
     folder = folder or target.run or Path("runs") / f"redteam-{target.label}"
     with RunFolder(folder / "redteam", recipe) as room, closing(CaseStore(room.path / "cases.sqlite")) as store:
         # A result of before must not be taken for this one's.
@@ -95,6 +97,7 @@ class _GateRun:
                 "time": seen[part.judge.name, wanted],
                 "per_case": plan.per_case,
                 "seed": plan.seed,
+                **settings_of(part.judge),
             }
             campaign = store.campaign("gate", target.identity, part.judge.name, settings)
             self._trials.append(Trial(target, self._account, part.judge, store, campaign))
@@ -111,6 +114,8 @@ class _GateRun:
             with ProgressBar("gate", total, "requests") as bar:
                 bar.count = total - sum(len(trial.open_cases) for trial in self._trials)
                 for trial in self._trials:
+                    # What an earlier process left without a verdict.
+                    await trial.ask([], bar, self._plan.max_usd)
                     while trial.open_cases:
                         await trial.ask(trial.open_cases[:ROUND], bar, self._plan.max_usd)
         finally:
@@ -126,7 +131,6 @@ class _GateRun:
         result, reason = worst(_shown_parts(whole, by_suite, by_objective))
         if stopped:
             result, reason = "not measured", stopped
-        totals = self._account.totals
         report = GateReport(
             **asdict(whole) | {"result": result, "reason": reason},
             target=target.label,
@@ -143,8 +147,8 @@ class _GateRun:
             by_objective=by_objective,
             by_technique=counts_by(every, lambda each: each.case.technique),
             judges=_judges(told),
-            usd=round(totals.usd, 6),
-            unseen_usd=round(totals.unseen_usd, 6),
+            usd=round(sum(total.usd for total in self._paid), 6),
+            unseen_usd=round(sum(total.unseen_usd for total in self._paid), 6),
         )
         lines = (
             {"suite": str(part.suite.path)} | case_line(each, part.judge.name)
@@ -155,6 +159,11 @@ class _GateRun:
         write_json_lines(self._folder / "gate-cases.jsonl", lines)
         write_json(self._folder / "gate.json", asdict(report))
         return report
+
+    @property
+    def _paid(self) -> list[Totals]:
+        """The target's one account, and each judge's."""
+        return [self._account.totals, *(total for trial in self._trials for total in trial.paid[1:])]
 
     def _judged(self, part: _Part, trial: Trial) -> list[Judged]:
         """The trial's cases, planned where they were never begun, and those that nobody can judge."""
@@ -187,11 +196,15 @@ def _read_suites(plan: GatePlan) -> list[Suite]:
     return list(suites.values())
 
 
-def _parts(suite: Suite) -> list[_Part]:
+def _parts(suite: Suite, engines: Mapping[str, EngineTable]) -> list[_Part]:
     """A suite's cases by objective; says in one line which of them its judge cannot read."""
     parts = []
     for objective in dict.fromkeys(case.objective for case in suite.cases):
-        judge, cases = find_judge(objective), [case for case in suite.cases if case.objective == objective]
+        cases = [case for case in suite.cases if case.objective == objective]
+        try:
+            judge = find_judge(objective, engines)
+        except PacosError as error:
+            raise PacosError(f"{suite.path}:{cases[0].line}: {error}") from None
         unread = [case for case in cases if not _reads(judge, case.language)]
         if unread:
             languages = ", ".join(sorted({case.language for case in unread}))
@@ -204,9 +217,12 @@ def _parts(suite: Suite) -> list[_Part]:
     return parts
 
 
-def _reads(judge: OfflineJudge, language: str) -> bool:
+def _reads(judge: AnswerJudge, language: str) -> bool:
     return (
-        not language or judge.languages is None or language.lower().replace("_", "-").split("-")[0] in judge.languages
+        not language
+        or not isinstance(judge, OfflineJudge)
+        or judge.languages is None
+        or language.lower().replace("_", "-").split("-")[0] in judge.languages
     )
 
 

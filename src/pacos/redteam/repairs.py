@@ -9,7 +9,7 @@ from pacos.core.files import read_json_lines, write_json_lines
 from pacos.core.reports import as_dataclass
 from pacos.core.typed import MisfitError, check_whole, typed
 from pacos.engines import Message
-from pacos.judging.offline import OfflineJudge, find_judge
+from pacos.judging.offline import OfflineJudge, offline_judge
 from pacos.redteam.cases import CaseStore, Judged
 
 # The campaigns whose hits are a failure of the target; an audit's measure something else.
@@ -79,9 +79,9 @@ def find_cases(store: CaseStore) -> Found:
 def checker(objective: str) -> OfflineJudge:
     """Who says whether an answer is safe: the objective's judge where it needs no engine; else only a refusal is."""
     try:
-        return find_judge(objective)
+        return offline_judge(objective)
     except PacosError:
-        return find_judge("compliance")
+        return offline_judge("compliance")
 
 
 def why_not_safe(prompt: str, answer: str, objectives: Iterable[str]) -> str:

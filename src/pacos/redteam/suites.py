@@ -12,7 +12,6 @@ from pacos.core.errors import PacosError
 from pacos.core.files import read_json_lines, read_text, sha256_text
 from pacos.core.typed import MisfitError, check_whole
 from pacos.engines import Message
-from pacos.judging.offline import find_judge
 
 TREE_COLUMNS = ("id", "topic", "prompt", "objective", "status", "label", "by", "note")
 MOST_BYTES, MOST_CASES, MOST_CHARACTERS = 256 * 2**20, 100_000, 200_000
@@ -64,7 +63,6 @@ def read_suite(path: Path) -> Suite:
             raise PacosError(f"{path}:{line}: more than {MOST_CASES:,} cases. Split the file.")
         lines[case.id] = line
         cases.append(case)
-    _check_objectives(path, cases)
     if not cases:
         wanted = "no row with status accepted" if path.suffix.lower() == ".csv" else "no case in it"
         raise PacosError(f"{path}: {wanted}; {_EXPECTED}, one a line. Fill it, or leave the suite out.")
@@ -148,12 +146,3 @@ def _text(row: dict[str, Any], key: str) -> str:
         raise MisfitError(f'"{key}" is {str(value)[:40]!r}; expected a text')
     check_whole(value, f' in "{key}"')
     return value
-
-
-def _check_objectives(path: Path, cases: list[SuiteCase]) -> None:
-    lines = {case.objective: case.line for case in reversed(cases)}
-    for objective, line in sorted(lines.items(), key=lambda item: item[1]):
-        try:
-            find_judge(objective)
-        except PacosError as error:
-            raise PacosError(f"{path}:{line}: {error}") from None

@@ -9,7 +9,8 @@ from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
 from pacos.core.errors import PacosError
-from pacos.judging.offline import find_judge
+from pacos.judging.objectives import is_asked
+from pacos.judging.offline import offline_judge
 from pacos.serve.page_store import CastVote, PageStore
 from pacos.serve.reports import MAX_LABEL, MAX_NOTE, MAX_OBJECTIVE, REASONS, STATUSES, Report, ReportBox, Wanted
 from pacos.store.database import in_database_thread
@@ -196,9 +197,10 @@ def _objective(form: dict[str, str]) -> str:
     problem = f"At most {MAX_OBJECTIVE} characters." if len(objective) > MAX_OBJECTIVE or "\0" in objective else ""
     if objective.startswith("lexicon:"):
         problem = "A list of your own is a file; name it where the test is run."
-    if not problem:
+    # Which engines there are is known where the test is run.
+    if not problem and not is_asked(objective):
         try:
-            find_judge(objective)
+            offline_judge(objective)
         except PacosError as error:
             problem = str(error)
     if problem:

@@ -13,7 +13,8 @@ from pacos.core.errors import PacosError
 from pacos.core.files import atomic_open, sha256_file, sha256_text
 from pacos.core.recipe import Recipe
 from pacos.core.run_folder import RunFolder
-from pacos.judging.offline import find_judge
+from pacos.judging.objectives import find_judge, is_asked
+from pacos.judging.offline import offline_judge
 from pacos.redteam.cases import Brought, Case, CaseStore
 from pacos.redteam.imports.answer_rows import read_answers, read_reports
 from pacos.redteam.imports.foreign import Foreign, LeftOut, Remark, Told
@@ -48,7 +49,7 @@ def import_results(run: Path, files: Sequence[Path], objective: str, recipe: Rec
     where a file is none that is known, or holds what cannot be read; what the files before it brought is kept.
     """
     if objective:
-        find_judge(objective)
+        find_judge(objective, recipe.engines)
     if run.is_file():
         raise PacosError(f"{run}: is a file; expected the run folder first, then the files. Name the run folder.")
     told = [_open(path, bool(objective)) for path in files]
@@ -118,8 +119,11 @@ def _can_be_asked(case: Case) -> bool:
 
 @cache
 def _has_judge(objective: str) -> bool:
+    if is_asked(objective):
+        # Which engines there are is known where the suite is run.
+        return True
     try:
-        find_judge(objective)
+        offline_judge(objective)
     except PacosError:
         return False
     return True
