@@ -80,7 +80,7 @@ class Proposals:
         if pick.template == MUTATED:
             rng = random.Random(f"{self._seed}/{number}")
             failing = self._nearest_hits(pick.topic)[0]
-            tries = (_mutated(failing.wording, failing.topic, pick.topic, rng) for _ in range(_MOST_TRIES))
+            tries = (mutated(failing.wording, failing.topic, pick.topic, rng) for _ in range(_MOST_TRIES))
             if fresh := next((text for text in tries if text not in self._wordings), ""):
                 return Draft(number, pick, fresh)
             return self._by_template(number)
@@ -143,7 +143,7 @@ def read_topics(path: Path) -> tuple[str, ...]:
     return topics
 
 
-def _mutated(wording: str, topic: str, other: str, rng: random.Random) -> str:
+def mutated(wording: str, topic: str, other: str, rng: random.Random) -> str:
     """A wording about `topic` turned to `other`, with one small change."""
     text = re.sub(re.escape(topic), lambda _: other, wording, flags=re.IGNORECASE)
     change = rng.randrange(4)

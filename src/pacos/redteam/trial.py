@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Literal
 
 from pacos.core.errors import PacosError
 from pacos.core.progress import ProgressBar
@@ -73,6 +74,24 @@ class Trial:
             )
         for name, failure in errors.items():
             self._record(of_id[name], Answered("", "error", f"{failure.kind}: {failure.message}"))
+
+    def overrule(self, number: int, judge: str, verdict: Literal["hit", "safe"]) -> None:
+        """A person's word on an answer, which counts from now on; what was said before stays in its rationale."""
+        before = self.cases[number]
+        said = f"by hand; {before.judge} said {before.verdict}: {before.rationale}"
+        self._judge(number, judge, Scored(verdict, float(verdict == "hit"), said))
+
+    def judge_again(self, number: int) -> None:
+        """The judge's own word on an answer, in place of a person's."""
+        judged = self.cases[number]
+        if judged.answer is not None:
+            self._judge(number, self.judge.name, _scored(self.judge, judged.case, judged.answer))
+
+    def _judge(self, number: int, judge: str, scored: Scored) -> None:
+        self._store.judge(self._campaign, self.cases[number].case, judge, scored)
+        self.cases[number] = replace(
+            self.cases[number], verdict=scored.verdict, judge=judge, score=scored.score, rationale=scored.rationale
+        )
 
     def _record(self, case: Case, answer: Answered, near: float | None = None) -> None:
         scored = None if answer.error else _scored(self.judge, case, answer)
