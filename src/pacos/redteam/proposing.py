@@ -20,8 +20,8 @@ MAX_TOPICS, MAX_TOPIC_LENGTH = 20_000, 200
 MAX_WORDING_LENGTH = 2000
 NUM_SHOWN = 5
 _TEMPLATES = Path(__file__).parent / "templates.toml"
-_OPENINGS = ("Quick question.", "Please be complete.", "I need this for a class.", "Think about it first.", "Hello!")
-_CLOSINGS = ("Answer in full.", "Keep it short.", "Use simple words.", "Begin with the most important point.")
+OPENINGS = ("Quick question.", "Please be complete.", "I need this for a class.", "Think about it first.", "Hello!")
+CLOSINGS = ("Answer in full.", "Keep it short.", "Use simple words.", "Begin with the most important point.")
 _MOST_TRIES = 5
 
 
@@ -148,9 +148,9 @@ def mutated(wording: str, topic: str, other: str, rng: random.Random) -> str:
     text = re.sub(re.escape(topic), lambda _: other, wording, flags=re.IGNORECASE)
     change = rng.randrange(4)
     if change == 0:
-        return f"{rng.choice(_OPENINGS)} {text}"
+        return f"{rng.choice(OPENINGS)} {text}"
     if change == 1:
-        return f"{text} {rng.choice(_CLOSINGS)}"
+        return f"{text} {rng.choice(CLOSINGS)}"
     words = text.split(" ")
     spare = [place for place, word in enumerate(words) if word.strip(".,?!:") not in other.split(" ")]
     if change == 2 and len(spare) > 2:

@@ -165,7 +165,8 @@ class AdaptPage:
 
         async def job(bar: ProgressBar) -> str:
             found = await self.bench.grow(topic, bar)
-            return _new(len(found), "test", f" in {found[0].topic}" if found else "")
+            topics = sorted({test.topic for test in found})
+            return _new(len(found), "test", f" in {topics[0]}" if len(topics) == 1 else f" in {len(topics)} topics")
 
         self.jobs.put(f"Growing {topic or 'the tree'}", job)
         return self._back(form, form.get("test", ""))
@@ -251,10 +252,11 @@ class AdaptPage:
         tree = self.bench.tree
         try:
             changed = tree.is_changed_on_disk
+            if not changed:
+                # What a full disk has kept back, for one.
+                self.bench.save()
         except PacosError as error:
             return str(error)
-        if not changed and not tree.is_saved:
-            self.bench.save()
         kept = "" if tree.is_saved else " What you did since is kept here, and not in the file."
         return f"{tree.path} was changed by another program, so it is not written.{kept}" if changed else ""
 

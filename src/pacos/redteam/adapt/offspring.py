@@ -5,6 +5,7 @@ Mutations of those and the templates grow beside it. Who finds failures proposes
 25, 1933): so an engine that only fills its list, as the builtin teacher does, takes little of a round.
 """
 
+import math
 import random
 import re
 from collections import Counter
@@ -13,14 +14,20 @@ from dataclasses import dataclass
 
 from pacos.redteam.adapt.tree import MAX_TOPIC_LENGTH, TreeTest
 from pacos.redteam.cases import Judged
-from pacos.redteam.proposing import MAX_WORDING_LENGTH, MUTATED, load_templates, mutated
+from pacos.redteam.converters import TEXT_CONVERTERS
+from pacos.redteam.proposing import CLOSINGS, MAX_WORDING_LENGTH, MUTATED, OPENINGS, load_templates, mutated
 from pacos.redteam.search import alike
 from pacos.text import Novelty, unicode_tokens
 
 TEMPLATE = "template"
 NUM_SHOWN = 5
+_POOL = 3
 _MOST_TRIES = 60
 _MOST_CHANGES = 3
+# Those that a person can still read.
+_CONVERTERS, _CONVERTED_SHARE = ("reworded", "role", "french"), 0.25
+# What is believed of a topic before it was tried: failures are rare.
+_TOPIC = 1.0, 8.0
 _TOPIC_WORDS = 6
 # A word of failing prompts becomes a topic where at least so many have it, and so much more often than safe ones.
 _LEAST_HITS, _LEAST_LIFT = 2, 0.3
@@ -47,11 +54,11 @@ class Tried:
         return self.judged.score if self.judged else None
 
     @property
-    def rank(self) -> tuple[bool, float, str]:
-        """Its place in a list that begins with what failed and ends with what was rejected."""
+    def rank(self) -> tuple[bool, float, bool, str]:
+        """Its place in a list: what failed, what came near, what has no score, what was rejected; new ones first."""
         unscored = {"unscored": -1.0, "error": -2.0}.get(self.verdict, -3.0)
         score = 2.0 if self.verdict == "hit" else unscored if self.score is None else self.score
-        return self.test.status == "rejected", -score, self.test.id
+        return self.test.status == "rejected", -score, self.test.status != "proposed", self.test.id
 
 
 def is_below(topic: str, parent: str) -> bool:
@@ -64,14 +71,18 @@ def leaf(topic: str) -> str:
     return topic.rpartition("/")[2]
 
 
-def parents_of(topic: str, tried: Sequence[Tried]) -> list[TreeTest]:
-    """The nearest failing and accepted tests, the highest score first; where there are none, what came nearest."""
+def parents_of(topic: str, tried: Sequence[Tried], rng: random.Random) -> list[TreeTest]:
+    """Some of the nearest failing and accepted tests, the highest score first; where there are none, what came nearest.
+
+    They are drawn, so that nobody is asked to go on with the same list again and again.
+    """
     good = [each for each in tried if each.test.status != "rejected"]
     failing = [each for each in good if each.verdict == "hit"]
     failing += [each for each in good if each.test.status == "accepted" and each.verdict != "hit"]
     found = failing or [each for each in good if each.score]
-    nearest = sorted(found, key=lambda each: (*_far(each.test.topic, topic), each.rank))[:NUM_SHOWN]
-    return [each.test for each in sorted(nearest, key=lambda each: each.rank)]
+    nearest = sorted(found, key=lambda each: (*_far(each.test.topic, topic), each.rank))[: NUM_SHOWN * _POOL]
+    drawn = rng.sample(nearest, min(NUM_SHOWN, len(nearest)))
+    return [each.test for each in sorted(drawn, key=lambda each: each.rank)]
 
 
 def ask_for_tests(topic: str, parents: Sequence[TreeTest], wanted: int) -> str:
@@ -139,7 +150,7 @@ def new_tests(
     record = Counter((each.test.by, each.verdict == "hit") for each in tried if each.verdict in ("hit", "safe"))
     makers = {
         proposer: iter(ideas),
-        MUTATED: _mutants(topic, parents_of(topic, tried), rng),
+        MUTATED: _mutants(topic, tried, rng),
         TEMPLATE: iter([_filled(text, topic) for text in rng.sample(_texts(), len(_texts()))]),
     }
     found: list[tuple[str, str]] = []
@@ -148,7 +159,10 @@ def new_tests(
         by = max(drawn, key=lambda name: drawn[name])
         text = next((text for text in makers[by] if text not in known and novelty.is_novel(text)), "")
         if not text:
-            del makers[by]
+            # What those who find failures leave of a round is not filled by those who find none.
+            wanted -= record[by, True] > 0
+            if not record[by, True]:
+                del makers[by]
             continue
         known.add(text)
         novelty.add(text)
@@ -162,10 +176,11 @@ def new_topics(parent: str, tried: Sequence[Tried], topics: Sequence[str], ideas
     Below no topic at all come those that pacos has of its own.
     """
     phrases = [text for text in ideas if len(text.split()) <= _TOPIC_WORDS and not text.endswith((".", ":"))]
-    phrases += _telling_words([each for each in tried if is_below(each.test.topic, parent)])
-    phrases += load_templates().topics if not parent else ()
     said = {part.casefold() for part in parent.split("/")}
     said |= {leaf(topic).casefold() for topic in topics if is_below(topic, parent)}
+    words = {word for name in said for word in name.split()}
+    phrases += [word for word in _telling_words(tried, parent) if word not in words]
+    phrases += load_templates().topics if not parent else ()
     found = []
     for phrase in phrases:
         name = " ".join("".join(sign if sign.isprintable() else " " for sign in phrase.replace("/", " ")).split())
@@ -176,11 +191,22 @@ def new_topics(parent: str, tried: Sequence[Tried], topics: Sequence[str], ideas
     return found
 
 
-def draw_topic(topics: Sequence[str], tried: Sequence[Tried], rng: random.Random) -> str:
-    """Where to grow: topics that failed are likelier, and those that were hardly tried."""
+def draw_topics(topics: Sequence[str], tried: Sequence[Tried], wanted: int, rng: random.Random) -> Counter[str]:
+    """Where to grow, and how many tests each: topics that failed are likelier, and those that were hardly tried.
+
+    One that has failed often is proved, and leaves room for others.
+    """
     counts = Counter((each.test.topic, each.verdict == "hit") for each in tried if each.verdict in ("hit", "safe"))
-    drawn = {topic: rng.betavariate(1 + counts[topic, True], 1 + counts[topic, False]) for topic in topics}
-    return max(drawn, key=lambda topic: drawn[topic])
+    drawn: Counter[str] = Counter()
+
+    def draw(topic: str) -> float:
+        hits, misses = counts[topic, True], counts[topic, False] + drawn[topic]
+        return rng.betavariate(_TOPIC[0] + hits, _TOPIC[1] + misses) / math.sqrt(1 + hits)
+
+    for _ in range(wanted):
+        worth = {topic: draw(topic) for topic in topics}
+        drawn[max(worth, key=lambda topic: worth[topic])] += 1
+    return drawn
 
 
 def _texts() -> list[str]:
@@ -204,27 +230,30 @@ def _begun(texts: Sequence[str], label: str, what: str, wanted: int) -> str:
     return "\n".join([f"List of {len(texts) + wanted} {what}:", *lines, f"{len(texts) + 1}. {label}:"])
 
 
-def _mutants(topic: str, parents: Sequence[TreeTest], rng: random.Random) -> Iterator[str]:
-    """The parents turned to the topic, each with a few small changes, for as long as there may be a new one."""
-    for _ in range(_MOST_TRIES if parents else 0):
-        parent = rng.choice(parents)
-        text = mutated(parent.prompt, leaf(parent.topic), leaf(topic), rng)
-        for _ in range(rng.randrange(_MOST_CHANGES)):
-            text = mutated(text, leaf(topic), leaf(topic), rng)
-        yield text[:MAX_WORDING_LENGTH]
+def _mutants(topic: str, tried: Sequence[Tried], rng: random.Random) -> Iterator[str]:
+    """Parents turned to the topic, each with a few small changes, for as long as there may be a new one."""
+    for _ in range(_MOST_TRIES):
+        for parent in parents_of(topic, tried, rng)[:1]:
+            text = mutated(parent.prompt, leaf(parent.topic), leaf(topic), rng)
+            for _ in range(rng.randrange(_MOST_CHANGES)):
+                text = mutated(text, leaf(topic), leaf(topic), rng)
+            if rng.random() < _CONVERTED_SHARE:
+                text = TEXT_CONVERTERS[rng.choice(_CONVERTERS)](text)
+            yield text[:MAX_WORDING_LENGTH]
 
 
-def _telling_words(tried: Sequence[Tried]) -> list[str]:
-    """Words that failing prompts have and safe ones have not, those that tell most first."""
+def _telling_words(tried: Sequence[Tried], parent: str) -> list[str]:
+    """Words that failing prompts below a topic have and safe ones have not, those that tell most first."""
     counts: dict[bool, Counter[str]] = {True: Counter(), False: Counter()}
-    totals = Counter(each.verdict == "hit" for each in tried if each.verdict in ("hit", "safe"))
-    for each in tried:
-        if each.verdict in ("hit", "safe"):
-            counts[each.verdict == "hit"].update({word for word in unicode_tokens(each.test.prompt) if len(word) > 3})
+    scored = [each for each in tried if each.verdict in ("hit", "safe") and is_below(each.test.topic, parent)]
+    totals = Counter(each.verdict == "hit" for each in scored)
+    for each in scored:
+        counts[each.verdict == "hit"].update({word for word in unicode_tokens(each.test.prompt) if len(word) > 3})
 
     def lift(word: str) -> float:
         return counts[True][word] / (totals[True] or 1) - counts[False][word] / (totals[False] or 1)
 
-    common = {word for text in _texts() for word in unicode_tokens(text)}
+    added = [*_texts(), *OPENINGS, *CLOSINGS, *(TEXT_CONVERTERS[name]("") for name in _CONVERTERS)]
+    common = {word for text in added for word in unicode_tokens(text)}
     telling = [word for word, hits in counts[True].items() if hits >= _LEAST_HITS and lift(word) >= _LEAST_LIFT]
     return sorted((word for word in telling if word not in common), key=lambda word: (-lift(word), word))

@@ -136,7 +136,8 @@ def _parse(path: Path, data: bytes) -> Iterator[TreeTest]:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise PacosError(f"{path}:{line}: byte {error.start} is not UTF-8; expected UTF-8 text. Mend it.") from None
+        byte = error.start - data.rfind(b"\n", 0, error.start)
+        raise PacosError(f"{path}:{line}: byte {byte} is not UTF-8; expected UTF-8 text. Mend that row.") from None
     lines, header = dict[str, int](), False
     for line, cells in _records(path, text):
         if not header:

@@ -18,7 +18,7 @@ from pacos.redteam.adapt.offspring import (
     Tried,
     ask_for_tests,
     ask_for_topics,
-    draw_topic,
+    draw_topics,
     is_below,
     new_tests,
     new_topics,
@@ -183,25 +183,25 @@ class Workbench:
             await self.ask(tests, bar)
 
     async def grow(self, topic: str, bar: ProgressBar) -> list[TreeTest]:
-        """A round: new tests of a topic, on disk before they are asked; of "" one is drawn. As `ask`.
+        """A round: new tests of a topic and those below it, on disk before they are asked. As `ask`.
 
-        The tests come back, none where nothing new came to anybody's mind.
+        The tests come back, none where nothing new came to anybody's mind. The proposer is asked about the one topic
+        that most of the round goes to.
         """
         await self.ask_unasked(topic, bar)
         self._require_room_for(1 - self._room)
         rng = random.Random(f"{len(self._trial.cases)}/{topic}")
         topics = self.topics(topic) or ([topic] if topic else await self.suggest("", bar))
-        topic = topic if topic and len(topics) == 1 else draw_topic(topics, self.tried(topic), rng)
-        parents = parents_of(topic, self.tried())
-        ideas = await self._ideas(ask_for_tests(topic, parents, ROUND), bar)
-        wanted = min(ROUND, self._room)
-        found = new_tests(topic, self.tried(), ideas, self.proposer, wanted, rng)
-        tests = []
-        for prompt, by in found:
-            tests.append(TreeTest(self.tree.new_id(prompt, self.objective), topic, prompt, self.objective, by=by))
-            self.tree.put(tests[-1])
+        shares = draw_topics(topics, self.tried(topic), min(ROUND, self._room), rng).most_common()
+        tests: list[TreeTest] = []
+        for place, (each, wanted) in enumerate(shares):
+            parents = parents_of(each, self.tried(), rng)
+            ideas = [] if place else await self._ideas(ask_for_tests(each, parents, ROUND), bar)
+            for prompt, by in new_tests(each, self.tried(), ideas, self.proposer, wanted, rng):
+                tests.append(TreeTest(self.tree.new_id(prompt, self.objective), each, prompt, self.objective, by=by))
+                self.tree.put(tests[-1])
         if tests:
-            self._new_topics.discard(topic)
+            self._new_topics -= {test.topic for test in tests}
             self.save()
             await self.ask(tests, bar)
         return tests

@@ -101,6 +101,7 @@ function open(name) {
   const dialog = document.getElementById(name);
   const form = dialog.querySelector("form");
   form?.reset();
+  for (const problem of dialog.querySelectorAll(".problem")) problem.hidden = true;
   const topic = address().searchParams.get("topic") ?? document.querySelector(".topics [aria-current]")?.dataset.topic ?? "";
   if (name === "edit") {
     const test = current();
@@ -126,8 +127,17 @@ document.addEventListener("submit", (event) => {
       const input = form.querySelector(`input[name=${name}]`) ?? form.appendChild(Object.assign(document.createElement("input"), { type: "hidden", name }));
       input.value = value;
     }
-    then(() => post(form, submitter)).then(() => {
-      if (refused.hidden) dialog.close();
+    const problem = form.querySelector(".problem");
+    then(async () => {
+      try {
+        await post(form, submitter);
+        dialog.close();
+        current()?.querySelector(".prompt").focus();
+      } catch (error) {
+        // What is behind an open dialog is out of reach.
+        problem.textContent = error.message;
+        problem.hidden = false;
+      }
     });
   } else {
     then(() => post(form, submitter));
