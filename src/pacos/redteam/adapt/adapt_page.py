@@ -1,5 +1,6 @@
 """The page of a topic tree: its topics, the tests of one with what came of them, and what a person says of them."""
 
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -83,7 +84,7 @@ class AdaptPage:
             total=len(tried),
             more=min(len(tried), shown + SHOWN) if len(tried) > shown else 0,
             current=test if test in ids else next(iter(ids), ""),
-            counts=bench.counts().get(topic, {}),
+            counts=bench.counts().get(topic, Counter()),
             version=self._version(),
             conflict=self._conflict(),
             problem=self.jobs.problem,

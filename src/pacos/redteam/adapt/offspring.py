@@ -159,10 +159,10 @@ def new_tests(
         by = max(drawn, key=lambda name: drawn[name])
         text = next((text for text in makers[by] if text not in known and novelty.is_novel(text)), "")
         if not text:
-            # What those who find failures leave of a round is not filled by those who find none.
-            wanted -= record[by, True] > 0
-            if not record[by, True]:
-                del makers[by]
+            del makers[by]
+            if record[by, True]:
+                # What one who finds failures leaves of a round is not filled by those who find none.
+                makers = {name: texts for name, texts in makers.items() if record[name, True]}
             continue
         known.add(text)
         novelty.add(text)

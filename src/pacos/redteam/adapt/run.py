@@ -1,7 +1,8 @@
 """`pacos redteam adapt TARGET`: opens the page on a topic tree, or grows it for so many rounds without one."""
 
 import asyncio
-from contextlib import ExitStack, closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,28 +50,15 @@ def adapt(plan: AdaptPlan, recipe: Recipe, folder: Path | None = None) -> None:
     Cases and verdicts are in RUN/redteam/cases.sqlite. Raises PacosError where the target cannot be asked, no judge
     scores the objective, a row of the tree is broken, or another process is at work there; what was answered is kept.
     """
-    judge, topic = find_judge(plan.objective), topic_path(plan.topic)
-    target = find_target(plan.target, recipe)
-    proposer = plan.proposer, engine_table(plan.proposer, recipe.engines)[0]
-    folder = folder or target.run or Path("runs") / f"redteam-{target.label}"
+    topic = topic_path(plan.topic)
     with ExitStack() as stack:
-        tree = Tree(plan.tree or folder / "redteam" / "tree.csv")
-        room = stack.enter_context(RunFolder(folder / "redteam", recipe))
-        bound = (
-            None if plan.rounds is not None else stack.enter_context(closing(bind(HOST, plan.port, "--port", "--port")))
-        )
-        store = stack.enter_context(closing(CaseStore(room.path / "cases.sqlite")))
-        campaign = store.campaign("adapt", target.identity, plan.objective, {})
-        limits = Limits(plan.max_requests, plan.max_usd)
-        nearness = find_nearness(target, plan.objective)
-        bench = Workbench(tree, target, judge, nearness, proposer, limits, store, campaign, room.path)
-        if bound is None:
-            begun = {"target": target.identity, "objective": plan.objective, "tree": str(tree.path), "topic": topic}
-            _grow(bench, topic, Rounds(room.path / "adapt-rounds.json", begun, plan.rounds or 0))
+        bench = stack.enter_context(workbench(plan, recipe, folder))
+        if plan.rounds is not None:
+            _grow(bench, topic, Rounds(bench, topic, plan.rounds))
             return
-        address = address_of(bound)
+        bound = stack.enter_context(closing(bind(HOST, plan.port, "--port", "--port")))
         ready = (
-            f"pacos redteam adapt: at {address}; Ctrl-C stops, {tree.path} stays; "
+            f"pacos redteam adapt: at {address_of(bound)}; Ctrl-C stops, {bench.tree.path} stays; "
             f"{bench.num_asked:,} of {plan.max_requests:,} requests are used."
         )
         try:
@@ -79,13 +67,32 @@ def adapt(plan: AdaptPlan, recipe: Recipe, folder: Path | None = None) -> None:
             print("pacos redteam adapt: stopped; the same command goes on from here.")
 
 
+@contextmanager
+def workbench(plan: AdaptPlan, recipe: Recipe, folder: Path | None = None) -> Iterator[Workbench]:
+    """All that a tree is worked on with, nobody else having it meanwhile; its engines are for the user to close."""
+    judge, target = find_judge(plan.objective), find_target(plan.target, recipe)
+    proposer = plan.proposer, engine_table(plan.proposer, recipe.engines)[0]
+    folder = (folder or target.run or Path("runs") / f"redteam-{target.label}") / "redteam"
+    tree = Tree(plan.tree or folder / "tree.csv")
+    with RunFolder(folder, recipe), closing(CaseStore(folder / "cases.sqlite")) as store:
+        campaign = store.campaign("adapt", target.identity, plan.objective, {})
+        limits, nearness = Limits(plan.max_requests, plan.max_usd), find_nearness(target, plan.objective)
+        yield Workbench(tree, target, judge, nearness, proposer, limits, store, campaign, folder)
+
+
 class Rounds:
     """How many rounds of a command are left, on disk, so that one that was killed does not begin anew."""
 
-    def __init__(self, path: Path, begun: dict[str, str], rounds: int) -> None:
-        self._path, self._begun, self.left = path, begun, rounds
-        stored = read_json(path, "note of unfinished rounds") if path.exists() else None
-        if isinstance(stored, dict) and {name: stored.get(name) for name in begun} == begun:
+    def __init__(self, bench: Workbench, topic: str, rounds: int) -> None:
+        self._path, self.left = bench.folder / "adapt-rounds.json", rounds
+        self._begun = {
+            "target": bench.target.identity,
+            "objective": bench.objective,
+            "tree": str(bench.tree.path),
+            "topic": topic,
+        }
+        stored = read_json(self._path, "note of unfinished rounds") if self._path.exists() else None
+        if isinstance(stored, dict) and {name: stored.get(name) for name in self._begun} == self._begun:
             left = stored.get("left")
             self.left = min(rounds, left) if isinstance(left, int) else rounds
 

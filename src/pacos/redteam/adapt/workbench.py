@@ -66,7 +66,7 @@ class Workbench:
         folder: Path,
     ) -> None:
         self.tree, self.target, self.judge, self.limits = tree, target, judge, limits
-        self.objective, self.proposer = judge.name, proposer[0]
+        self.objective, self.proposer, self.folder = judge.name, proposer[0], folder
         self._nearness, own = nearness, f"campaign {campaign}"
         self._account = Account(target.table_name, target.table, "target", folder, own, target.identity)
         self._proposer = Account(*proposer, "proposer", folder, own)
