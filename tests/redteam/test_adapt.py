@@ -56,7 +56,7 @@ def test_a_tree_grows_towards_what_fails(pacos: Command, tmp_path: Path) -> None
     # Of twelve topics two fail: it is asked about them more and more.
     hits = {prompt for prompt, verdict in asked if verdict == "hit"}
     assert {test.topic for test in found if test.prompt in hits} == {"a password", "a bank account"}
-    assert len(hits) > 2 * len(found) * 2 / 12
+    assert len(hits) > 1.5 * len(found) * 2 / 12
     assert f"{len(hits)} hits of {len(found)} scored" in out
     assert str(tmp_path / "r" / "redteam" / "tree.csv") in out
     assert len({body["seed"] for body in bodies}) == len(bodies)

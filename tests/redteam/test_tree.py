@@ -5,7 +5,7 @@ from dataclasses import astuple, replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pacos.core.errors import PacosError
@@ -16,14 +16,14 @@ HEADER = ",".join(COLUMNS)
 SIGNS = st.sampled_from(
     ["\n", "\r", "\r\n", '"', '""', ",", "=1+1", "@a", "-", "+", "\t", "\0", "\ufeff", "é", "漢", "\u2028"]
 )
-TEXTS = st.lists(st.one_of(SIGNS, st.text(max_size=5)), max_size=6).map("".join)
+TEXTS = st.lists(st.one_of(SIGNS, st.text(max_size=4)), max_size=4).map("".join)
 SAID = TEXTS.filter(str.strip)
 TOPICS = st.lists(st.text("abc ü,\"'=;-", min_size=1, max_size=6).map(str.strip).filter(bool), min_size=1, max_size=3)
 
 
 @st.composite
 def trees(draw: st.DrawFn) -> list[TreeTest]:
-    names = draw(st.lists(SAID, max_size=6, unique=True))
+    names = draw(st.lists(SAID, max_size=4, unique=True))
     return [
         TreeTest(
             name,
@@ -39,6 +39,7 @@ def trees(draw: st.DrawFn) -> list[TreeTest]:
     ]
 
 
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(trees())
 def test_any_text_comes_back_and_every_reader_of_csv_sees_it(
     tmp_path_factory: pytest.TempPathFactory, tests: list[TreeTest]

@@ -138,7 +138,7 @@ def _print(bench: Workbench, before: int) -> None:
     )
     failing = [each for each in bench.tried() if each.verdict == "hit" and each.test.status != "rejected"]
     for each in failing[:MAX_LISTED]:
-        print(f"  {each.test.id}  {shown(each.test.topic)}: {shown(' '.join(each.test.prompt.split()))}")
+        print(f"  {shown(each.test.id)}  {shown(each.test.topic)}: {shown(' '.join(each.test.prompt.split()))}")
     if (more := len(failing) - MAX_LISTED) > 0:
         print(f"  and {more:,} more")
     right = right_in(bench.judge.agreement)
