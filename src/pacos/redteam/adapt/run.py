@@ -16,7 +16,7 @@ from pacos.engines import engine_table
 from pacos.judging.offline import find_judge
 from pacos.redteam.adapt.adapt_page import make_app
 from pacos.redteam.adapt.tree import Tree, topic_path
-from pacos.redteam.adapt.workbench import Limits, Workbench
+from pacos.redteam.adapt.workbench import AdaptLimits, Workbench
 from pacos.redteam.cases import CaseStore
 from pacos.redteam.counting import count, right_in
 from pacos.redteam.nearness import find_nearness
@@ -76,7 +76,7 @@ def workbench(plan: AdaptPlan, recipe: Recipe, folder: Path | None = None) -> It
     tree = Tree(plan.tree or folder / "tree.csv")
     with RunFolder(folder, recipe), closing(CaseStore(folder / "cases.sqlite")) as store:
         campaign = store.campaign("adapt", target.identity, plan.objective, {})
-        limits, nearness = Limits(plan.max_requests, plan.max_usd), find_nearness(target, plan.objective)
+        limits, nearness = AdaptLimits(plan.max_requests, plan.max_usd), find_nearness(target, plan.objective)
         yield Workbench(tree, target, judge, nearness, proposer, limits, store, campaign, folder)
 
 

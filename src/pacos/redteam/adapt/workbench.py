@@ -39,7 +39,7 @@ _LIST_TOKENS = 800
 
 
 @dataclass(frozen=True)
-class Limits:
+class AdaptLimits:
     """What all the asking of one campaign may come to."""
 
     max_requests: int
@@ -60,7 +60,7 @@ class Workbench:
         judge: OfflineJudge,
         nearness: Nearness | None,
         proposer: tuple[str, EngineTable],
-        limits: Limits,
+        limits: AdaptLimits,
         store: CaseStore,
         campaign: int,
         folder: Path,
