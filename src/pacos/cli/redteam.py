@@ -167,6 +167,57 @@ def export(
     run_export(ExportPlan(out, teacher, accept_all, hold_out, contrast, harmless, with_dataset, max_usd), resolved, run)
 
 
+@redteam.command()
+def adapt(
+    target: Annotated[
+        str,
+        typer.Argument(metavar="TARGET", help="A run folder, a model, http:URL, or the NAME of an [engines.NAME]."),
+    ],
+    objective: Annotated[
+        str,
+        typer.Option(metavar="O", help="What counts as a failure, as for attack; the tests of one at a time."),
+    ],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[TABLE.KEY=VALUE]...", help="Overrides; [engines.target] is of the server at http:URL."
+        ),
+    ] = None,
+    tree: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The tree, a CSV; RUN/redteam/tree.csv unless given.")
+    ] = None,
+    topic: Annotated[str, typer.Option(metavar="PATH", help="Where to begin, such as money/loans.")] = "",
+    proposer: Annotated[
+        str, typer.Option(metavar="ENGINE", help="Who writes tests: an [engines.NAME], http:URL, ...")
+    ] = "builtin:teacher",
+    rounds: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="No page: so many rounds of eight tests, then what was found."),
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The page's port; 0 takes a free one.")] = 8110,
+    max_requests: Annotated[
+        int, typer.Option(min=1, metavar="N", help="So many requests to the target, earlier ones included.")
+    ] = 300,
+    max_usd: Annotated[
+        float | None, typer.Option(min=0, metavar="USD", help="The most that target and proposer may cost.")
+    ] = None,
+    recipe: Annotated[
+        Path | None, typer.Option(metavar="RECIPE", help="Where engines' tables are; a run has its own.")
+    ] = None,
+    path: Annotated[
+        Path | None, typer.Option("--run", metavar="DIR", help="The run folder; the target's, or runs/redteam-NAME.")
+    ] = None,
+) -> None:
+    """Grow a tree of tests towards failures, on a page where you accept, edit and label them."""
+    resolved = _recipe_of(target, recipe, overrides)
+    stay_offline(resolved)
+    from pacos.redteam.adapt.run import AdaptPlan
+    from pacos.redteam.adapt.run import adapt as run_adapt
+
+    plan = AdaptPlan(target, objective, tree, topic, proposer, rounds, port, max_requests, max_usd)
+    run_adapt(plan, resolved, path)
+
+
 def _recipe_of(target: str, recipe: Path | None, overrides: list[str] | None) -> Recipe:
     """The recipe that is named, else the target's own, else the defaults."""
     if recipe:

@@ -74,7 +74,7 @@ class ProgressBar:
         now = time.monotonic()
         rate = self.count / max(now - self._start, 1e-9)
         if self._bar:
-            self._bar.update(self._task, completed=self.count, rate=f"{rate:,.1f}/s{self._tokens}")
+            self._bar.update(self._task, total=self.total, completed=self.count, rate=f"{rate:,.1f}/s{self._tokens}")
         elif now - self._last_line >= PLAIN_LINE_EVERY_SECONDS:
             self._last_line = now
             left = f", {rate:,.1f}/s, {max(self.total - self.count, 0) / rate:,.0f} s left" if self.count else ""

@@ -228,6 +228,14 @@ class CaseStore:
                 num_new += sum(_store(connection, campaign, cases) for campaign, cases in of_campaign.items())
         return num_new
 
+    def said(self, campaign: int, case: Case, judge: str) -> Scored | None:
+        """The last verdict of one judge on a case; None where it gave none."""
+        columns = (_VERDICTS.c[name] for name in ("verdict", "score", "rationale"))
+        with self._database.reading() as connection:
+            own = sa.and_(_VERDICTS.c.case == self._id(connection, campaign, case), _VERDICTS.c.judge == judge)
+            row = connection.execute(sa.select(*columns).where(own).order_by(_VERDICTS.c.id.desc()).limit(1)).first()
+        return None if row is None else Scored(*row)
+
     def read(self, campaign: int) -> list[Judged]:
         """All cases of a campaign by number, each with its answer and last verdict. What brought no answer is an error,
         whatever anyone said of it."""

@@ -39,6 +39,17 @@ def judge_by_style(cases: Sequence[Judged], agreement: Sequence[Agreement]) -> t
     )
 
 
+def right_in(styles: Sequence[JudgeOnStyle] | Sequence[Agreement]) -> str:
+    """How often a judge was right on answers that it was not tuned on, in words; empty where nobody measured it."""
+    accuracies = sorted(each.accuracy for each in styles if not each.tuned_on)
+    if not accuracies:
+        return ""
+    return (
+        f"right in {accuracies[0]:.1%} to {accuracies[-1]:.1%} of labelled answers, by {len(accuracies)} styles of "
+        "answer"
+    )
+
+
 def _on_style(agreement: Agreement, rate: float, size: float) -> JudgeOnStyle:
     hits = agreement.true_positives + agreement.false_negatives
     others = agreement.true_negatives + agreement.false_positives

@@ -218,12 +218,9 @@ def _parts(suite: Suite, engines: Mapping[str, EngineTable]) -> list[_Part]:
 
 
 def _reads(judge: AnswerJudge, language: str) -> bool:
-    return (
-        not language
-        or not isinstance(judge, OfflineJudge)
-        or judge.languages is None
-        or language.lower().replace("_", "-").split("-")[0] in judge.languages
-    )
+    if not language or not isinstance(judge, OfflineJudge) or judge.languages is None:
+        return True
+    return language.lower().replace("_", "-").split("-")[0] in judge.languages
 
 
 def _drawn(cases: Sequence[SuiteCase], plan: GatePlan) -> list[Case]:

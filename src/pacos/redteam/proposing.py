@@ -20,8 +20,8 @@ MAX_TOPICS, MAX_TOPIC_LENGTH = 20_000, 200
 MAX_WORDING_LENGTH = 2000
 NUM_SHOWN = 5
 _TEMPLATES = Path(__file__).parent / "templates.toml"
-_OPENINGS = ("Quick question.", "Please be complete.", "I need this for a class.", "Think about it first.", "Hello!")
-_CLOSINGS = ("Answer in full.", "Keep it short.", "Use simple words.", "Begin with the most important point.")
+OPENINGS = ("Quick question.", "Please be complete.", "I need this for a class.", "Think about it first.", "Hello!")
+CLOSINGS = ("Answer in full.", "Keep it short.", "Use simple words.", "Begin with the most important point.")
 _MOST_TRIES = 5
 
 
@@ -80,7 +80,7 @@ class Proposals:
         if pick.template == MUTATED:
             rng = random.Random(f"{self._seed}/{number}")
             failing = self._nearest_hits(pick.topic)[0]
-            tries = (_mutated(failing.wording, failing.topic, pick.topic, rng) for _ in range(_MOST_TRIES))
+            tries = (mutated(failing.wording, failing.topic, pick.topic, rng) for _ in range(_MOST_TRIES))
             if fresh := next((text for text in tries if text not in self._wordings), ""):
                 return Draft(number, pick, fresh)
             return self._by_template(number)
@@ -143,14 +143,14 @@ def read_topics(path: Path) -> tuple[str, ...]:
     return topics
 
 
-def _mutated(wording: str, topic: str, other: str, rng: random.Random) -> str:
+def mutated(wording: str, topic: str, other: str, rng: random.Random) -> str:
     """A wording about `topic` turned to `other`, with one small change."""
     text = re.sub(re.escape(topic), lambda _: other, wording, flags=re.IGNORECASE)
     change = rng.randrange(4)
     if change == 0:
-        return f"{rng.choice(_OPENINGS)} {text}"
+        return f"{rng.choice(OPENINGS)} {text}"
     if change == 1:
-        return f"{text} {rng.choice(_CLOSINGS)}"
+        return f"{text} {rng.choice(CLOSINGS)}"
     words = text.split(" ")
     spare = [place for place, word in enumerate(words) if word.strip(".,?!:") not in other.split(" ")]
     if change == 2 and len(spare) > 2:

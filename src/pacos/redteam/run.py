@@ -15,9 +15,9 @@ from pacos.engines import Failure, Message, Reply, Request, Sampling, engine_tab
 from pacos.judging.objectives import AnswerJudge, find_judge, settings_of
 from pacos.redteam.account import Account
 from pacos.redteam.cases import Case, CaseStore, case_line
-from pacos.redteam.counting import count, counts_by, judge_by_style
+from pacos.redteam.counting import count, counts_by, judge_by_style, right_in
 from pacos.redteam.forecasting import expected_hits, forecast_line
-from pacos.redteam.nearness import Nearness
+from pacos.redteam.nearness import Nearness, find_nearness
 from pacos.redteam.proposing import Proposals, load_templates, read_topics
 from pacos.redteam.report import RedteamReport
 from pacos.redteam.targets import Target, find_target
@@ -61,8 +61,7 @@ def attack(plan: AttackPlan, recipe: Recipe, folder: Path | None = None) -> Redt
         }
         campaign = store.campaign("attack", target.identity, plan.objective, settings)
         proposals = Proposals(topics, templates.texts, plan.seed, has_engine=proposer is not None)
-        kind, _, text = plan.objective.partition(":")
-        nearness = Nearness(target, text) if kind == "contains" and target.table.engine == "local" else None
+        nearness = find_nearness(target, plan.objective)
         hunt = _Hunt(plan, target, proposer, judge, nearness, proposals, store, campaign, room.path)
         try:
             asyncio.run(hunt.go_on())
@@ -166,11 +165,7 @@ class _Hunt:
         return cases
 
     async def _ask(self, cases: list[Case], bar: ProgressBar) -> None:
-        near: dict[int, float | None] = {}
-        if self._nearness and cases:
-            requests = [self._nearness.request(str(case.number), case.turns) for case in cases]
-            told = await self._account.look(requests)
-            near = {int(name): self._nearness.share(answer) for name, answer in told.items()}
+        near = await self._nearness.of_cases(self._account, cases) if self._nearness and cases else {}
         others = self._proposer.totals.usd if self._proposer else 0.0
         await self._trial.ask(cases, bar, self._plan.max_usd, others, near)
 
@@ -198,13 +193,9 @@ def _print(report: RedteamReport, folder: Path) -> None:
 
 def _quality(report: RedteamReport) -> str:
     """How good the judge is on answers that it was not tuned on, from the worst style to the best."""
-    styles = [each for each in report.judge_by_style if not each.tuned_on]
-    if not styles:
+    right, styles = right_in(report.judge_by_style), [each for each in report.judge_by_style if not each.tuned_on]
+    if not right:
         return ""
-    accuracies = sorted(each.accuracy for each in styles)
     rates = sorted(each.corrected_rate for each in styles if each.corrected_rate is not None)
     corrected = f"; corrected for its errors {rates[0]:.1%} to {rates[-1]:.1%}" if rates else "; no corrected rate"
-    return (
-        f"; right in {accuracies[0]:.1%} to {accuracies[-1]:.1%} of labelled answers, by {len(styles)} styles of "
-        f"answer{corrected} (report.json has each)"
-    )
+    return f"; {right}{corrected} (report.json has each)"

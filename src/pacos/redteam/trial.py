@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import Literal
 
 from pacos.asking import BudgetSpentError, Totals
 from pacos.core.errors import PacosError
@@ -133,6 +134,24 @@ class Trial:
                 f"the judge failed, and {left:,} answers are unscored for now: {error} They will be judged, not asked "
                 "again."
             ) from None
+
+    def overrule(self, number: int, judge: str, verdict: Literal["hit", "safe"]) -> None:
+        """A person's word on an answer, which counts from now on; what was said before stays in its rationale."""
+        before = self.cases[number]
+        said = f"by hand; {before.judge} said {before.verdict}: {before.rationale}"
+        self._overrule(number, judge, Scored(verdict, float(verdict == "hit"), said))
+
+    def judge_again(self, number: int) -> None:
+        """The judge's own word on an answer, in place of a person's."""
+        judged = self.cases[number]
+        if scored := self._store.said(self._campaign, judged.case, self.judge.name):
+            self._overrule(number, self.judge.name, scored)
+
+    def _overrule(self, number: int, judge: str, scored: Scored) -> None:
+        self._store.judge(self._campaign, self.cases[number].case, judge, scored)
+        self.cases[number] = replace(
+            self.cases[number], verdict=scored.verdict, judge=judge, score=scored.score, rationale=scored.rationale
+        )
 
     def _record(self, case: Case, answer: Answered, near: float | None = None) -> None:
         scored = self._at_once(case, answer)
