@@ -13,11 +13,6 @@ redteam = typer.Typer(
 )
 
 
-@redteam.callback()
-def redteam_options() -> None:
-    """Keeps `attack` a command of its own while it is the only one."""
-
-
 @redteam.command()
 def attack(
     target: Annotated[
@@ -63,6 +58,45 @@ def attack(
 
     plan = AttackPlan(target, objective, max_requests, max_usd, topics, seed, proposer)
     run_attack(plan, resolved, path)
+
+
+@redteam.command()
+def audit(
+    target: Annotated[
+        str,
+        typer.Argument(metavar="TARGET", help="A run folder, a model, http:URL, or the NAME of an [engines.NAME]."),
+    ],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[TABLE.KEY=VALUE]...", help="Overrides; [engines.target] is of the server at http:URL."
+        ),
+    ] = None,
+    objective: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="An objective to measure; give it again for more. Without it all are."),
+    ] = None,
+    per_objective: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="So many probes of each, drawn by the seed.")
+    ] = None,
+    max_usd: Annotated[
+        float | None, typer.Option(min=0, metavar="USD", help="The most that the target may cost.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Draws the probes, and seeds the answers.")] = 0,
+    recipe: Annotated[
+        Path | None, typer.Option(metavar="RECIPE", help="Where engines' tables are; a run has its own.")
+    ] = None,
+    path: Annotated[
+        Path | None, typer.Option("--run", metavar="DIR", help="The run folder; the target's, or runs/redteam-NAME.")
+    ] = None,
+) -> None:
+    """Measure a target by stated objectives, each with its number and interval; the same command goes on."""
+    resolved = _recipe_of(target, recipe, overrides)
+    stay_offline(resolved)
+    from pacos.redteam.audit.run import AuditPlan
+    from pacos.redteam.audit.run import audit as run_audit
+
+    run_audit(AuditPlan(target, tuple(objective or ()), per_objective, max_usd, seed), resolved, path)
 
 
 def _recipe_of(target: str, recipe: Path | None, overrides: list[str] | None) -> Recipe:

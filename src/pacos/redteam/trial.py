@@ -12,6 +12,7 @@ from pacos.redteam.cases import Answered, Case, CaseStore, Judged
 from pacos.redteam.targets import Target
 
 MAX_TOKENS, TEMPERATURE = 200, 0.7
+DRAWN = Sampling(MAX_TOKENS, TEMPERATURE)
 # So many in a row without an answer are the target's fault, and no further request would do better.
 ERRORS_IN_A_ROW = 24
 
@@ -19,8 +20,16 @@ ERRORS_IN_A_ROW = 24
 class Trial:
     """One campaign of a target with one judge. `cases` are all of it by number, those of an earlier process, too."""
 
-    def __init__(self, target: Target, account: Account, judge: OfflineJudge, store: CaseStore, campaign: int) -> None:
-        self._target, self._account, self.judge = target, account, judge
+    def __init__(
+        self,
+        target: Target,
+        account: Account,
+        judge: OfflineJudge,
+        store: CaseStore,
+        campaign: int,
+        sampling: Sampling = DRAWN,
+    ) -> None:
+        self._target, self._account, self.judge, self._sampling = target, account, judge, sampling
         self._store, self._campaign = store, campaign
         self.cases = store.read(campaign)
         self._errors_in_a_row = 0
@@ -60,7 +69,7 @@ class Trial:
                 self._record(case, Answered(answer.text, answer.finish_reason), (near or {}).get(case.number))
 
         requests = [
-            Request(name, self._target.prompt(case.turns), Sampling(MAX_TOKENS, TEMPERATURE, seed=case.seed))
+            Request(name, self._target.prompt(case.turns), replace(self._sampling, seed=case.seed))
             for name, case in of_id.items()
         ]
         await self._account.ask(requests, max_usd, others_usd, bar, taking)
