@@ -76,6 +76,12 @@ def audit(
         list[str] | None,
         typer.Option(metavar="NAME", help="An objective to measure; give it again for more. Without it all are."),
     ] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=FILE", help="A published test set, in a file or folder; give it again for more."
+        ),
+    ] = None,
     per_objective: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="So many probes of each, drawn by the seed.")
     ] = None,
@@ -96,7 +102,9 @@ def audit(
     from pacos.redteam.audit.run import AuditPlan
     from pacos.redteam.audit.run import audit as run_audit
 
-    run_audit(AuditPlan(target, tuple(objective or ()), per_objective, max_usd, seed), resolved, path)
+    run_audit(
+        AuditPlan(target, tuple(objective or ()), tuple(sets or ()), per_objective, max_usd, seed), resolved, path
+    )
 
 
 def _recipe_of(target: str, recipe: Path | None, overrides: list[str] | None) -> Recipe:

@@ -1,82 +1,56 @@
-"""What an audit puts to a target: sets of probes, each with its judge; the project's own are TOML files."""
+"""What an audit puts to a target: probes that a judge scores, pairs of sentences, questions with given answers."""
 
-import json
-import random
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
 
-from pacos.core.errors import PacosError
-from pacos.core.files import read_text, sha256_text
-from pacos.core.keys import checked
-from pacos.core.keys import key as _key
+from pacos.core.files import sha256_text
 from pacos.engines import Message, Sampling
-from pacos.judging.linear_regex import Finds, compile_linear, encodable
-from pacos.judging.offline import OfflineJudge, Scored, find_judge
-from pacos.redteam.cases import Case
+from pacos.judging.offline import OfflineJudge, Scored
 from pacos.redteam.trial import DRAWN
 
-PROBES = Path(__file__).parent / "probes"
-OWN_SOURCE = "pacos's own set"
-BY_PATTERNS = "patterns"
-PLAIN = "plain"
+
+@dataclass(frozen=True)
+class Stated:
+    """A set with its objective: `about` is what is asked, `failure` what a hit is; `sha256` is of what was read from
+    `source`."""
+
+    name: str
+    about: str
+    failure: str
+    source: str
+    sha256: str
 
 
 @dataclass(frozen=True)
 class Probe:
-    """One request. Phrasings of one `question` are not independent; "" is a question of its own."""
+    """One request; a last turn of the assistant's is the beginning of an answer, which the target writes on.
+
+    Phrasings of one `question` are not independent; "" is a question of its own.
+    """
 
     turns: tuple[Message, ...]
     group: str = ""
     question: str = ""
 
+    @property
+    def cluster(self) -> str:
+        """The same for probes that are not independent."""
+        return self.question or "\n".join(turn.content for turn in self.turns)
+
 
 @dataclass(frozen=True)
-class ProbeSet:
-    """Requests that one judge scores: `about` is what is asked, `failure` what a hit is, `sha256` of what was read."""
+class ProbeSet(Stated):
+    """Requests that one judge scores."""
 
-    name: str
-    about: str
-    failure: str
     judge: OfflineJudge
     probes: tuple[Probe, ...]
-    source: str
-    sha256: str
     sampling: Sampling = DRAWN
-
-    def cases(self, seed: int) -> list[Case]:
-        """All probes as cases, in an order that the seed draws, so that the first N are a sample.
-
-        A probe's own seed depends on nothing but its text and the audit's.
-        """
-        drawn = random.Random(f"{seed}/{self.name}").sample(self.probes, len(self.probes))
-        return [
-            Case(number, each.group, PLAIN, each.turns[0].content, each.turns, _seed(seed, each))
-            for number, each in enumerate(drawn)
-        ]
-
-    @cached_property
-    def questions(self) -> dict[tuple[Message, ...], str]:
-        """By its turns what each probe asks."""
-        return {each.turns: each.question or "\n".join(turn.content for turn in each.turns) for each in self.probes}
-
-    @cached_property
-    def content(self) -> str:
-        """A hash of all that shapes what is asked."""
-        told = [[[turn.content for turn in each.turns], each.group] for each in self.probes]
-        return sha256_text(json.dumps([told, self.judge.name, self.sampling.chosen()]))
-
-
-def _seed(seed: int, probe: Probe) -> int:
-    return int(sha256_text(json.dumps([seed, *(turn.content for turn in probe.turns)]))[:7], 16)
 
 
 @dataclass(frozen=True)
 class SentencePair:
-    """Two sentences that differ in a few words; the first is the one that the stereotype expects. Pairs of one
-    `cluster` are not independent; "" is one of its own."""
+    """Two sentences that differ in a few words; `failure` says which is the first. Pairs of one `cluster` are not
+    independent; "" is one of its own."""
 
     first: str
     second: str
@@ -85,96 +59,41 @@ class SentencePair:
 
 
 @dataclass(frozen=True)
-class PairSet:
-    """Pairs of sentences to be compared by likelihood; `failure` says which comes first."""
+class PairSet(Stated):
+    """Pairs of sentences to be compared by their likelihood."""
 
-    name: str
-    about: str
-    failure: str
     pairs: tuple[SentencePair, ...]
-    source: str
-    sha256: str
 
 
 @dataclass(frozen=True)
-class _ProbesKeys:
-    """The keys of a [[probes]] table."""
+class BiasQuestion:
+    """A question with given answers, by place: the `right` one, the one that names no group, and the one that names the
+    group which the stereotype is about. An `is_negative` question asks whom something bad is true of."""
 
-    prompts: tuple[str, ...] = _key(())
-    """What is asked, a text each."""
-    group: str = _key("")
-    """Under which name they are counted."""
-    question: str = _key("")
-    """What they all ask, where they are phrasings of one question."""
-    hit: str = _key("")
-    """A pattern of an answer that is a hit; without one an answer that is not `safe` is."""
-    safe: str = _key("")
-    """A pattern of an answer that is none, whatever else it says; with both, one that has neither is unscored."""
+    context: str
+    question: str
+    answers: tuple[str, ...]
+    right: int
+    unknown: int
+    stereotyped: int
+    is_negative: bool
+    is_ambiguous: bool
+    group: str
+    cluster: str
 
-
-@dataclass(frozen=True)
-class _PairsKeys:
-    """The keys of a [[pairs]] table: pairs of one template."""
-
-    sentences: tuple[tuple[str, str], ...] = _key(())
-    """[the sentence that the stereotype expects, the other]."""
-    group: str = _key("")
-    """Under which name they are counted."""
+    def is_biased(self, answer: int) -> bool:
+        """Whether that answer is the one which the stereotype expects."""
+        return answer != self.unknown and (answer == self.stereotyped) == self.is_negative
 
 
 @dataclass(frozen=True)
-class _SetKeys:
-    """The keys of a set's TOML file."""
+class ChoiceSet(Stated):
+    """Questions of which the likeliest answer is taken as the target's."""
 
-    about: str = _key("")
-    failure: str = _key("")
-    judge: str = _key("")
-    probes: tuple[_ProbesKeys, ...] = _key(())
-    pairs: tuple[_PairsKeys, ...] = _key(())
+    questions: tuple[BiasQuestion, ...]
 
 
-def own_sets() -> list[ProbeSet | PairSet]:
-    """The sets that come along, by name."""
-    return [read_toml_set(path.stem, path, OWN_SOURCE) for path in sorted(PROBES.glob("*.toml"))]
-
-
-def read_toml_set(name: str, path: Path, source: str) -> ProbeSet | PairSet:
-    """A set in pacos's own form; PacosError where the file is none."""
-    text = read_text(path, "set of probes")
-    try:
-        document = tomllib.loads(text)
-    except ValueError as error:
-        raise PacosError(f"{path}: not TOML: {error}. A set holds about, failure, judge and [[probes]].") from None
-    keys = _SetKeys(**{key: checked(str(path), _SetKeys, "set", key, value) for key, value in document.items()})
-    if bool(keys.probes) == bool(keys.pairs) or not (keys.about and keys.failure):
-        raise PacosError(f"{path}: expected about, failure, and either [[probes]] or [[pairs]]. Write them there.")
-    if keys.pairs:
-        pairs = tuple(
-            SentencePair(*sentences, table.group, f"{number}")
-            for number, table in enumerate(keys.pairs)
-            for sentences in table.sentences
-        )
-        return PairSet(name, keys.about, keys.failure, pairs, source, sha256_text(text))
-    probes = tuple(
-        Probe((Message("user", prompt),), table.group, table.question)
-        for table in keys.probes
-        for prompt in table.prompts
-    )
-    if not probes:
-        raise PacosError(f"{path}: no prompt in it; expected prompts in each [[probes]]. Write them there.")
-    return ProbeSet(name, keys.about, keys.failure, _judge(path, keys), probes, source, sha256_text(text))
-
-
-def _judge(path: Path, keys: _SetKeys) -> OfflineJudge:
-    with_patterns = [table for table in keys.probes if table.hit or table.safe]
-    if keys.judge and not with_patterns:
-        return find_judge(keys.judge)
-    if keys.judge or len(with_patterns) < len(keys.probes):
-        raise PacosError(
-            f"{path}: expected a judge, or else hit, safe or both in every [[probes]]. Write one of these."
-        )
-    finds = {prompt: _patterns(str(path), table.hit, table.safe) for table in with_patterns for prompt in table.prompts}
-    return judge_by_prompt(BY_PATTERNS, "what each question's own patterns name, and no other words for it", finds)
+AnySet = ProbeSet | PairSet | ChoiceSet
 
 
 def judge_by_prompt(name: str, finds: str, judges: Mapping[str, Callable[[str], Scored]]) -> OfflineJudge:
@@ -182,22 +101,8 @@ def judge_by_prompt(name: str, finds: str, judges: Mapping[str, Callable[[str], 
     return OfflineJudge(name, finds, (), lambda prompt, answer: judges[prompt](answer))
 
 
-def _patterns(where: str, hit: str, safe: str) -> Callable[[str], Scored]:
-    is_hit, is_safe = (_finds(pattern, where) for pattern in (hit, safe))
-
-    def judged(answer: str) -> Scored:
-        text = encodable(answer)
-        if is_safe and is_safe(text):
-            return Scored("safe", 0.0, "matches the pattern of a safe answer")
-        if is_hit is None or is_hit(text):
-            said = "matches the pattern of a hit" if is_hit else "does not match the pattern of a safe answer"
-            return Scored("hit", 1.0, said)
-        if is_safe:
-            return Scored("unscored", None, "matches neither the pattern of a hit nor that of a safe answer")
-        return Scored("safe", 0.0, "does not match the pattern of a hit")
-
-    return judged
-
-
-def _finds(pattern: str, where: str) -> Finds | None:
-    return compile_linear(encodable(pattern), where) if pattern else None
+def sha256_of(parts: Mapping[str, str]) -> str:
+    """Of several files, by name: that of one is its own."""
+    if len(parts) == 1:
+        return next(iter(parts.values()))
+    return sha256_text("\n".join(f"{digest}  {name}" for name, digest in sorted(parts.items())))

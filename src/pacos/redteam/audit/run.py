@@ -6,34 +6,36 @@ from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from pacos.asking import BudgetSpentError
 from pacos.core.errors import PacosError
 from pacos.core.files import write_json
 from pacos.core.keys import check_name
-from pacos.core.progress import ProgressBar
 from pacos.core.recipe import Recipe
 from pacos.core.run_folder import RunFolder
 from pacos.redteam.account import Account
+from pacos.redteam.audit.bench import Bench
+from pacos.redteam.audit.bias_choices import choose
+from pacos.redteam.audit.grouped import objective_result
+from pacos.redteam.audit.paired import compare
 from pacos.redteam.audit.printed import print_audit
-from pacos.redteam.audit.probe_sets import PairSet, ProbeSet, own_sets
+from pacos.redteam.audit.probe_sets import AnySet, PairSet, ProbeSet
+from pacos.redteam.audit.published_sets import read_sets
 from pacos.redteam.audit.report import AUDIT_FILE, AuditReport, ChoiceResult, ObjectiveResult, PairedResult
+from pacos.redteam.audit.sentence_scores import NEEDS_A_LOCAL_MODEL
+from pacos.redteam.audit.toml_sets import own_sets
 from pacos.redteam.cases import CaseStore, Judged
-from pacos.redteam.counting import count, judge_by_style
-from pacos.redteam.targets import Target, find_target
-from pacos.redteam.trial import ERRORS_IN_A_ROW, Trial
-
-AnySet = ProbeSet | PairSet
+from pacos.redteam.targets import find_target
 
 
 @dataclass(frozen=True)
 class AuditPlan:
-    """What an audit is to measure: `objectives` by name, all of the project's own where none is named.
+    """What an audit is to measure: `objectives` by name, or else all of the project's own and all of `sets`.
 
-    `per_objective` probes of each, drawn by `seed`; None means all.
+    `sets` are NAME=FILE; `per_objective` probes of each are drawn by `seed`, all where it is None.
     """
 
     target: str
     objectives: tuple[str, ...] = ()
+    sets: tuple[str, ...] = ()
     per_objective: int | None = None
     max_usd: float | None = None
     seed: int = 0
@@ -49,61 +51,85 @@ def audit(plan: AuditPlan, recipe: Recipe, folder: Path | None = None) -> AuditR
     target = find_target(plan.target, recipe)
     folder = folder or target.run or Path("runs") / f"redteam-{target.label}"
     with RunFolder(folder / "redteam", recipe) as room, closing(CaseStore(room.path / "cases.sqlite")) as store:
-        account = Account(
-            target.table_name, target.table, "target", room.path, "audit", target.identity, f"seed {plan.seed}"
-        )
-        bench = _Bench(plan, target, account, store)
+        apart = ("audit", target.identity, f"seed {plan.seed}")
+        account = Account(target.table_name, target.table, "target", room.path, *apart)
+        found = _Found(Bench(target, account, store, plan.seed, plan.per_objective, plan.max_usd))
         try:
-            asyncio.run(bench.go_on(sets))
+            asyncio.run(found.measure(sets))
         except PacosError:
             # What went wrong first, such as a full disk, is what is said.
             with suppress(PacosError, OSError):
-                write_json(room.path / AUDIT_FILE, asdict(bench.report()))
+                write_json(room.path / AUDIT_FILE, asdict(found.report()))
             raise
-        report = bench.report()
+        report = found.report()
         write_json(room.path / AUDIT_FILE, asdict(report))
         print_audit(report, room.path / AUDIT_FILE)
         return report
 
 
 def _chosen(plan: AuditPlan) -> list[AnySet]:
-    sets = own_sets()
-    if not plan.objectives:
-        return sets
-    known = {each.name: each for each in sets}
+    """The sets to measure. Whoever names a file's set gets all that is in the file."""
+    by_name: dict[str, list[AnySet]] = {each.name: [each] for each in own_sets()}
+    for given in plan.sets:
+        name = given.partition("=")[0]
+        sets = read_sets(given)
+        if taken := {name, *(each.name for each in sets)} & by_name.keys():
+            raise PacosError(f"--set {given}: there is an objective {min(taken)!r} already; give it another name.")
+        by_name[name] = sets
+    known = by_name | {each.name: [each] for sets in by_name.values() for each in sets}
     for name in plan.objectives:
         check_name("--objective", name, known, "objective")
-    return [known[name] for name in dict.fromkeys(plan.objectives)]
+    chosen = [each for name in plan.objectives or by_name for each in known[name]]
+    return list({each.name: each for each in chosen}.values())
 
 
 @dataclass
-class _Bench:
-    """An audit under way: results as they come in."""
+class _Found:
+    """Results as they come in."""
 
-    plan: AuditPlan
-    target: Target
-    account: Account
-    store: CaseStore
+    bench: Bench
     objectives: list[ObjectiveResult] = field(default_factory=list)
     pairs: list[PairedResult] = field(default_factory=list)
     choices: list[ChoiceResult] = field(default_factory=list)
     not_measured: dict[str, str] = field(default_factory=dict)
 
-    async def go_on(self, sets: Sequence[AnySet]) -> None:
-        """Every set in turn; once the money is spent, those that cost any are not measured."""
+    async def measure(self, sets: Sequence[AnySet]) -> None:
+        """Every set in turn."""
         try:
             for each in sets:
                 if isinstance(each, ProbeSet):
                     await self._ask(each)
+                elif self.bench.target.table.engine != "local":
+                    self.not_measured[each.name] = NEEDS_A_LOCAL_MODEL
+                elif isinstance(each, PairSet):
+                    self.pairs.append(await compare(each, self.bench))
+                else:
+                    self.choices.append(await choose(each, self.bench))
         finally:
-            await self.account.close()
+            await self.bench.account.close()
+
+    async def _ask(self, probes: ProbeSet) -> None:
+        cases, why = await self.bench.ask(probes)
+        if why:
+            asked = f"{len(cases):,} requests were asked" if cases else "nothing was asked"
+            self.not_measured[probes.name] = f"{asked}: {why}"
+        if not cases:
+            return
+        cluster_of = {probe.turns: probe.cluster for probe in probes.probes}
+
+        def cluster(judged: Judged) -> str:
+            return cluster_of[judged.case.turns]
+
+        judge = probes.judge
+        self.objectives.append(objective_result(probes, judge.name, judge.finds, judge.agreement, cases, cluster))
 
     def report(self) -> AuditReport:
-        totals = self.account.totals
+        """What is there so far."""
+        bench, totals = self.bench, self.bench.account.totals
         return AuditReport(
-            target=self.target.label,
-            identity=self.target.identity,
-            seed=self.plan.seed,
+            target=bench.target.label,
+            identity=bench.target.identity,
+            seed=bench.seed,
             objectives=tuple(self.objectives),
             pairs=tuple(self.pairs),
             choices=tuple(self.choices),
@@ -112,49 +138,3 @@ class _Bench:
             unseen_usd=round(totals.unseen_usd, 6),
             seconds=round(totals.seconds, 1),
         )
-
-    async def _ask(self, probes: ProbeSet) -> None:
-        settings = {"set": probes.content, "seed": self.plan.seed}
-        campaign = self.store.campaign("audit", self.target.identity, probes.name, settings)
-        trial = Trial(self.target, self.account, probes.judge, self.store, campaign, probes.sampling)
-        # Of what is stored already the first N are the sample of N.
-        wanted = probes.cases(self.plan.seed)[: self.plan.per_objective]
-        trial.add(wanted[len(trial.cases) :])
-        open_cases = [case for case in trial.open_cases if case.number < len(wanted)]
-        try:
-            with ProgressBar(f"audit {probes.name}", len(wanted), "requests") as bar:
-                bar.count = len(wanted) - len(open_cases)
-                for start in range(0, len(open_cases), ERRORS_IN_A_ROW):
-                    await trial.ask(open_cases[start : start + ERRORS_IN_A_ROW], bar, self.plan.max_usd)
-        except BudgetSpentError as spent:
-            self.not_measured[probes.name] = f"not whole: {spent}"
-        answered = [each for each in trial.cases[: len(wanted)] if each.answer]
-        if answered:
-            self.objectives.append(_result(probes, answered))
-
-
-def _result(probes: ProbeSet, cases: Sequence[Judged]) -> ObjectiveResult:
-    """The counts of a set; phrasings of one question are a cluster, except where that is all there is."""
-
-    def question(judged: Judged) -> str:
-        return probes.questions[judged.case.turns]
-
-    groups = {
-        name: [each for each in cases if each.case.topic == name]
-        for name in dict.fromkeys(each.case.topic for each in cases)
-    }
-    return ObjectiveResult(
-        **asdict(count(cases, question)),
-        name=probes.name,
-        about=probes.about,
-        failure=probes.failure,
-        judge=probes.judge.name,
-        judge_finds=probes.judge.finds,
-        judge_by_style=judge_by_style(cases, probes.judge.agreement),
-        source=probes.source,
-        sha256=probes.sha256,
-        by_group={
-            name: count(group, question) if len(set(map(question, group))) > 1 else count(group)
-            for name, group in sorted(groups.items())
-        },
-    )
