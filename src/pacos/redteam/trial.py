@@ -69,7 +69,12 @@ class Trial:
                 self._record(case, Answered(answer.text, answer.finish_reason), (near or {}).get(case.number))
 
         requests = [
-            Request(name, self._target.prompt(case.turns), replace(self._sampling, seed=case.seed))
+            Request(
+                name,
+                self._target.prompt(case.turns),
+                replace(self._sampling, seed=case.seed),
+                self._target.begun_ids(case.turns),
+            )
             for name, case in of_id.items()
         ]
         await self._account.ask(requests, max_usd, others_usd, bar, taking)

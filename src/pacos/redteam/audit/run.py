@@ -12,9 +12,12 @@ from pacos.core.keys import check_name
 from pacos.core.recipe import Recipe
 from pacos.core.run_folder import RunFolder
 from pacos.redteam.account import Account
+from pacos.redteam.audit import filter_evasion, memorised, watermark_evasion
 from pacos.redteam.audit.bench import Bench
 from pacos.redteam.audit.bias_choices import choose
+from pacos.redteam.audit.filter_evasion import evade_filter
 from pacos.redteam.audit.grouped import objective_result
+from pacos.redteam.audit.memorised import NO_EXAMPLES, memorised_sets
 from pacos.redteam.audit.paired import compare
 from pacos.redteam.audit.printed import print_audit
 from pacos.redteam.audit.probe_sets import AnySet, PairSet, ProbeSet
@@ -22,8 +25,12 @@ from pacos.redteam.audit.published_sets import read_sets
 from pacos.redteam.audit.report import AUDIT_FILE, AuditReport, ChoiceResult, ObjectiveResult, PairedResult
 from pacos.redteam.audit.sentence_scores import NEEDS_A_LOCAL_MODEL
 from pacos.redteam.audit.toml_sets import own_sets
+from pacos.redteam.audit.watermark_evasion import evade_watermark, no_watermark
 from pacos.redteam.cases import CaseStore, Judged
 from pacos.redteam.targets import find_target
+
+# What cannot be read from a file of probes.
+OF_THE_TARGET = (memorised.NAME, filter_evasion.NAME, watermark_evasion.NAME)
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,7 @@ def audit(plan: AuditPlan, recipe: Recipe, folder: Path | None = None) -> AuditR
     with RunFolder(folder / "redteam", recipe) as room, closing(CaseStore(room.path / "cases.sqlite")) as store:
         apart = ("audit", target.identity, f"seed {plan.seed}")
         account = Account(target.table_name, target.table, "target", room.path, *apart)
-        found = _Found(Bench(target, account, store, plan.seed, plan.per_objective, plan.max_usd))
+        found = _Found(Bench(target, account, store, plan.seed, plan.per_objective, plan.max_usd), recipe)
         try:
             asyncio.run(found.measure(sets))
         except PacosError:
@@ -67,20 +74,25 @@ def audit(plan: AuditPlan, recipe: Recipe, folder: Path | None = None) -> AuditR
         return report
 
 
-def _chosen(plan: AuditPlan) -> list[AnySet]:
-    """The sets to measure. Whoever names a file's set gets all that is in the file."""
-    by_name: dict[str, list[AnySet]] = {each.name: [each] for each in own_sets()}
+def _chosen(plan: AuditPlan) -> list[AnySet | str]:
+    """The sets to measure, by its name what the target has to be known for. Whoever names a file's set gets all that is
+    in the file."""
+    own: list[AnySet | str] = [*own_sets(), *OF_THE_TARGET]
+    by_name: dict[str, list[AnySet | str]] = {_name(each): [each] for each in own}
     for given in plan.sets:
-        name = given.partition("=")[0]
-        sets = read_sets(given)
+        name, sets = given.partition("=")[0], read_sets(given)
         if taken := {name, *(each.name for each in sets)} & by_name.keys():
             raise PacosError(f"--set {given}: there is an objective {min(taken)!r} already; give it another name.")
-        by_name[name] = sets
-    known = by_name | {each.name: [each] for sets in by_name.values() for each in sets}
+        by_name[name] = list(sets)
+    known = by_name | {_name(each): [each] for sets in by_name.values() for each in sets}
     for name in plan.objectives:
         check_name("--objective", name, known, "objective")
     chosen = [each for name in plan.objectives or by_name for each in known[name]]
-    return list({each.name: each for each in chosen}.values())
+    return list({_name(each): each for each in chosen}.values())
+
+
+def _name(each: AnySet | str) -> str:
+    return each if isinstance(each, str) else each.name
 
 
 @dataclass
@@ -88,25 +100,46 @@ class _Found:
     """Results as they come in."""
 
     bench: Bench
+    recipe: Recipe
     objectives: list[ObjectiveResult] = field(default_factory=list)
     pairs: list[PairedResult] = field(default_factory=list)
     choices: list[ChoiceResult] = field(default_factory=list)
     not_measured: dict[str, str] = field(default_factory=dict)
 
-    async def measure(self, sets: Sequence[AnySet]) -> None:
+    async def measure(self, sets: Sequence[AnySet | str]) -> None:
         """Every set in turn."""
         try:
             for each in sets:
                 if isinstance(each, ProbeSet):
                     await self._ask(each)
-                elif self.bench.target.table.engine != "local":
-                    self.not_measured[each.name] = NEEDS_A_LOCAL_MODEL
+                elif each == filter_evasion.NAME:
+                    self.objectives.append(await evade_filter(self.bench))
+                elif each == watermark_evasion.NAME:
+                    await self._mark()
+                elif each == memorised.NAME:
+                    await self._recall()
+                elif isinstance(each, str) or self.bench.target.table.engine != "local":
+                    self.not_measured[_name(each)] = NEEDS_A_LOCAL_MODEL
                 elif isinstance(each, PairSet):
                     self.pairs.append(await compare(each, self.bench))
                 else:
                     self.choices.append(await choose(each, self.bench))
         finally:
             await self.bench.account.close()
+
+    async def _mark(self) -> None:
+        found = no_watermark(self.bench) or await evade_watermark(self.bench)
+        if isinstance(found, str):
+            self.not_measured[watermark_evasion.NAME] = found
+        else:
+            self.objectives.append(found)
+
+    async def _recall(self) -> None:
+        sets = memorised_sets(self.bench.target, self.recipe)
+        if not any(each.name == memorised.NAME for each in sets):
+            self.not_measured[memorised.NAME] = NO_EXAMPLES
+        for each in sets:
+            await self._ask(each)
 
     async def _ask(self, probes: ProbeSet) -> None:
         cases, why = await self.bench.ask(probes)
