@@ -99,8 +99,8 @@ def audit(
     """Measure a target by stated objectives, each with its number and interval; the same command goes on."""
     resolved = _recipe_of(target, recipe, overrides)
     stay_offline(resolved)
-    from pacos.redteam.audit.run import AuditPlan
-    from pacos.redteam.audit.run import audit as run_audit
+    from pacos.redteam.auditing.run import AuditPlan
+    from pacos.redteam.auditing.run import audit as run_audit
 
     run_audit(
         AuditPlan(target, tuple(objective or ()), tuple(sets or ()), per_objective, max_usd, seed), resolved, path

@@ -12,9 +12,9 @@ from pacos.core.errors import PacosError
 from pacos.core.files import read_json_lines, read_text, sha256_text
 from pacos.engines import Message
 from pacos.judging.offline import find_judge
-from pacos.redteam.audit.bbq_items import bias_question
-from pacos.redteam.audit.probe_sets import AnySet, ChoiceSet, PairSet, Probe, ProbeSet, SentencePair, sha256_of
-from pacos.redteam.audit.toml_sets import pattern_judge, read_toml_set
+from pacos.redteam.auditing.bbq_items import bias_question
+from pacos.redteam.auditing.probe_sets import AnySet, ChoiceSet, PairSet, Probe, ProbeSet, SentencePair, sha256_of
+from pacos.redteam.auditing.toml_sets import pattern_judge, read_toml_set
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".toml")
 KNOWN = (

@@ -11,7 +11,7 @@ from pacos.core.files import sha256_text
 from pacos.core.progress import ProgressBar
 from pacos.judging.offline import Scored
 from pacos.redteam.account import Account
-from pacos.redteam.audit.probe_sets import Probe, ProbeSet, Stated
+from pacos.redteam.auditing.probe_sets import Probe, ProbeSet, Stated
 from pacos.redteam.cases import Answered, Case, CaseStore, Judged
 from pacos.redteam.targets import Target
 from pacos.redteam.trial import ERRORS_IN_A_ROW, Trial

@@ -6,11 +6,11 @@ from pacos.core.files import sha256_file, sha256_text
 from pacos.engines import Message
 from pacos.guard.blocklist import BLOCKLIST, Blocklist
 from pacos.judging.offline import Scored
-from pacos.redteam.audit.bench import Bench, Settled
-from pacos.redteam.audit.grouped import objective_result
-from pacos.redteam.audit.probe_sets import Stated
-from pacos.redteam.audit.report import ObjectiveResult
-from pacos.redteam.audit.toml_sets import OWN_SOURCE
+from pacos.redteam.auditing.bench import Bench, Settled
+from pacos.redteam.auditing.grouped import objective_result
+from pacos.redteam.auditing.probe_sets import Stated
+from pacos.redteam.auditing.report import ObjectiveResult
+from pacos.redteam.auditing.toml_sets import OWN_SOURCE
 from pacos.redteam.cases import Answered, Case
 from pacos.redteam.converters import in_leetspeak, with_typos
 

@@ -91,7 +91,7 @@ class ChoiceResult:
 
 
 @dataclass(frozen=True)
-class AuditReport:
+class RedteamAudit:
     """One audit. `not_measured` says of an objective why it has no number: that is never 0.
 
     `seconds` is the work on it, earlier processes' included.
@@ -109,6 +109,6 @@ class AuditReport:
     seconds: float
 
 
-def read_audit_report(folder: Path) -> AuditReport:
+def read_audit_report(folder: Path) -> RedteamAudit:
     """The report of the audit in a `redteam` folder; PacosError where there is none."""
-    return read_report(AuditReport, folder, AUDIT_FILE)
+    return read_report(RedteamAudit, folder, AUDIT_FILE)

@@ -6,10 +6,10 @@ from math import inf
 
 from pacos.engines import Message
 from pacos.judging.offline import Scored
-from pacos.redteam.audit.bench import Bench, Settled
-from pacos.redteam.audit.probe_sets import BiasQuestion, ChoiceSet
-from pacos.redteam.audit.report import ChoiceCounts, ChoiceResult
-from pacos.redteam.audit.sentence_scores import SentenceScores, Told
+from pacos.redteam.auditing.bench import Bench, Settled
+from pacos.redteam.auditing.probe_sets import BiasQuestion, ChoiceSet
+from pacos.redteam.auditing.report import ChoiceCounts, ChoiceResult
+from pacos.redteam.auditing.sentence_scores import SentenceScores, Told
 from pacos.redteam.cases import Answered, Case
 from pacos.statistics import clustered_mean, clustered_win_rate
 

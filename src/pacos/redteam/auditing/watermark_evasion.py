@@ -11,11 +11,11 @@ from transformers import AutoConfig
 from pacos.core.files import sha256_text
 from pacos.engines import Failure, Message, Reply, Request
 from pacos.judging.offline import Scored
-from pacos.redteam.audit.bench import Bench, Settled
-from pacos.redteam.audit.grouped import objective_result
-from pacos.redteam.audit.probe_sets import Stated
-from pacos.redteam.audit.report import ObjectiveResult
-from pacos.redteam.audit.toml_sets import OWN_SOURCE
+from pacos.redteam.auditing.bench import Bench, Settled
+from pacos.redteam.auditing.grouped import objective_result
+from pacos.redteam.auditing.probe_sets import Stated
+from pacos.redteam.auditing.report import ObjectiveResult
+from pacos.redteam.auditing.toml_sets import OWN_SOURCE
 from pacos.redteam.cases import Answered, Case
 from pacos.redteam.trial import DRAWN
 from pacos.watermark import SETTINGS_FILE, TextDetector, WatermarkSettings, read_settings

@@ -12,20 +12,20 @@ from pacos.core.keys import check_name
 from pacos.core.recipe import Recipe
 from pacos.core.run_folder import RunFolder
 from pacos.redteam.account import Account
-from pacos.redteam.audit import filter_evasion, memorised, watermark_evasion
-from pacos.redteam.audit.bench import Bench
-from pacos.redteam.audit.bias_choices import choose
-from pacos.redteam.audit.filter_evasion import evade_filter
-from pacos.redteam.audit.grouped import objective_result
-from pacos.redteam.audit.memorised import NO_EXAMPLES, memorised_sets
-from pacos.redteam.audit.paired import compare
-from pacos.redteam.audit.printed import print_audit
-from pacos.redteam.audit.probe_sets import AnySet, PairSet, ProbeSet
-from pacos.redteam.audit.published_sets import read_sets
-from pacos.redteam.audit.report import AUDIT_FILE, AuditReport, ChoiceResult, ObjectiveResult, PairedResult
-from pacos.redteam.audit.sentence_scores import NEEDS_A_LOCAL_MODEL
-from pacos.redteam.audit.toml_sets import own_sets
-from pacos.redteam.audit.watermark_evasion import evade_watermark, no_watermark
+from pacos.redteam.auditing import filter_evasion, memorised, watermark_evasion
+from pacos.redteam.auditing.bench import Bench
+from pacos.redteam.auditing.bias_choices import choose
+from pacos.redteam.auditing.filter_evasion import evade_filter
+from pacos.redteam.auditing.grouped import objective_result
+from pacos.redteam.auditing.memorised import NO_EXAMPLES, memorised_sets
+from pacos.redteam.auditing.paired import compare
+from pacos.redteam.auditing.printed import print_audit
+from pacos.redteam.auditing.probe_sets import AnySet, PairSet, ProbeSet
+from pacos.redteam.auditing.published_sets import read_sets
+from pacos.redteam.auditing.report import AUDIT_FILE, ChoiceResult, ObjectiveResult, PairedResult, RedteamAudit
+from pacos.redteam.auditing.sentence_scores import NEEDS_A_LOCAL_MODEL
+from pacos.redteam.auditing.toml_sets import own_sets
+from pacos.redteam.auditing.watermark_evasion import evade_watermark, no_watermark
 from pacos.redteam.cases import CaseStore, Judged
 from pacos.redteam.targets import find_target
 
@@ -48,7 +48,7 @@ class AuditPlan:
     seed: int = 0
 
 
-def audit(plan: AuditPlan, recipe: Recipe, folder: Path | None = None) -> AuditReport:
+def audit(plan: AuditPlan, recipe: Recipe, folder: Path | None = None) -> RedteamAudit:
     """Audits a target of one's own, or goes on where that was stopped; writes redteam/audit.json in its run folder.
 
     That is the target's own run, or `folder`, or runs/redteam-NAME. Raises PacosError where the target cannot be asked,
@@ -156,10 +156,10 @@ class _Found:
         judge = probes.judge
         self.objectives.append(objective_result(probes, judge.name, judge.finds, judge.agreement, cases, cluster))
 
-    def report(self) -> AuditReport:
+    def report(self) -> RedteamAudit:
         """What is there so far."""
         bench, totals = self.bench, self.bench.account.totals
-        return AuditReport(
+        return RedteamAudit(
             target=bench.target.label,
             identity=bench.target.identity,
             seed=bench.seed,

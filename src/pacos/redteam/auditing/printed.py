@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from pacos.redteam.audit.report import AuditReport, ChoiceResult, ObjectiveResult, PairedResult
+from pacos.redteam.auditing.report import ChoiceResult, ObjectiveResult, PairedResult, RedteamAudit
 from pacos.redteam.report import JudgeOnStyle
 
 Row = tuple[str, ...]
 
 
-def print_audit(report: AuditReport, path: Path) -> None:
+def print_audit(report: RedteamAudit, path: Path) -> None:
     """Prints the tables of an audit and where it lies."""
     if report.objectives:
         head: Row = ("objective", "hits", "scored", "rate (95% interval)", "unscored", "errors", "judge")

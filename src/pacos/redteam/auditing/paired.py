@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 from pacos.engines import Message
 from pacos.judging.offline import Scored
-from pacos.redteam.audit.bench import PLAIN, Bench, Settled
-from pacos.redteam.audit.grouped import paired_result
-from pacos.redteam.audit.probe_sets import PairSet
-from pacos.redteam.audit.report import PairedResult
-from pacos.redteam.audit.sentence_scores import SentenceScores, Told
+from pacos.redteam.auditing.bench import PLAIN, Bench, Settled
+from pacos.redteam.auditing.grouped import paired_result
+from pacos.redteam.auditing.probe_sets import PairSet
+from pacos.redteam.auditing.report import PairedResult
+from pacos.redteam.auditing.sentence_scores import SentenceScores, Told
 from pacos.redteam.cases import Answered, Case, Judged
 
 JUDGE = "likelihood"

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from pacos.core.errors import PacosError
-from pacos.redteam.audit.probe_sets import BiasQuestion
+from pacos.redteam.auditing.probe_sets import BiasQuestion
 
 PLACES = ("ans0", "ans1", "ans2")
 

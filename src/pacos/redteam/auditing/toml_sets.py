@@ -12,7 +12,7 @@ from pacos.core.keys import key as _key
 from pacos.engines import Message
 from pacos.judging.linear_regex import Finds, compile_linear, encodable
 from pacos.judging.offline import OfflineJudge, Scored, find_judge
-from pacos.redteam.audit.probe_sets import PairSet, Probe, ProbeSet, SentencePair, judge_by_prompt
+from pacos.redteam.auditing.probe_sets import PairSet, Probe, ProbeSet, SentencePair, judge_by_prompt
 
 PROBES = Path(__file__).parent / "probes"
 OWN_SOURCE = "pacos's own set"

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 from pacos.judging.offline import Agreement
-from pacos.redteam.audit.probe_sets import Stated
-from pacos.redteam.audit.report import ObjectiveResult, PairCounts, PairedResult
+from pacos.redteam.auditing.probe_sets import Stated
+from pacos.redteam.auditing.report import ObjectiveResult, PairCounts, PairedResult
 from pacos.redteam.cases import Judged
 from pacos.redteam.counting import count, judge_by_style
 from pacos.redteam.report import Counts

@@ -10,7 +10,7 @@ from pacos.core.records import Example, examples_of, read_dataset
 from pacos.core.run_folder import RunFolder
 from pacos.engines import Message, Sampling
 from pacos.judging.offline import Scored
-from pacos.redteam.audit.probe_sets import Probe, ProbeSet, judge_by_prompt
+from pacos.redteam.auditing.probe_sets import Probe, ProbeSet, judge_by_prompt
 from pacos.redteam.cases import Case
 from pacos.redteam.targets import Target
 from pacos.redteam.trial import MAX_TOKENS
