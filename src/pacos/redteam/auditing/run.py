@@ -107,25 +107,32 @@ class _Found:
     not_measured: dict[str, str] = field(default_factory=dict)
 
     async def measure(self, sets: Sequence[AnySet | str]) -> None:
-        """Every set in turn."""
+        """Every set in turn; PacosError where the target cannot be asked, what was measured before it stays."""
         try:
             for each in sets:
-                if isinstance(each, ProbeSet):
-                    await self._ask(each)
-                elif each == filter_evasion.NAME:
-                    self.objectives.append(await evade_filter(self.bench))
-                elif each == watermark_evasion.NAME:
-                    await self._mark()
-                elif each == memorised.NAME:
-                    await self._recall()
-                elif isinstance(each, str) or self.bench.target.table.engine != "local":
-                    self.not_measured[_name(each)] = NEEDS_A_LOCAL_MODEL
-                elif isinstance(each, PairSet):
-                    self.pairs.append(await compare(each, self.bench))
-                else:
-                    self.choices.append(await choose(each, self.bench))
+                try:
+                    await self._measure(each)
+                except PacosError as error:
+                    self.not_measured[_name(each)] = str(error)
+                    raise
         finally:
             await self.bench.account.close()
+
+    async def _measure(self, each: AnySet | str) -> None:
+        if isinstance(each, ProbeSet):
+            await self._ask(each)
+        elif each == filter_evasion.NAME:
+            self.objectives.append(await evade_filter(self.bench))
+        elif each == watermark_evasion.NAME:
+            await self._mark()
+        elif each == memorised.NAME:
+            await self._recall()
+        elif isinstance(each, str) or self.bench.target.table.engine != "local":
+            self.not_measured[_name(each)] = NEEDS_A_LOCAL_MODEL
+        elif isinstance(each, PairSet):
+            self.pairs.append(await compare(each, self.bench))
+        else:
+            self.choices.append(await choose(each, self.bench))
 
     async def _mark(self) -> None:
         found = no_watermark(self.bench) or await evade_watermark(self.bench)
