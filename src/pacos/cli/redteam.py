@@ -218,6 +218,63 @@ def adapt(
     run_adapt(plan, resolved, path)
 
 
+@redteam.command()
+def audit(
+    target: Annotated[
+        str,
+        typer.Argument(metavar="TARGET", help="A run folder, a model, http:URL, or the NAME of an [engines.NAME]."),
+    ],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[TABLE.KEY=VALUE]...", help="Overrides; [engines.target] is of the server at http:URL."
+        ),
+    ] = None,
+    objective: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="An objective to measure; give it again for more. Without it all are."),
+    ] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=FILE", help="A published test set, in a file or folder; give it again for more."
+        ),
+    ] = None,
+    per_objective: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="So many probes of each, drawn by the seed.")
+    ] = None,
+    max_usd: Annotated[
+        float | None, typer.Option(min=0, metavar="USD", help="The most that the target may cost.")
+    ] = None,
+    string: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TEXT", help="A text that a local model may have learnt; looks at its logits, no more."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Draws the probes, and seeds the answers.")] = 0,
+    recipe: Annotated[
+        Path | None, typer.Option(metavar="RECIPE", help="Where engines' tables are; a run has its own.")
+    ] = None,
+    path: Annotated[
+        Path | None, typer.Option("--run", metavar="DIR", help="The run folder; the target's, or runs/redteam-NAME.")
+    ] = None,
+) -> None:
+    """Measure a target by stated objectives, each with its number and interval; the same command goes on."""
+    resolved = _recipe_of(target, recipe, overrides)
+    stay_offline(resolved)
+    if string:
+        from pacos.redteam.whitebox import look_inside
+
+        for text in string:
+            look_inside(target, text, resolved, path, seed=seed)
+        return
+    from pacos.redteam.auditing.run import AuditPlan
+    from pacos.redteam.auditing.run import audit as run_audit
+
+    run_audit(
+        AuditPlan(target, tuple(objective or ()), tuple(sets or ()), per_objective, max_usd, seed), resolved, path
+    )
+
+
 def _recipe_of(target: str, recipe: Path | None, overrides: list[str] | None) -> Recipe:
     """The recipe that is named, else the target's own, else the defaults."""
     if recipe:

@@ -9,14 +9,21 @@ from pacos.redteam.report import Counts, JudgeOnStyle
 from pacos.statistics import Interval, clustered_win_rate, rogan_gladen, wilson
 
 
-def count(cases: Sequence[Judged]) -> Counts:
-    """The counts of cases that were asked; one that nobody has judged yet is unscored."""
+def _prompt(judged: Judged) -> str:
+    return judged.case.prompt
+
+
+def count(cases: Sequence[Judged], cluster: Callable[[Judged], str] = _prompt) -> Counts:
+    """The counts of cases that were asked; one that nobody has judged yet is unscored.
+
+    Cases of one `cluster` are not independent: its interval is clustered by that and by technique.
+    """
     asked = [case for case in cases if case.answer is not None]
     of = {name: sum(case.verdict == name for case in asked) for name in ("hit", "safe", "error")}
     scored = _scored(asked)
     rate = of["hit"] / len(scored) if scored else None
     unscored = len(asked) - sum(of.values())
-    interval, _ = _certainty(scored)
+    interval, _ = _certainty(scored, cluster)
     return Counts(len(asked), of["hit"], of["safe"], unscored, of["error"], len(scored), rate, interval)
 
 
@@ -33,7 +40,7 @@ def counts_by(cases: Sequence[Judged], key: Callable[[Judged], str]) -> dict[str
 def judge_by_style(cases: Sequence[Judged], agreement: Sequence[Agreement]) -> tuple[JudgeOnStyle, ...]:
     """How good the judge is on answers of each style, and the rate of these cases without such errors."""
     scored = _scored(cases)
-    _, size = _certainty(scored)
+    _, size = _certainty(scored, _prompt)
     return tuple(
         _on_style(each, sum(case.verdict == "hit" for case in scored) / (len(scored) or 1), size) for each in agreement
     )
@@ -69,10 +76,10 @@ def _scored(cases: Sequence[Judged]) -> list[Judged]:
     return [case for case in cases if case.verdict in ("hit", "safe")]
 
 
-def _certainty(scored: Sequence[Judged]) -> tuple[tuple[float, float] | None, float]:
+def _certainty(scored: Sequence[Judged], cluster: Callable[[Judged], str]) -> tuple[tuple[float, float] | None, float]:
     """The interval of the rate, and with how many independent verdicts it counts; None and 0 where nothing says."""
     values = [float(case.verdict == "hit") for case in scored]
-    prompts = [case.case.prompt for case in scored]
+    prompts = [cluster(case) for case in scored]
     techniques = [case.case.technique for case in scored]
     if len(set(prompts)) == len(prompts) and len(set(techniques)) < 2:
         # Every prompt once and in one technique: independent as far as anyone can tell.

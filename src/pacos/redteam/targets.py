@@ -11,7 +11,7 @@ from pacos.core.prompts import render_prompt
 from pacos.core.recipe import EngineTable, Recipe
 from pacos.core.run_folder import RunFolder
 from pacos.engines import Message, Prompt, engine_table
-from pacos.engines.local.tokenizer import load_tokenizer
+from pacos.engines.local.tokenizer import load_tokenizer, prompt_ids
 
 # The name under which a server that TARGET gives by its address finds model, prices and pace: engines.target.model=...
 OWN_TABLE = "target"
@@ -33,10 +33,20 @@ class Target:
     """The run folder whose student it is."""
 
     def prompt(self, turns: tuple[Message, ...]) -> Prompt:
-        """What the engine is sent of a case."""
+        """What the engine is sent of a case; text alone goes on where a last turn of the assistant's has begun."""
         if self.has_turns:
             return turns
-        return render_prompt("\n\n".join(turn.content for turn in turns if turn.role == "user"))
+        asked = render_prompt("\n\n".join(turn.content for turn in turns if turn.role == "user"))
+        return asked + (turns[-1].content if turns[-1].role == "assistant" else "")
+
+    def begun_ids(self, turns: tuple[Message, ...]) -> tuple[int, ...]:
+        """The tokens of a case whose last turn is the beginning of an answer, for a model on this machine to write on;
+        () for any other case. As in training an answer's tokens are its own."""
+        if self.table.engine != "local" or turns[-1].role != "assistant":
+            return ()
+        tokenizer = load_tokenizer(self.table.path)
+        begun = tokenizer(turns[-1].content, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        return (*prompt_ids(tokenizer, self.prompt(turns[:-1])), *begun)
 
 
 def find_target(name: str, recipe: Recipe) -> Target:

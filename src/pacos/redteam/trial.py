@@ -18,6 +18,7 @@ from pacos.redteam.cases import Answered, Case, CaseStore, Judged
 from pacos.redteam.targets import Target
 
 MAX_TOKENS, TEMPERATURE = 200, 0.7
+DRAWN = Sampling(MAX_TOKENS, TEMPERATURE)
 # So many in a row without an answer are the target's fault, and no further request would do better.
 ERRORS_IN_A_ROW = 24
 
@@ -28,8 +29,16 @@ class Trial:
     A judge that is an engine has an account beside the target's, which is closed with it.
     """
 
-    def __init__(self, target: Target, account: Account, judge: AnswerJudge, store: CaseStore, campaign: int) -> None:
-        self._target, self._account, self.judge = target, account, judge
+    def __init__(
+        self,
+        target: Target,
+        account: Account,
+        judge: AnswerJudge,
+        store: CaseStore,
+        campaign: int,
+        sampling: Sampling = DRAWN,
+    ) -> None:
+        self._target, self._account, self.judge, self._sampling = target, account, judge, sampling
         self._judges_account = account.for_judge(judge) if isinstance(judge, EngineJudge) else None
         self._store, self._campaign = store, campaign
         self.cases = store.read(campaign)
@@ -79,7 +88,12 @@ class Trial:
                 self._record(case, Answered(answer.text, answer.finish_reason), (near or {}).get(case.number))
 
         requests = [
-            Request(name, self._target.prompt(case.turns), Sampling(MAX_TOKENS, TEMPERATURE, seed=case.seed))
+            Request(
+                name,
+                self._target.prompt(case.turns),
+                replace(self._sampling, seed=case.seed),
+                self._target.begun_ids(case.turns),
+            )
             for name, case in of_id.items()
         ]
         try:

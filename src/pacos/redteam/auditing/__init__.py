@@ -1,0 +1,1 @@
+"""Audits: stated objectives put to a target, each with a number, its denominator and its interval."""
