@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import pacos.engines.local
 from pacos.cli.main import main
 
 ROOT = Path(__file__).parent.parent

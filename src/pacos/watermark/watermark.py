@@ -125,8 +125,8 @@ class Watermark:
                 raised[asked] = self._lists.are_green(windows[asked], tokens[asked])
             else:
                 raised[asked] = self._are_likeliest(logits_BV, rows[asked], tokens[asked])
-        found: Bools = raised[places_N]
-        return found
+        raised_N: Bools = raised[places_N]
+        return raised_N
 
     def _are_likeliest(self, logits_BV: "torch.Tensor", rows: Ints, tokens: Ints) -> Bools:
         """Whether each token is among the likeliest of its row, which alone are looked at."""
