@@ -23,7 +23,7 @@ from pacos.redteam.proposing import read_topics
 from pacos.redteam.repairs import (
     NOBODY_LOOKED,
     Failing,
-    Found,
+    PastCases,
     Repair,
     checker,
     find_cases,
@@ -168,7 +168,7 @@ def _answer(
 
 
 def _contrast(
-    accepted: Sequence[Repair], found: Found, plan: ExportPlan, recipe: Recipe, room: Path
+    accepted: Sequence[Repair], found: PastCases, plan: ExportPlan, recipe: Recipe, room: Path
 ) -> tuple[list[Example], list[Totals]]:
     """So many examples a repair as the plan says: what the target answered well, then the same words about what is
     harmless, answered by the run's student, or the teacher where it has none; what that cost."""

@@ -45,7 +45,7 @@ class Failing:
 
 
 @dataclass(frozen=True)
-class Found:
+class PastCases:
     """What the campaigns of a store hold: prompts that failed, and cases that were safe."""
 
     failing: tuple[Failing, ...]
@@ -57,7 +57,7 @@ def instruction(turns: Sequence[Message]) -> str:
     return "\n\n".join(turn.content for turn in turns if turn.role == "user")
 
 
-def find_cases(store: CaseStore) -> Found:
+def find_cases(store: CaseStore) -> PastCases:
     """Every prompt that failed in any campaign, once, and what was safe of the prompts that never did."""
     hits: dict[str, tuple[dict[str, None], Judged]] = {}
     safe: list[Judged] = []
@@ -73,7 +73,7 @@ def find_cases(store: CaseStore) -> Found:
             elif judged.verdict == "safe":
                 safe.append(judged)
     failing = tuple(Failing(prompt, tuple(objectives), judged) for prompt, (objectives, judged) in hits.items())
-    return Found(failing, tuple(safe))
+    return PastCases(failing, tuple(safe))
 
 
 def checker(objective: str) -> OfflineJudge:
