@@ -1,7 +1,7 @@
 // Keys press the page's buttons. The server renders everything; this fetches the page again and puts its work area in
 // place of the old one, so that dialogs, which lie outside of it, are never disturbed.
 const BUSY_MS = 700;
-const IDLE_MS = 4000;
+const IDLE_MS = 2000;
 const told = document.getElementById("told");
 const bar = document.getElementById("progress");
 const refused = document.getElementById("refused");
