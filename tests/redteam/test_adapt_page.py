@@ -119,6 +119,17 @@ def until(condition: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
+def settled(page: object) -> None:
+    """Nothing is under way, and the page shows all that came of it."""
+    page.wait_for_function(
+        """async () => {
+            const state = await (await fetch("/state")).json();
+            const shown = document.getElementById("work").dataset.version;
+            return !state.doing && !state.waiting && state.version === shown;
+        }"""
+    )
+
+
 def test_by_keyboard_from_growing_to_regression_tests(tmp_path: Path, visit: Callable[..., object]) -> None:
     path = plant(tmp_path / "tree.csv")
 
@@ -140,7 +151,7 @@ def test_by_keyboard_from_growing_to_regression_tests(tmp_path: Path, visit: Cal
         # What nobody asked yet is asked, then eight more.
         press("g", lambda: len(rows()) == 12)
         page.locator("#told", has_text="8 new tests").wait_for()
-        page.locator(".test").nth(10).wait_for()
+        settled(page)
         # Hits first, and they are where j and k move.
         assert [page.locator(".verdict").nth(n).inner_text() for n in range(2)] == ["hit", "hit"]
         first = page.locator(".test").first.get_attribute("data-id")
@@ -277,7 +288,7 @@ def test_axe_finds_nothing_and_what_was_written_is_text(tmp_path: Path, visit: C
         assert page.locator("main script, main img, main .detail b").count() == 0
         assert EVIL in page.locator("main").inner_text()
         assert "bad" not in page.title()
-        for key, name in (("e", "edit"), ("n", "add"), ("t", "topic"), ("?", "keys")):
+        for key, name in (("e", "edit"), ("t", "topic"), ("?", "keys")):
             page.keyboard.press(key)
             page.locator(f"#{name}[open]").wait_for()
             check(name)

@@ -1,12 +1,16 @@
 // Keys press the page's buttons. The server renders everything; this fetches the page again and puts its work area in
 // place of the old one, so that dialogs, which lie outside of it, are never disturbed.
 const BUSY_MS = 700;
-const IDLE_MS = 4000;
+const IDLE_MS = 2000;
 const told = document.getElementById("told");
 const bar = document.getElementById("progress");
 const refused = document.getElementById("refused");
 // One action after the other: a key pressed at once after another acts on what that one left.
 let turn = Promise.resolve();
+let acting = 0;
+let isOpening = false;
+// What was chosen while an answer of the server was on its way stays chosen.
+let choices = 0;
 
 const work = () => document.getElementById("work");
 const current = () => document.querySelector(".test.current");
@@ -17,12 +21,20 @@ function then(act) {
   return turn;
 }
 
+/** A person's own action, after which there may be something to watch. */
+function act(post) {
+  acting += 1;
+  then(post).then(() => (acting -= 1));
+  then(watch);
+}
+
 function say(problem) {
   refused.textContent = problem;
   refused.hidden = !problem;
 }
 
-function show(html, url) {
+function show(html, url, since) {
+  const chosen = choices === since ? null : current()?.id;
   const page = new DOMParser().parseFromString(html, "text/html");
   const fresh = page.getElementById("work");
   if (!fresh) throw new Error("The server answered with another page; please reload.");
@@ -34,6 +46,7 @@ function show(html, url) {
   document.title = page.title;
   document.querySelector(".topics").scrollTop = scrolled;
   if (url !== location.href) history.replaceState(null, "", url);
+  if (chosen) mark(document.getElementById(chosen));
   if (!focus) return;
   const again = focus.test
     ? current()?.querySelector(".prompt")
@@ -53,16 +66,18 @@ async function load(url, options) {
 }
 
 async function go(url) {
+  const since = choices;
   const response = await load(url);
-  show(await response.text(), url);
+  show(await response.text(), url, since);
 }
 
 async function post(form, submitter) {
   const body = new URLSearchParams(new FormData(form));
+  const since = choices;
   const action = submitter?.getAttribute("formaction") ?? form.getAttribute("action");
   const response = await load(action, { method: "POST", body });
   say("");
-  show(await response.text(), response.url);
+  show(await response.text(), response.url, since);
   reveal();
 }
 
@@ -70,19 +85,25 @@ function reveal() {
   current()?.scrollIntoView({ block: "nearest" });
 }
 
-function choose(test) {
+function mark(test) {
   if (!test) return;
   current()?.querySelector(".prompt").removeAttribute("aria-current");
   current()?.classList.remove("current");
   test.classList.add("current");
   const link = test.querySelector(".prompt");
   link.setAttribute("aria-current", "true");
-  link.focus({ preventScroll: true });
-  reveal();
   for (const input of document.querySelectorAll("#work input[name=test]")) input.value = test.dataset.id;
   const url = address();
   url.searchParams.set("test", test.dataset.id);
   history.replaceState(null, "", url);
+}
+
+function choose(test) {
+  if (!test) return;
+  choices += 1;
+  mark(test);
+  test.querySelector(".prompt").focus({ preventScroll: true });
+  reveal();
 }
 
 function step(by) {
@@ -128,7 +149,7 @@ document.addEventListener("submit", (event) => {
       input.value = value;
     }
     const problem = form.querySelector(".problem");
-    then(async () => {
+    act(async () => {
       try {
         await post(form, submitter);
         dialog.close();
@@ -140,9 +161,8 @@ document.addEventListener("submit", (event) => {
       }
     });
   } else {
-    then(() => post(form, submitter));
+    act(() => post(form, submitter));
   }
-  then(watch);
 });
 
 document.addEventListener("click", (event) => {
@@ -173,20 +193,28 @@ addEventListener("keydown", (event) => {
   const moves = { j: 1, ArrowDown: 1, k: -1, ArrowUp: -1 };
   if (key in moves) {
     event.preventDefault();
-    step(moves[key]);
+    // From where an action under way will leave us.
+    if (acting) then(() => step(moves[key]));
+    else step(moves[key]);
   } else if (key === "ArrowLeft" || key === "ArrowRight") {
     event.preventDefault();
     stepTopic(key === "ArrowLeft" ? -1 : 1);
   } else if (!event.repeat) {
-    // Pressed when its turn comes: the action before may leave another test, or none.
     const find = () => document.querySelector(`[data-key="${CSS.escape(key)}"]:enabled`);
-    if (!find()) return;
+    const button = find();
+    if (!button) return;
     event.preventDefault();
-    then(() => {
-      const button = find();
-      if (button?.type === "submit") return post(button.form, button).then(watch);
-      button?.click();
-    });
+    if (isOpening) return;
+    if (button.type === "submit") {
+      // Pressed when its turn comes: the action before may leave another test, or none.
+      act(() => find() && post(find().form, find()));
+    } else if (acting && button.dataset.opens === "edit") {
+      // What is typed meanwhile is meant for the dialog, and presses nothing.
+      isOpening = true;
+      then(() => find()?.click()).then(() => (isOpening = false));
+    } else {
+      button.click();
+    }
   }
 });
 
