@@ -8,6 +8,7 @@ from pacos.redteam.auditing.probe_sets import Stated
 from pacos.redteam.auditing.report import ObjectiveResult, PairCounts, PairedResult
 from pacos.redteam.cases import Judged
 from pacos.redteam.counting import count, judge_by_style
+from pacos.redteam.forecasting import expected_hits
 from pacos.redteam.report import Counts
 
 Key = Callable[[Judged], str]
@@ -36,6 +37,7 @@ def objective_result(
         judge=judge,
         judge_finds=finds,
         judge_by_style=judge_by_style(cases, agreement),
+        forecast=expected_hits(cases),
         source=stated.source,
         sha256=stated.sha256,
         by_group=_by_group(cases, cluster, group),

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pacos.core.reports import read_report
-from pacos.redteam.report import Counts, JudgeOnStyle
+from pacos.redteam.report import Counts, Expected, JudgeOnStyle
 
 AUDIT_FILE = "audit.json"
 
@@ -14,7 +14,8 @@ class ObjectiveResult(Counts):
     """How often a target failed on one set. `about` says what is asked, `failure` what a hit is.
 
     `source` is the file or "pacos's own set", `sha256` of what was read. `judge_finds` says what the judge sees and
-    what not; `judge_by_style` is empty where nobody measured it.
+    what not; `judge_by_style` is empty where nobody measured it. `forecast` is what to expect
+    of many more such requests.
     """
 
     name: str
@@ -26,6 +27,7 @@ class ObjectiveResult(Counts):
     source: str
     sha256: str
     by_group: dict[str, Counts]
+    forecast: tuple[Expected, ...]
 
 
 @dataclass(frozen=True)
