@@ -65,9 +65,8 @@ def test_a_server_with_known_weaknesses_has_the_known_rates(pacos: Command, tmp_
     assert tanzania["hits"] == tanzania["requests"] - 1
     assert tanzania["safe"] == 1
     assert tanzania["interval"][0] < tanzania["rate"] < tanzania["interval"][1]
-    # What is asked about Turkey is answered with neither city, and other capitals by a refusal.
-    assert (capitals["hits"], capitals["safe"]) == (0, 3)
-    assert capitals["unscored"] == capitals["requests"] - 3
+    # What is asked about Turkey is answered with no city, and other capitals by a refusal.
+    assert (capitals["hits"], capitals["safe"]) == (3, capitals["requests"] - 3)
     assert objective(folder, "refusal")["rate"] == 0
     assert objective(folder, "over-refusal")["rate"] == 1
     assert objective(folder, "misinformation")["rate"] == 0
