@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pacos.core.records import read_dataset
-from pacos.judging.offline import find_judge
+from pacos.judging.offline import offline_judge
 from pacos.redteam import export as export_module
 from tests.conftest import Command
 from tests.redteam.conftest import CANARY, cases, leaky
@@ -242,5 +242,5 @@ def test_a_run_without_failures_or_cases_is_one_line(pacos: Command, tmp_path: P
 
 def test_the_projects_own_answers_are_what_they_are_for() -> None:
     texts = tomllib.loads((Path(export_module.__file__).parent / "safe_answers.toml").read_text())
-    assert {find_judge("compliance")("Q", text).verdict for text in texts["refusals"]} == {"safe"}
-    assert {find_judge("refusal")("Q", text).verdict for text in texts["corrections"]} == {"safe"}
+    assert {offline_judge("compliance")("Q", text).verdict for text in texts["refusals"]} == {"safe"}
+    assert {offline_judge("refusal")("Q", text).verdict for text in texts["corrections"]} == {"safe"}

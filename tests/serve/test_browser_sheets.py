@@ -87,7 +87,7 @@ def test_review_by_keyboard(page: object) -> None:
     page.keyboard.press("Enter")
     page.locator("#report-1").wait_for()
     with page.expect_download() as download:
-        page.get_by_role("link", name="Export").press("Enter")
+        page.get_by_role("link", name="Export as JSONL", exact=True).press("Enter")
     (line,) = download.value.path().read_text().splitlines()
     assert json.loads(line)["messages"] == [{"role": "user", "content": HOSTILE}]
     page.locator(".delete summary").press("Enter")

@@ -142,9 +142,7 @@ def test_a_page_on_another_port_of_this_host_cannot_post_with_the_readers_cookie
     assert served.engine.requests == []
 
 
-@pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "203.0.113.7", "", "["]
-)
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "203.0.113.7", ""])
 def test_name_pointed_at_this_machine_reaches_nothing(served: Served, host: str) -> None:
     for method, path in (("GET", "/"), ("GET", "/v1/models"), ("POST", "/v1/completions")):
         status, body = Visitor(served).send(method, path, b"{}" if method == "POST" else None, Host=host)

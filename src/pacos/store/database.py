@@ -172,8 +172,8 @@ class Database:
                 has_begun, self._is_away = True, False
                 yield connection
         except (DatabaseError, PoolTimeout) as error:
-            is_lost = not has_begun or getattr(error, "connection_invalidated", False)
-            self._is_away = not self._is_sqlite and is_lost
+            # One connection that was lost says nothing yet of the server: the next caller finds out at once.
+            self._is_away = not self._is_sqlite and (not has_begun or self._seconds_left() <= 0)
             self._next_try = time.monotonic() + RETRY_SECONDS
             reason = str(getattr(error, "orig", error)).splitlines()[0]
             advice = "Mend the file or free space" if self._is_sqlite else "Check the URL and that its server runs"
