@@ -21,9 +21,9 @@ from pacos.redteam.imports.foreign import Foreign, LeftOut, Remark, Told
 from pacos.redteam.imports.garak import GarakReport, read_hitlog
 from pacos.redteam.imports.pyrit import read_entries, read_memory
 from pacos.redteam.imports.rows import READS, SQLITE, FileRows, beginning
+from pacos.redteam.suites import MOST_CHARACTERS
 
 # A suite's own limit for a case.
-_MOST_CHARACTERS = 200_000
 # Names that are shown of many.
 _SHOWN = 5
 _NAMES = {"hit": "hits", "safe": "safe", "unscored": "unscored", "error": "errors"}
@@ -113,7 +113,7 @@ def _can_be_asked(case: Case) -> bool:
     return (
         last.role == "user"
         and bool(last.content.strip())
-        and sum(len(turn.content) for turn in case.turns) <= _MOST_CHARACTERS
+        and sum(len(turn.content) for turn in case.turns) <= MOST_CHARACTERS
     )
 
 
